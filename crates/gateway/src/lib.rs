@@ -1,0 +1,1 @@
+//! Doors for strangers: RTSP, HLS, HTTP API, WebSocket, metrics and the console.

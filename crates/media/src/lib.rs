@@ -1,0 +1,11 @@
+//! Continuous media as data: tracks and units, RTP payloads, MP4, codec headers, media clocks.
+//!
+//! Everything here is pure: bytes and times in, values out. Start at [`Track`] and [`Unit`].
+
+#![forbid(unsafe_code)]
+
+mod track;
+mod unit;
+
+pub use track::{Codec, Kind, Shape, Track, TrackId, TrackSet};
+pub use unit::Unit;

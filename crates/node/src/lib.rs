@@ -1,0 +1,1 @@
+//! One machine's daemon: which parts run, wired how.

@@ -1,0 +1,2 @@
+//! The `pegasus` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The disk seam: files, block devices, and a simulated disk with faults.

@@ -1,0 +1,1 @@
+//! The core layer: log segments, stripes and parity, pnodes, checkpoints, recovery, garbage file.
