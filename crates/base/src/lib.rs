@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod duration;
 mod id;
 mod name;
 mod size;
@@ -13,6 +14,7 @@ mod time;
 mod when;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use duration::{format_duration, parse_duration};
 pub use id::{ArrayId, DiskId, PnodeId, StreamId};
 pub use name::{NameError, StreamName};
 pub use size::{BitRate, ByteSize, SizeError};

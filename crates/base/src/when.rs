@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Time;
+use crate::{Time, parse_duration};
 
 /// A time as a user gives it: absolute, `now`, before now (`-10m`) or after some start (`+30s`).
 ///
@@ -63,32 +63,6 @@ impl FromStr for When {
             text.parse().map(Self::At).map_err(|_| bad())
         }
     }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total_s = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let value: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        total_s += value
-            * match &rest[..letters] {
-                "ms" => 1e-3,
-                "" | "s" => 1.0,
-                "m" | "min" => 60.0,
-                "h" => 3_600.0,
-                "d" => 86_400.0,
-                _ => return None,
-            };
-        rest = &rest[letters..];
-    }
-    // Whole nanoseconds of sums such as 0.1 + 0.2 are what was meant.
-    Duration::try_from_secs_f64(total_s).ok()
 }
 
 #[cfg(test)]
