@@ -1,1 +1,17 @@
-//! One machine's daemon: which parts run, wired how.
+//! One machine's daemon: which parts run, and how they are wired. Nothing else.
+//!
+//! [`Config`] says what is wanted, [`Node::start`] builds it, [`Node::stop`] takes it down in order:
+//! doors first, then sources, then recorders, so that nothing that arrived is lost.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod disks;
+mod logging;
+mod node;
+mod recording;
+
+pub use config::{Config, ConfigError, SAMPLE};
+pub use disks::{StoreError, open_disks};
+pub use logging::start_logging;
+pub use node::{Node, NodeError};

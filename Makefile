@@ -1,0 +1,61 @@
+# Everything a developer or a machine does here, by name. `make run` and `make test` need nothing
+# installed but make, a Rust toolchain and, where packages are missing, the right to install them.
+
+CARGO  ?= cargo
+SHELL  := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+CONSOLE := console/dist/index.html
+CONSOLE_SOURCES := $(shell find console -path console/node_modules -prune -o -path console/dist -prune -o -type f -print)
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+.PHONY: run
+run: tools-run $(CONSOLE) ## Install what is missing, build, and start a node (ARGS="..." is passed on)
+	$(CARGO) build --release --locked
+	exec $(TARGET)/release/pegasus up $(ARGS)
+
+.PHONY: build
+build: tools-run $(CONSOLE) ## Build the release binary
+	$(CARGO) build --release --locked
+
+.PHONY: console
+console: tools-run $(CONSOLE) ## Build the web console
+
+$(CONSOLE): $(CONSOLE_SOURCES)
+	cd console && npm ci --no-audit --no-fund && npm run build
+	touch $@
+
+.PHONY: test
+test: tools-test $(CONSOLE) ## Run every test
+	cd console && npm test
+	$(CARGO) build --locked
+	$(CARGO) test --workspace --locked
+	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
+
+.PHONY: soak
+soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many seeds
+	$(CARGO) build --release --locked
+	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
+	PEGASUS_CASES=20000 $(CARGO) test --release --locked -p pegasus-log -p pegasus-continuous
+
+.PHONY: bench
+bench: tools-test $(CONSOLE) ## The benchmarks, side by side with their peers
+	$(CARGO) build --release --locked
+	python3 bench/run.py --binary $(TARGET)/release/pegasus
+
+.PHONY: lint
+lint: tools-run $(CONSOLE) ## Formatting, lints and documentation, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+
+.PHONY: tools-run tools-test
+tools-run:
+	@scripts/tools run
+tools-test:
+	@scripts/tools test

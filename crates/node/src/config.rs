@@ -1,0 +1,446 @@
+//! The node's configuration: one TOML file, everything optional, unknown keys refused.
+//!
+//! `pegasus.sample.toml` is the commented form of the defaults; a test holds it against this file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pegasus_base::{ByteSize, StreamName, parse_duration};
+use serde::{Deserialize, Deserializer};
+
+/// The sample configuration shipped with the program: every key with its default and meaning.
+pub const SAMPLE: &str = include_str!("../pegasus.sample.toml");
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The data folder. Default: `$XDG_DATA_HOME/pegasus` or `~/.local/share/pegasus`.
+    pub data: Option<PathBuf>,
+    /// HTTP: console, API, HLS.
+    pub http: Http,
+    /// RTSP server.
+    pub rtsp: Rtsp,
+    /// Certificate for both doors.
+    pub tls: Option<Tls>,
+    /// User and password asked for at both doors. Required to listen beyond loopback.
+    pub credentials: Option<Credentials>,
+    /// Disks and durability.
+    pub store: Store,
+    /// How long recordings are kept.
+    pub retention: Retention,
+    /// Which streams are recorded.
+    pub recording: Recording,
+    /// Built-in test cameras.
+    pub test_cameras: TestCameras,
+    /// Streams to pull, beside those added with `pegasus source add`.
+    pub source: Vec<SourceEntry>,
+    /// Log output.
+    pub log: Log,
+}
+
+/// The HTTP door.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port. Default `127.0.0.1:7070`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)) }
+    }
+}
+
+/// The RTSP door.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rtsp {
+    /// Address and port. Default `127.0.0.1:8554`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Rtsp {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8554)) }
+    }
+}
+
+/// A certificate chain and its key, PEM files. Turns HTTP into HTTPS and RTSP into RTSPS.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Who may come in.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// User name.
+    pub user: String,
+    /// The password, or `sha256:` and the hexadecimal digest of it.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials {{ user: {:?}, password: *** }}", self.user)
+    }
+}
+
+/// The disk array.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. The set is fixed
+    /// when the store is formatted, on the first start.
+    pub disks: Vec<PathBuf>,
+    /// Parity columns, 0 or 1. The rest of the disks hold data. Default 1.
+    pub parity: u8,
+    /// Size of each disk file made on the first start. Default: a tenth of the free space over all
+    /// disks, between 256 MiB and 4 GiB each.
+    pub disk_size: Option<ByteSize>,
+    /// Stripe unit, a power of two from 1 to 64 MiB. Default: measured, so that positioning costs
+    /// less than a tenth of the disk's time.
+    pub stripe_unit: Option<ByteSize>,
+    /// Longest time a unit may wait in memory before it is on disk. Default 1 s, least 100 ms.
+    #[serde(deserialize_with = "duration")]
+    pub durable_within: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            disks: Vec::new(),
+            parity: 1,
+            disk_size: None,
+            stripe_unit: None,
+            durable_within: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How long recordings are kept; the oldest go first.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Delete what is older. Default: keep until space is needed.
+    #[serde(deserialize_with = "optional_duration")]
+    pub age: Option<Duration>,
+    /// Most bytes for one stream. Default: no limit.
+    pub bytes_per_stream: Option<ByteSize>,
+    /// Share of the store kept free, in percent, 1 to 50. Default 5.
+    pub keep_free_percent: u8,
+    /// Exceptions for single streams.
+    pub stream: Vec<StreamRetention>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { age: None, bytes_per_stream: None, keep_free_percent: 5, stream: Vec::new() }
+    }
+}
+
+/// Retention of one stream, instead of the general rule.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRetention {
+    /// The stream.
+    pub name: StreamName,
+    /// Delete what is older.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub age: Option<Duration>,
+    /// Most bytes.
+    #[serde(default)]
+    pub bytes: Option<ByteSize>,
+}
+
+/// Which streams are recorded.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recording {
+    /// Whether streams are recorded as they arrive. Default true.
+    pub enabled: bool,
+    /// Streams not to record: names, or prefixes ending in `/*`.
+    pub exclude: Vec<String>,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { enabled: true, exclude: Vec::new() }
+    }
+}
+
+impl Recording {
+    /// Whether `name` is to be recorded.
+    #[must_use]
+    pub fn wants(&self, name: &StreamName) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix("/*") {
+            Some(prefix) => {
+                name.as_str().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+            }
+            None => name.as_str() == pattern,
+        };
+        self.enabled && !self.exclude.iter().any(matches)
+    }
+}
+
+/// The built-in test cameras.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestCameras {
+    /// Whether they run. Default true.
+    pub enabled: bool,
+}
+
+impl Default for TestCameras {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// A stream to pull.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// Its name here.
+    pub name: StreamName,
+    /// Where it comes from: `rtsp://`, `rtsps://` or `file://`.
+    pub url: String,
+}
+
+/// Log output.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per-target directives. Default `info`.
+    pub level: String,
+    /// Text for people or JSON for collectors. Default text.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, has an unknown key, or a value of the wrong form.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+    /// A door would be open to strangers.
+    #[error(
+        "refusing to listen on {listen}, which other machines can reach, without credentials; add \
+         to the configuration:\n\n[credentials]\nuser = \"admin\"\npassword = \"choose one\"\n"
+    )]
+    Open {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// A value is out of its range.
+    #[error("{key} must be {must}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// No home for data.
+    #[error("don't know where to put data: set `data` in the configuration, --data, or $HOME")]
+    NoHome,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// If the file can't be read or parsed, has unknown keys, or a value is out of range.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types can't: ranges, and that no door is open to strangers.
+    ///
+    /// # Errors
+    /// Names the first key that is wrong, and the lines to add where something is missing.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for listen in [self.http.listen, self.rtsp.listen] {
+            if !is_loopback(listen.ip()) && self.credentials.is_none() {
+                return Err(ConfigError::Open { listen });
+            }
+        }
+        let range = |ok: bool, key, must| {
+            if ok { Ok(()) } else { Err(ConfigError::Range { key, must }) }
+        };
+        range(self.store.parity <= 1, "store.parity", "0 or 1")?;
+        range(
+            self.store.disks.is_empty() || self.store.disks.len() > usize::from(self.store.parity),
+            "store.disks",
+            "more disks than parity columns",
+        )?;
+        range(
+            self.store.durable_within >= Duration::from_millis(100),
+            "store.durable_within",
+            "at least 100ms",
+        )?;
+        range(
+            (1..=50).contains(&self.retention.keep_free_percent),
+            "retention.keep_free_percent",
+            "from 1 to 50",
+        )?;
+        range(
+            self.credentials.as_ref().is_none_or(|c| !c.user.is_empty() && !c.password.is_empty()),
+            "credentials",
+            "a user and a password, neither empty",
+        )
+    }
+
+    /// The data folder, from the configuration or the XDG rules.
+    ///
+    /// # Errors
+    /// If neither the configuration nor the environment names one.
+    pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        if let Some(path) = &self.data {
+            return Ok(path.clone());
+        }
+        let from = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
+        if let Some(base) = from("XDG_DATA_HOME") {
+            return Ok(PathBuf::from(base).join("pegasus"));
+        }
+        let home = from("HOME").ok_or(ConfigError::NoHome)?;
+        Ok(PathBuf::from(home).join(".local/share/pegasus"))
+    }
+
+    /// Paths of the store's disks.
+    #[must_use]
+    pub fn disk_paths(&self, data: &Path) -> Vec<PathBuf> {
+        if self.store.disks.is_empty() {
+            (0..5).map(|i| data.join(format!("disk{i}"))).collect()
+        } else {
+            self.store.disks.iter().map(|path| data.join(path)).collect()
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(d)?;
+    parse_duration(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!("'{text}' is not a duration (write 500ms, 30s, 12h, 30d)"))
+    })
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    duration(d).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        toml::from_str::<Config>(text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_sample_says_the_defaults() {
+        // Every key of the sample stands commented out with its default: uncommented, it must
+        // parse, and say nothing new. Examples without a default are marked by two signs.
+        let text: String = SAMPLE
+            .lines()
+            .filter(|line| !line.starts_with("##"))
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(parse(&text).unwrap(), Config::default(), "{text}");
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_them() {
+        let error = parse("[store]\ndissks = []\n").unwrap_err();
+        assert!(error.contains("dissks") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn strangers_need_credentials() {
+        let mut config = parse("[http]\nlisten = \"0.0.0.0:7070\"\n").unwrap();
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("[credentials]"), "{error}");
+        config.credentials = Some(Credentials { user: "a".into(), password: "b".into() });
+        config.check().unwrap();
+        assert!(!format!("{config:?}").contains("\"b\""), "passwords stay out of logs");
+    }
+
+    #[test]
+    fn loopback_in_any_form_is_home() {
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(ip.parse().unwrap()), "{ip}");
+        }
+        assert!(!is_loopback("192.168.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        for (text, key) in [
+            ("[store]\nparity = 2", "store.parity"),
+            ("[store]\ndisks = [\"a\"]", "store.disks"),
+            ("[store]\ndurable_within = \"1ms\"", "store.durable_within"),
+            ("[retention]\nkeep_free_percent = 0", "keep_free_percent"),
+        ] {
+            let error = parse(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn exclusion_by_name_and_by_prefix() {
+        let recording =
+            Recording { enabled: true, exclude: vec!["/test/*".into(), "/cam/door".into()] };
+        let wants = |name: &str| recording.wants(&name.parse().unwrap());
+        assert!(!wants("/test/card") && !wants("/cam/door"));
+        assert!(wants("/tests/card") && wants("/cam/door/faces"));
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: every subcommand, its help and an example of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use pegasus_base::{StreamName, When};
+
+/// Record cameras and microphones, keep them through faults, play any moment back.
+#[derive(Debug, Parser)]
+#[command(name = "pegasus", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Example:\n  pegasus up\n  ffmpeg -re -i film.mp4 -c copy -f rtsp \
+    rtsp://127.0.0.1:8554/cam/door\n  pegasus export /cam/door --from -1m --to now -o clip.mp4")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The node to talk to; may hold user:password@
+    #[arg(
+        long,
+        global = true,
+        env = "PEGASUS_NODE",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070",
+        hide_env_values = true
+    )]
+    pub(crate) node: String,
+    /// Print JSON for other programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a node and run until stopped
+    #[command(after_help = "Example:\n  pegasus up --data /var/lib/pegasus\n  pegasus up --config \
+        /etc/pegasus.toml")]
+    Up(Up),
+    /// Show the node's health: store, disks, streams
+    #[command(after_help = "Example:\n  pegasus status --json")]
+    Status,
+    /// Streams: live now, or recorded
+    #[command(subcommand)]
+    Stream(Stream),
+    /// What is recorded of a stream
+    #[command(subcommand)]
+    Recording(Recording),
+    /// Streams the node pulls from cameras and files
+    #[command(subcommand)]
+    Source(Source),
+    /// Save part of a recording as an MP4 file
+    #[command(after_help = "Times: 2026-11-20T03:12:07.5Z, now, -10m, and for --to also +30s after \
+        --from.\n\nExample:\n  pegasus export /cam/door --from 2026-11-20T03:12:00Z --to +30s -o \
+        clip.mp4")]
+    Export(Export),
+    /// The disk array, offline
+    #[command(subcommand)]
+    Store(Store),
+    /// Print or check configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  pegasus completion bash > \
+        /etc/bash_completion.d/pegasus")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Configuration file; without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder; overrides the configuration
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address of the console and API; overrides the configuration
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) http: Option<std::net::SocketAddr>,
+    /// Address of the RTSP server; overrides the configuration
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) rtsp: Option<std::net::SocketAddr>,
+    /// Run without the built-in test cameras
+    #[arg(long)]
+    pub(crate) no_test_cameras: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stream {
+    /// List streams with their tracks and rates
+    #[command(after_help = "Example:\n  pegasus stream list")]
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Recording {
+    /// List the spans of a stream's recording
+    #[command(after_help = "Example:\n  pegasus recording list /cam/door --from -1h")]
+    List {
+        /// The stream
+        name: StreamName,
+        /// Only what overlaps the time after this
+        #[arg(long, allow_hyphen_values = true)]
+        from: Option<When>,
+        /// Only what overlaps the time before this
+        #[arg(long, allow_hyphen_values = true)]
+        to: Option<When>,
+    },
+    /// Delete a recording, or the part of it before a time
+    #[command(after_help = "Example:\n  pegasus recording delete /cam/door --to -30d")]
+    Delete {
+        /// The stream
+        name: StreamName,
+        /// Delete only what is older than this; whole segments go
+        #[arg(long, allow_hyphen_values = true)]
+        to: Option<When>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Source {
+    /// List sources and how they fare
+    #[command(after_help = "Example:\n  pegasus source list")]
+    List,
+    /// Pull a stream and publish it here
+    #[command(after_help = "Example:\n  pegasus source add /cam/yard \
+        rtsp://user:pass@camera.local/stream1\n  pegasus source add /film \
+        file:///home/me/film.mp4")]
+    Add {
+        /// Its name here
+        name: StreamName,
+        /// Where it comes from: rtsp://, rtsps:// or file://
+        url: String,
+    },
+    /// Stop pulling a stream; what is recorded stays
+    #[command(after_help = "Example:\n  pegasus source remove /cam/yard")]
+    Remove {
+        /// The stream
+        name: StreamName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The stream
+    pub(crate) name: StreamName,
+    /// Start; the file begins at the key unit before it. Default: the whole recording
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) from: Option<When>,
+    /// End, or how long after the start. Default: all there is
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) to: Option<When>,
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Verify every byte of a stopped node's store
+    #[command(after_help = "Example:\n  pegasus store check --data ~/.local/share/pegasus")]
+    Check {
+        /// The node's data folder. Default: as for `up`
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Configuration file naming the disks, if they are not in the data folder
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a commented configuration with all defaults
+    #[command(after_help = "Example:\n  pegasus config sample > pegasus.toml")]
+    Sample,
+    /// Check a configuration file
+    #[command(after_help = "Example:\n  pegasus config check pegasus.toml")]
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_leaf_command_shows_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if command.get_subcommands().next().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example:"), "{path} has no example");
+            }
+            command.get_subcommands().for_each(|sub| walk(sub, &path));
+        }
+        walk(&super::Cli::command(), "");
+    }
+}

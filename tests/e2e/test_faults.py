@@ -1,0 +1,240 @@
+"""Garbage, lost disks, full file systems: a clear error, and never a wrong byte."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+import unittest
+
+from harness import CLIPS, Node, NodeTest, ffmpeg, frame_hashes, publish, wait_for
+from test_kill import seconds
+
+
+class Garbage(NodeTest):
+    def test_on_every_port(self):
+        chance = random.Random(int(os.environ.get("PEGASUS_SEED", "1")))
+        for port in (self.node.http_port, self.node.rtsp_port):
+            for kind in range(60):
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+                    try:
+                        s.sendall(self.bytes_of(chance, kind % 6))
+                        s.shutdown(socket.SHUT_WR)
+                        s.settimeout(5)
+                        while s.recv(65536):
+                            pass
+                    except (ConnectionError, TimeoutError):
+                        pass
+        self.assertTrue(self.node.get("/healthz", raw=True))
+        self.assertIsNone(self.node.process.poll())
+
+    @staticmethod
+    def bytes_of(chance, kind):
+        noise = chance.randbytes(chance.randrange(1, 5000))
+        url = b"rtsp://127.0.0.1/cam/x"
+        return [
+            noise,
+            b"ANNOUNCE " + url + b" RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 99999999999\r\n\r\n" + noise,
+            b"ANNOUNCE " + url + b" RTSP/1.0\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: "
+            + str(len(noise)).encode() + b"\r\n\r\n" + noise,
+            b"$\x00\xff\xff" + noise,
+            b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+            b"SETUP " + url + b"/trackID=9 RTSP/1.0\r\nCSeq: -1\r\nTransport: RTP/AVP;client_port=99999-1\r\n\r\n",
+        ][kind]
+
+    def test_an_unknown_codec_is_named(self):
+        source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=3"]
+        process = publish(self.node.rtsp + "/odd", source, extra=["-c:v", "mpeg4"])
+        _, errors = process.communicate(timeout=30)
+        self.assertNotEqual(process.returncode, 0, errors)
+        self.assertIn("MP4V", self.node.log.read_text().upper())
+
+
+class LostDisks(NodeTest):
+    options = {"disk_size": "300MiB"}
+
+    def record(self, name, seconds_, clip="car"):
+        process = publish(self.node.rtsp + name, CLIPS[clip], extra=["-c", "copy", "-t", str(seconds_)])
+        process.communicate(timeout=60)
+        wait_for("a span", lambda: self.node.spans(name))
+        time.sleep(1.5)
+
+    def exported(self, name):
+        out = self.node.data / "out.mp4"
+        self.node.command("export", name, "-o", out, "--force")
+        return frame_hashes(out, "v:0")
+
+    def disks(self):
+        return self.node.cli("status")["store"]["disks"]
+
+    def test_one_of_five_removed_under_load(self):
+        self.record("/before", 6)
+        want = self.exported("/before")
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        (self.node.data / "disk2").unlink()
+        wait_for("the alarm", lambda: any(d["state"] != "ok" for d in self.disks()), 30)
+        self.assertEqual([d["state"] for d in self.disks()].count("ok"), 4)
+        before = self.node.spans("/load")[-1]["end"]
+        wait_for("recording to go on", lambda: seconds(self.node.spans("/load")[-1]["end"]) > seconds(before) + 3)
+        self.assertEqual(self.exported("/before"), want)
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        self.assertIn("disk2", self.node.log.read_text())
+        load.kill()
+        load.wait()
+        self.node.stop()
+        self.node.start()
+        states = {os.path.basename(d["path"]): d["state"] for d in self.disks()}
+        self.assertEqual(states["disk2"], "missing")
+        self.assertEqual(self.exported("/before"), want)
+        self.record("/after", 4)
+
+    def damaged(self, damage):
+        """Records, stops, damages one disk, starts: everything must read back as it was."""
+        self.record("/cam", 6)
+        want = self.exported("/cam")
+        self.node.stop()
+        damage(self.node.data / "disk1")
+        self.node.start()
+        self.assertEqual(self.exported("/cam"), want)
+        self.record("/more", 3)
+        self.assertTrue(self.exported("/more"))
+
+    def test_a_disk_deleted(self):
+        self.damaged(lambda path: path.unlink())
+
+    def test_a_disk_truncated(self):
+        self.damaged(lambda path: os.truncate(path, 1 << 20))
+
+    def test_a_disk_overwritten(self):
+        def scribble(path):
+            size = path.stat().st_size
+            with open(path, "r+b") as f:
+                f.write(os.urandom(1 << 20))
+                for at in range(1 << 20, size, 1 << 20):
+                    f.seek(at)
+                    f.write(os.urandom(8192))
+
+        self.damaged(scribble)
+
+    def test_two_disks_swapped(self):
+        self.record("/cam", 4)
+        want = self.exported("/cam")
+        self.node.stop()
+        a, b = self.node.data / "disk1", self.node.data / "disk3"
+        a.rename(self.node.data / "x")
+        b.rename(a)
+        (self.node.data / "x").rename(b)
+        self.node.start()
+        self.assertEqual(self.exported("/cam"), want)
+
+    def test_a_foreign_disk_is_refused_not_used(self):
+        other = Node(disk_size="300MiB")
+        other.start()
+        other.stop()
+        self.addCleanup(other.close)
+        self.record("/cam", 4)
+        want = self.exported("/cam")
+        self.node.stop()
+        shutil.copyfile(other.data / "disk1", self.node.data / "disk1")
+        before = (self.node.data / "disk1").read_bytes()[:1 << 20]
+        self.node.start()
+        self.assertEqual(self.exported("/cam"), want)
+        self.assertEqual((self.node.data / "disk1").read_bytes()[:1 << 20], before, "left alone")
+
+    def test_check_finds_a_flipped_bit_and_names_it(self):
+        self.record("/cam", 6)
+        self.node.stop()
+        self.assertEqual(self.node.check()["ok"], True)
+        path = self.node.data / "disk0"
+        data = path.read_bytes()
+        at = next(i for i in range(1 << 20, len(data), 4096) if any(data[i : i + 4096])) + 1000
+        with open(path, "r+b") as f:
+            f.seek(at)
+            f.write(bytes([data[at] ^ 4]))
+        report = self.node.check()
+        self.assertFalse(report["ok"])
+        self.assertIn("disk0", str(report["problems"]))
+        self.node.start()
+        self.assertTrue(self.exported("/cam"), "and reads go round it")
+
+    def test_a_store_can_not_be_opened_twice(self):
+        second = Node(data=self.node.data)
+        second.start(wait=False)
+        self.assertNotEqual(second.process.wait(20), 0)
+        self.assertIn("another process", second.tail())
+        done = subprocess.run(
+            [self.node_binary(), "store", "check", "--data", self.node.data], capture_output=True, text=True
+        )
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("another process", done.stderr)
+
+    @staticmethod
+    def node_binary():
+        from harness import BINARY
+
+        return BINARY
+
+
+class FullFileSystem(unittest.TestCase):
+    """A tmpfs that is too small, and a store that fills up."""
+
+    def test_no_room_for_the_disks(self):
+        path = self.tmpfs("64m")
+        node = Node(data=path, disk_size="256MiB")
+        node.start(wait=False)
+        self.assertNotEqual(node.process.wait(30), 0)
+        self.assertRegex(node.tail(), "(?i)space|room")
+
+    def test_a_sparse_store_on_a_full_file_system(self):
+        path = self.tmpfs("1200m")
+        node = Node(data=path, disk_size="200MiB")
+        node.start()
+        self.addCleanup(node.close)
+        with open(path / "filler", "wb") as f:
+            try:
+                while True:
+                    f.write(bytes(1 << 20))
+            except OSError:
+                pass
+        process = publish(node.rtsp + "/cam", CLIPS["car"], extra=["-c", "copy", "-t", "5"])
+        process.communicate(timeout=60)
+        self.assertTrue(wait_for("a span", lambda: node.spans("/cam")), "the disks' space was reserved")
+
+    def test_the_oldest_goes_before_the_store_is_full(self):
+        node = Node(disk_size="24MiB")
+        node.config.write_text('[store]\ndisk_size = "24MiB"\nstripe_unit = "1MiB"\n')
+        node.start()
+        self.addCleanup(node.close)
+        noise = ["-f", "lavfi", "-i", "nullsrc=s=640x480:r=25,geq=random(1)*255:128:128"]
+        options = ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "2", "-huffman", "0", "-t", "14"]
+        process = publish(node.rtsp + "/noise", noise, extra=options)
+        first = wait_for("a span", lambda: node.spans("/noise"))[0]["start"]
+        process.communicate(timeout=120)
+        status = node.cli("status")["store"]
+        self.assertLess(status["used_bytes"], status["capacity_bytes"])
+        span = node.spans("/noise")[0]
+        self.assertGreater(span["start"], first, "the oldest went")
+        self.assertGreater(span["units"], 10)
+        out = node.data / "out.mp4"
+        node.command("export", "/noise", "-o", out)
+        self.assertEqual(ffmpeg("-i", out, "-f", "null", "-").stderr, "")
+
+    def tmpfs(self, size):
+        import pathlib
+        import tempfile
+
+        path = pathlib.Path(tempfile.mkdtemp(prefix="pegasus-full-"))
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], capture_output=True)
+        if done.returncode != 0:
+            path.rmdir()
+            self.skipTest("needs the right to mount a tmpfs")
+        self.addCleanup(path.rmdir)
+        self.addCleanup(subprocess.run, ["umount", "-l", path])
+        return path
+
+
+if __name__ == "__main__":
+    unittest.main()
