@@ -4,8 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod codec;
+mod codec_string;
+pub mod mp4;
+pub mod rtp;
+pub mod sdp;
 mod track;
 mod unit;
 
+pub use codec_string::codec_string;
 pub use track::{Codec, Kind, Shape, Track, TrackId, TrackSet};
 pub use unit::Unit;

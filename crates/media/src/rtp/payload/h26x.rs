@@ -1,0 +1,252 @@
+//! What H.264 and H.265 have in common: access units built from NAL units, whole or in fragments.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Collector, UNIT_BYTES_MAX};
+use crate::codec::nal;
+use crate::rtp::Event;
+use crate::{Shape, Track};
+
+/// What a NAL unit is, as far as building access units goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NalKind {
+    /// A part of the picture.
+    Slice {
+        /// The first part, of a picture where decoding can start.
+        first_of_key: bool,
+    },
+    /// A parameter set.
+    ParameterSet {
+        /// Nothing of the same access unit can be missing before it, save a delimiter.
+        first: bool,
+    },
+    /// A delimiter, or a message that stands before the picture.
+    Prefix,
+    /// Anything else.
+    Other,
+}
+
+/// What differs between the codecs.
+pub(super) trait NalCodec: Send + Sync + std::fmt::Debug {
+    /// Classifies a NAL unit; `nal` may be only its beginning.
+    fn kind(nal: &[u8]) -> NalKind;
+    /// Whether decoding can start at the access unit.
+    fn is_key(data: &Bytes) -> bool;
+    /// Puts a parameter set in force; true if it says anything new.
+    fn add(&mut self, nal: &Bytes) -> bool;
+    /// The configuration record, once the sets are complete.
+    fn config(&self) -> Option<Bytes>;
+    /// Width and height, if known.
+    fn size(&self) -> Option<(u32, u32)>;
+}
+
+/// The access unit being put together.
+#[derive(Debug)]
+pub(super) struct Assembly<C> {
+    track: Track,
+    codec: C,
+    /// NAL units behind their lengths.
+    data: BytesMut,
+    /// Where in `data` the NAL unit that still grows begins (its length field).
+    open: Option<usize>,
+    /// There is a slice in `data`.
+    picture: bool,
+    /// Where in `data` parameter sets are.
+    sets: Vec<std::ops::Range<usize>>,
+    start: Start,
+    /// Size of the last unit, as a guess for the next.
+    guess: usize,
+}
+
+/// What is known about the beginning of the access unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Nothing is missing before the next NAL unit.
+    Clean,
+    /// Something is: only a NAL unit that begins an access unit lifts the doubt.
+    Doubtful,
+    /// The rest of this access unit is thrown away.
+    Skipping,
+}
+
+impl<C: NalCodec> Assembly<C> {
+    pub(super) fn new(track: &Track, codec: C) -> Self {
+        Self {
+            track: track.clone(),
+            codec,
+            data: BytesMut::new(),
+            open: None,
+            picture: false,
+            sets: Vec::new(),
+            start: Start::Clean,
+            guess: 4_096,
+        }
+    }
+
+    /// Adds a whole NAL unit. Empty ones are passed over.
+    pub(super) fn nal(&mut self, nal: &[u8], out: &mut Collector) -> Result<(), &'static str> {
+        self.begin(nal, &[], out)?;
+        self.close();
+        Ok(())
+    }
+
+    /// Begins a NAL unit that starts with `head`, then `body`; more may follow.
+    pub(super) fn begin(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        out: &mut Collector,
+    ) -> Result<(), &'static str> {
+        self.close();
+        if head.is_empty() || !self.admit(head, body, out) {
+            return Ok(());
+        }
+        if self.data.capacity() == 0 {
+            self.data.reserve(self.guess);
+        }
+        self.open = Some(self.data.len());
+        self.data.put_u32(0); // the length, set when it is known
+        self.grow(head)?;
+        self.grow(body)
+    }
+
+    /// Goes on with the NAL unit begun. False if none is.
+    pub(super) fn extend(&mut self, part: &[u8]) -> Result<bool, &'static str> {
+        if self.start == Start::Skipping {
+            return Ok(true);
+        }
+        if self.open.is_none() {
+            return Ok(false);
+        }
+        self.grow(part).map(|()| true)
+    }
+
+    fn grow(&mut self, part: &[u8]) -> Result<(), &'static str> {
+        if self.data.len() + part.len() > UNIT_BYTES_MAX {
+            return Err("its access unit is larger than 16 MiB");
+        }
+        self.data.put_slice(part);
+        Ok(())
+    }
+
+    /// Whether the NAL unit may be used, given what was lost.
+    fn admit(&mut self, head: &[u8], body: &[u8], out: &mut Collector) -> bool {
+        if self.start == Start::Doubtful {
+            let beginning: Vec<u8> = head.iter().chain(body).take(8).copied().collect();
+            let begins = match C::kind(&beginning) {
+                NalKind::Slice { first_of_key } => first_of_key,
+                NalKind::ParameterSet { first } => first,
+                NalKind::Prefix => true,
+                NalKind::Other => false,
+            };
+            self.start = if begins { Start::Clean } else { Start::Skipping };
+            if !begins {
+                out.unit_lost();
+            }
+        }
+        self.start == Start::Clean
+    }
+
+    /// Ends the NAL unit begun, if any. (A fragment without its end bit, but with nothing missing
+    /// after it, is a sender's sloppiness.)
+    pub(super) fn close(&mut self) {
+        let Some(start) = self.open.take() else { return };
+        let kind = C::kind(&self.data[start + 4..]);
+        if !matches!(kind, NalKind::Slice { .. }) && contains_start_code(&self.data[start + 4..]) {
+            return self.split_annex_b(start);
+        }
+        let len = (self.data.len() - start - 4) as u32;
+        self.data[start..start + 4].copy_from_slice(&len.to_be_bytes());
+        match kind {
+            NalKind::Slice { .. } => self.picture = true,
+            NalKind::ParameterSet { .. } => self.sets.push(start + 4..self.data.len()),
+            NalKind::Prefix | NalKind::Other => {}
+        }
+    }
+
+    /// Some cameras send several NAL units with start codes between them as if they were one.
+    fn split_annex_b(&mut self, start: usize) {
+        let mut stream = vec![0, 0, 1];
+        stream.extend_from_slice(&self.data[start + 4..]);
+        self.data.truncate(start);
+        for nal in nal::annex_b(&stream) {
+            self.open = Some(self.data.len());
+            self.data.put_u32(0);
+            self.data.put_slice(nal);
+            // A part has no start code inside, so this does not come back here.
+            self.close();
+        }
+    }
+
+    /// The access unit is complete. Without a picture in it, it waits for the next: some cameras
+    /// send parameter sets with a marker, or a time, of their own.
+    pub(super) fn finish(&mut self, out: &mut Collector) {
+        self.close();
+        if self.start == Start::Skipping {
+            self.start = Start::Clean;
+        }
+        if !self.picture {
+            return;
+        }
+        self.guess = self.data.len() + self.data.len() / 4;
+        let data = self.data.split().freeze();
+        self.data = BytesMut::new();
+        self.picture = false;
+        self.apply_sets(&data, out);
+        let key = C::is_key(&data) && !self.track.config.is_empty();
+        out.frame(0, 0, key, data);
+    }
+
+    fn apply_sets(&mut self, data: &Bytes, out: &mut Collector) {
+        let mut changed = false;
+        for range in self.sets.drain(..) {
+            // A copy, so that a few bytes don't hold the whole access unit in memory.
+            changed |= self.codec.add(&Bytes::copy_from_slice(&data[range]));
+        }
+        let Some(config) = self.codec.config().filter(|_| changed) else { return };
+        if config == self.track.config {
+            return;
+        }
+        self.track.config = config;
+        if let Some((width, height)) = self.codec.size() {
+            self.track.shape = Shape::Video { width, height };
+        }
+        out.events.push_back(Event::Track(self.track.clone()));
+    }
+
+    /// Forgets what is in progress. True if there was a part of a picture, or of a NAL unit.
+    pub(super) fn lose(&mut self) -> bool {
+        let had = self.picture || self.open.is_some();
+        self.data.clear();
+        self.sets.clear();
+        self.open = None;
+        self.picture = false;
+        self.start = Start::Doubtful;
+        had
+    }
+}
+
+fn contains_start_code(nal: &[u8]) -> bool {
+    nal.windows(3).any(|window| window == [0, 0, 1])
+}
+
+/// Splits the NAL units of an access unit into runs that fit one packet together: each run but
+/// single units that are larger than `room` is at most `room` bytes with `head` bytes once and a
+/// 2-byte length for each.
+pub(super) fn runs(nals: &[Bytes], room: usize, head: usize) -> Vec<&[Bytes]> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    let mut size = head;
+    for (i, nal) in nals.iter().enumerate() {
+        let add = 2 + nal.len();
+        if i > start && size + add > room {
+            runs.push(&nals[start..i]);
+            (start, size) = (i, head);
+        }
+        size += add;
+    }
+    if start < nals.len() {
+        runs.push(&nals[start..]);
+    }
+    runs
+}

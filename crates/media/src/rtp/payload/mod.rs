@@ -1,0 +1,115 @@
+//! The payload formats: what is inside the packets of each codec.
+
+mod aac;
+mod h264;
+mod h26x;
+mod simple;
+
+use bytes::Bytes;
+
+use crate::rtp::depacketizer::Events;
+use crate::rtp::{Event, Format, Frame, Loss, Packet};
+use crate::{Codec, Track};
+
+/// Why a payload makes no sense. The peer that sent it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{codec} payload of RTP packet {sequence}: {why}")]
+pub struct PayloadError {
+    /// Codec of the track.
+    pub codec: Codec,
+    /// Sequence number of the packet.
+    pub sequence: u16,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
+/// Puts units together from payloads that arrive in sequence.
+pub(crate) trait Payload: Send + Sync + std::fmt::Debug {
+    /// Takes the payload of a packet; its time is the collector's.
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError>;
+
+    /// The packet just pushed had the marker bit.
+    fn mark(&mut self, out: &mut Collector);
+
+    /// A packet with another time follows (or none): what is in progress ends here. The collector
+    /// still has the old time.
+    fn end(&mut self, out: &mut Collector);
+
+    /// Packets are missing here: forgets what is in progress. True if there was anything.
+    fn lose(&mut self) -> bool;
+}
+
+/// Where payload formats put what they have made.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    /// What waits to be polled.
+    pub(crate) events: Events,
+    /// Time of the packet in hand.
+    pub(crate) pts: Option<i64>,
+    /// Something was lost since the last key unit.
+    pub(crate) damaged: bool,
+}
+
+impl Collector {
+    /// Gives out a unit that lies `ticks` after the packet's time.
+    pub(crate) fn frame(&mut self, ticks: i64, duration: u32, key: bool, data: Bytes) {
+        let pts = self.pts.unwrap_or(0).saturating_add(ticks);
+        self.damaged &= !key;
+        let whole = !self.damaged;
+        self.events.push_back(Event::Frame(Frame { pts, duration, key, whole, data }));
+    }
+
+    /// Tells that the unit of the packet in hand is thrown away.
+    pub(crate) fn unit_lost(&mut self) {
+        self.damaged = true;
+        let pts = self.pts.unwrap_or(0);
+        self.events.push_back(Event::Lost(Loss { packets: 0, units: 1, pts }));
+    }
+}
+
+/// Cuts a unit into payloads.
+pub(crate) trait Splitter: Send + Sync + std::fmt::Debug {
+    /// Gives the payloads of `data`, each at most `room` bytes, to `out`, in order. On an error
+    /// none of them is used.
+    fn split(
+        &mut self,
+        data: &Bytes,
+        room: usize,
+        out: &mut dyn FnMut(Chunk<'_>),
+    ) -> Result<(), &'static str>;
+}
+
+/// One payload.
+pub(crate) struct Chunk<'a> {
+    /// Its bytes, in pieces.
+    pub(crate) parts: &'a [&'a [u8]],
+    /// Its packet's marker bit.
+    pub(crate) marker: bool,
+    /// How far after the unit's time it is, in RTP ticks.
+    pub(crate) ticks: u32,
+}
+
+/// Most bytes a format adds to a packet.
+pub(crate) const OVERHEAD_MAX: usize = 16;
+/// Most bytes a format adds once for a unit.
+pub(crate) const HEAD_MAX: usize = 1_024;
+/// Largest unit put together; a stream that goes beyond is broken or hostile.
+pub(crate) const UNIT_BYTES_MAX: usize = 16 << 20;
+
+/// The receiving side of a track's payload format.
+pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
+    match track.codec {
+        Codec::H264 => Box::new(h264::Receiver::new(track)),
+        Codec::Aac => Box::new(aac::Receiver::new(track, format)),
+        _ => Box::new(simple::Receiver::new(track)),
+    }
+}
+
+/// The sending side of a track's payload format.
+pub(crate) fn splitter(track: &Track) -> Box<dyn Splitter> {
+    match track.codec {
+        Codec::H264 => Box::new(h264::Sender),
+        Codec::Aac => Box::new(aac::Sender),
+        _ => Box::new(simple::Sender::new(track)),
+    }
+}
