@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 mod codec_string;
 pub mod mp4;
+pub mod reorder;
 pub mod rtp;
 pub mod sdp;
 mod track;
