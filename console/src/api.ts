@@ -1,0 +1,101 @@
+// The node's API, typed. Shapes as in docs/ref/api.md; only what the console uses.
+
+export interface Track {
+  kind: "video" | "audio";
+  codec: string;
+  width?: number | null;
+  height?: number | null;
+  clock_rate: number;
+}
+
+export interface Stream {
+  name: string;
+  state: "live" | "idle";
+  tracks: Track[];
+  recording: boolean;
+  bitrate_bps: number;
+}
+
+export interface Span {
+  start: string;
+  end: string;
+  bytes: number;
+  units: number;
+}
+
+export interface Disk {
+  path: string;
+  state: "ok" | "failed" | "missing";
+  errors: number;
+}
+
+export interface Status {
+  version: string;
+  uptime_s: number;
+  streams: number;
+  ingest_bps: number;
+  store: { capacity_bytes: number; used_bytes: number; disks: Disk[] };
+}
+
+export interface Source {
+  name: string;
+  url: string;
+  state: string;
+  error?: string | null;
+}
+
+/** What the node said when it refused, or why it can't be reached. */
+export class ApiError extends Error {}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError("The node can't be reached.");
+  }
+  const text = await answer.text();
+  if (!answer.ok) throw new ApiError(sentence(text) ?? `The node answered ${answer.status}.`);
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+function sentence(text: string): string | undefined {
+  try {
+    const value = JSON.parse(text) as { error?: string };
+    return value.error;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `/cam/door` as it stands in a URL's path. */
+export const inPath = (name: string) => name.split("/").map(encodeURIComponent).join("/");
+
+const range = (from: Date, to: Date) =>
+  new URLSearchParams({ from: from.toISOString(), to: to.toISOString() }).toString();
+
+export const api = {
+  status: () => call<Status>("GET", "/api/v1/status"),
+  streams: () => call<Stream[]>("GET", "/api/v1/streams"),
+  spans: (name: string, from: Date, to: Date, resolution_ms: number) =>
+    call<Span[]>(
+      "GET",
+      `/api/v1/streams${inPath(name)}/recordings?${range(from, to)}&resolution_ms=${Math.round(resolution_ms)}`,
+    ),
+  allSpans: (name: string) => call<Span[]>("GET", `/api/v1/streams${inPath(name)}/recordings`),
+  sources: () => call<Source[]>("GET", "/api/v1/sources"),
+  addSource: (name: string, url: string) => call<unknown>("POST", "/api/v1/sources", { name, url }),
+  removeSource: (name: string) => call<unknown>("DELETE", `/api/v1/sources${inPath(name)}`),
+};
+
+export const liveUrl = (name: string) =>
+  `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/streams${inPath(name)}/live`;
+export const mjpegUrl = (name: string) => `/api/v1/streams${inPath(name)}/live.mjpeg`;
+export const hlsUrl = (name: string, from: Date, to: Date) =>
+  `/hls${inPath(name)}/index.m3u8?${range(from, to)}`;
+export const exportUrl = (name: string, from: Date, to: Date) =>
+  `/api/v1/streams${inPath(name)}/media.mp4?${range(from, to)}`;

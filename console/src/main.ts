@@ -1,0 +1,53 @@
+// The console: which page is on show.
+
+import "./style.css";
+import { api } from "./api";
+import { h, poll, type View } from "./dom";
+import { sourcesView } from "./views/sources";
+import { storeView } from "./views/store";
+import { streamView } from "./views/stream";
+import { streamsView } from "./views/streams";
+
+const PAGES: [string, string][] = [["#/", "Streams"], ["#/sources", "Sources"], ["#/store", "Store"]];
+
+const page = document.getElementById("page")!;
+const nav = document.querySelector("nav")!;
+const health = document.getElementById("health")!;
+const links = PAGES.map(([href, text]) => h("a", { href }, text));
+nav.append(...links);
+let view: View | undefined;
+
+function viewFor(hash: string): View {
+  if (hash.startsWith("#/stream/")) return streamView(decodeURIComponent(hash.slice("#/stream".length)));
+  if (hash === "#/sources") return sourcesView();
+  if (hash === "#/store") return storeView();
+  return streamsView();
+}
+
+function route() {
+  const hash = location.hash || "#/";
+  view?.close();
+  view = viewFor(hash);
+  page.replaceChildren(view.element);
+  for (const link of links) {
+    const here = link.getAttribute("href") === hash || (hash.startsWith("#/stream/") && link === links[0]);
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${hash.startsWith("#/stream/") ? hash.slice("#/stream".length) : (PAGES.find(([h]) => h === hash)?.[1] ?? "Streams")} – Pegasus`;
+}
+
+window.addEventListener("hashchange", route);
+route();
+
+poll(5000, async () => {
+  try {
+    const status = await api.status();
+    const bad = status.store.disks.filter((d) => d.state !== "ok").length;
+    health.className = bad ? "bad" : "good";
+    health.textContent = bad ? `${bad} disk${bad > 1 ? "s" : ""} lost` : "all well";
+  } catch {
+    health.className = "bad";
+    health.textContent = "no answer";
+  }
+});

@@ -1,0 +1,47 @@
+// The store: disks, health, usage, throughput.
+
+import { api, type Status } from "../api";
+import { h, poll, type View } from "../dom";
+import { bytes, duration, rate } from "../format";
+import { Plot } from "../plot";
+
+export function storeView(): View {
+  const usage = h("div", { class: "bar" }, h("div"));
+  const words = h("p");
+  const alarm = h("p", { class: "alarm", role: "alert", hidden: true });
+  const rows = h("tbody");
+  const table = h("table", {}, h("thead", {}, h("tr", {}, ...["Disk", "State", "Errors"].map((t) => h("th", { scope: "col" }, t)))), rows);
+  const ingest = new Plot("Ingest", rate);
+  const used = new Plot("Used", bytes);
+
+  const update = (status: Status) => {
+    const { store } = status;
+    const share = store.capacity_bytes ? store.used_bytes / store.capacity_bytes : 0;
+    (usage.firstChild as HTMLElement).style.width = `${(share * 100).toFixed(1)}%`;
+    words.textContent =
+      `${bytes(store.used_bytes)} of ${bytes(store.capacity_bytes)} used (${(share * 100).toFixed(1)} %), ` +
+      `${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
+    const bad = store.disks.filter((d) => d.state !== "ok");
+    alarm.hidden = bad.length === 0;
+    alarm.textContent = `${bad.length} of ${store.disks.length} disks can't be used: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. Recordings are read from the others.`;
+    rows.replaceChildren(
+      ...store.disks.map((d) =>
+        h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: `badge ${d.state}` }, d.state)), h("td", { class: "number" }, String(d.errors))),
+      ),
+    );
+    ingest.add(status.ingest_bps);
+    used.add(store.used_bytes);
+  };
+  const stop = poll(2000, async () => update(await api.status()));
+  return {
+    element: h("section", {}, h("h1", {}, "Store"), alarm, usage, words, table, h("div", { class: "plots" }, ingest.element, used.element)),
+    close: stop,
+  };
+}
+
+/** When the free space ends at the present rate; then the oldest recordings go. */
+function forecast(status: Status): string {
+  const free = status.store.capacity_bytes - status.store.used_bytes;
+  if (status.ingest_bps < 1000 || free <= 0) return "";
+  return `At this rate the oldest recordings begin to go in about ${duration((free * 8) / status.ingest_bps)}.`;
+}
