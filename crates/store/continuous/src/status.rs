@@ -1,0 +1,121 @@
+//! What there is and how it is doing, for status pages, the API and metrics.
+
+use pegasus_base::{StreamId, StreamName, Time};
+use serde::{Deserialize, Serialize};
+
+/// A gap-free interval of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Time of its first unit.
+    pub start: Time,
+    /// End of its last durable unit.
+    pub end: Time,
+    /// Bytes of coded media in it.
+    pub bytes: u64,
+    /// Units in it, of all tracks.
+    pub units: u64,
+}
+
+/// All that is recorded of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedStream {
+    /// Its name.
+    pub name: StreamName,
+    /// Its identity; stays when names change.
+    pub id: StreamId,
+    /// Bytes of coded media kept.
+    pub bytes: u64,
+    /// Units kept, of all tracks.
+    pub units: u64,
+    /// Time of the oldest unit kept.
+    pub first: Option<Time>,
+    /// End of the newest durable unit.
+    pub last: Option<Time>,
+    /// Whether a recorder is open on it.
+    pub recording: bool,
+}
+
+/// Whether the store can take recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Health {
+    /// All is well.
+    Ok,
+    /// It records, but a disk is missing or has failed.
+    Degraded,
+    /// There is no room, and nothing left that may be deleted.
+    Full,
+    /// It can't be written any more; what is recorded may still be read.
+    Failed,
+}
+
+/// State of one disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Where it is.
+    pub path: String,
+    /// `ok`, `failed` or `missing`.
+    pub state: String,
+    /// Errors met on it since the store was opened: failed operations and bad checksums.
+    pub errors: u64,
+    /// Bytes read from it since the store was opened.
+    pub read_bytes: u64,
+    /// Bytes written to it since the store was opened.
+    pub written_bytes: u64,
+}
+
+/// State of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Whether it can take recordings.
+    pub health: Health,
+    /// What is wrong, as a sentence, unless `health` is `ok`.
+    pub reason: Option<String>,
+    /// Bytes it can hold, parity apart.
+    pub capacity_bytes: u64,
+    /// Bytes in use, parity apart.
+    pub used_bytes: u64,
+    /// Its disks, in the order of the array.
+    pub disks: Vec<DiskStatus>,
+    /// What comes in.
+    pub ingest: IngestStatus,
+}
+
+/// Counters of what has been recorded since the store was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestStatus {
+    /// Open recorders.
+    pub recorders: u64,
+    /// Bytes waiting in memory for the disks.
+    pub queued_bytes: u64,
+    /// Units made durable.
+    pub units: u64,
+    /// Bytes of coded media made durable.
+    pub bytes: u64,
+    /// Units dropped because the disks did not keep up or the store was full.
+    pub dropped_units: u64,
+    /// Units that came too late for the time line and were dropped.
+    pub late_units: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// Bytes written to the disks by commits, with parity, headers and padding.
+    pub written_bytes: u64,
+    /// Those of them that are parity.
+    pub parity_bytes: u64,
+    /// Longest commit so far, in microseconds.
+    pub commit_us_max: u64,
+    /// Segments freed by retention and deletion.
+    pub freed_segments: u64,
+}
+
+/// How one recorder is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecorderStatus {
+    /// Bytes waiting in memory for the disks.
+    pub queued_bytes: u64,
+    /// Units dropped so far because the disks did not keep up or the store failed.
+    pub dropped_units: u64,
+    /// Why nothing can be recorded at present, as a sentence.
+    pub trouble: Option<String>,
+}
