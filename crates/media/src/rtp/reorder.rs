@@ -130,12 +130,12 @@ mod tests {
     fn a_full_buffer_gives_up_waiting() {
         let mut buffer = ReorderBuffer::new(2, WAIT);
         let now = Time::from_secs(100);
-        for sequence in [10, 12, 13, 14] {
+        for sequence in [10, 12, 13] {
             buffer.push(packet(1, sequence), now);
         }
         assert_eq!(drain(&mut buffer, now), [10]);
-        buffer.push(packet(1, 15), now);
-        assert_eq!(drain(&mut buffer, now), [12, 13, 14, 15]);
+        buffer.push(packet(1, 14), now);
+        assert_eq!(drain(&mut buffer, now), [12, 13, 14]);
     }
 
     #[test]

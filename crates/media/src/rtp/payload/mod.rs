@@ -2,6 +2,7 @@
 
 mod aac;
 mod h264;
+mod h265;
 mod h26x;
 mod simple;
 
@@ -100,6 +101,7 @@ pub(crate) const UNIT_BYTES_MAX: usize = 16 << 20;
 pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
     match track.codec {
         Codec::H264 => Box::new(h264::Receiver::new(track)),
+        Codec::H265 => Box::new(h265::Receiver::new(track)),
         Codec::Aac => Box::new(aac::Receiver::new(track, format)),
         _ => Box::new(simple::Receiver::new(track)),
     }
@@ -109,6 +111,7 @@ pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
 pub(crate) fn splitter(track: &Track) -> Box<dyn Splitter> {
     match track.codec {
         Codec::H264 => Box::new(h264::Sender),
+        Codec::H265 => Box::new(h265::Sender),
         Codec::Aac => Box::new(aac::Sender),
         _ => Box::new(simple::Sender::new(track)),
     }
