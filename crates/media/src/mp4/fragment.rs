@@ -180,6 +180,9 @@ impl Fragmenter {
     ///
     /// # Errors
     /// [`WriteError::TablesTooLarge`], for more units than tables hold (hundreds of millions).
+    ///
+    /// # Panics
+    /// If an invariant of the fragmenter is broken; not by any unit.
     pub fn flush(&mut self) -> Result<Option<Fragment>, WriteError> {
         if self.is_empty() {
             return Ok(None);

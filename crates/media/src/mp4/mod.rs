@@ -18,16 +18,25 @@
 
 mod boxes;
 mod cadence;
+mod describe;
 mod entry;
 mod error;
+mod file;
 mod fragment;
 mod header;
+mod moof;
+mod movie;
 mod plan;
 mod planner;
+mod samples;
+mod source;
 mod table;
+mod walk;
 
-pub use error::WriteError;
+pub use error::{ReadError, WriteError};
+pub use file::{Item, Mp4File};
 pub use fragment::{Fragment, Fragmenter};
 pub use header::init_segment;
+pub use movie::RefusedTrack;
 pub use plan::{Piece, Pieces, Plan, PlanMark, TimePoint};
 pub use planner::{Planner, SampleMeta};

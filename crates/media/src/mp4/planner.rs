@@ -152,6 +152,9 @@ impl Planner {
     /// # Errors
     /// [`WriteError::Empty`] without samples, [`WriteError::NoConfig`] if a track's configuration
     /// is needed and empty, [`WriteError::TablesTooLarge`] past some hundred million samples.
+    ///
+    /// # Panics
+    /// If an invariant of the planner is broken; not by any sample.
     pub fn finish(mut self) -> Result<Plan, WriteError> {
         self.tables.retain(|table| !table.is_empty());
         if self.tables.is_empty() {
@@ -242,8 +245,8 @@ fn movie_clock_hz(rates: impl Iterator<Item = u32>) -> u32 {
     });
     match u32::try_from(common) {
         // A clock of a few ticks a second would make everything else coarse.
-        Ok(hz) if hz >= 1_000 && hz <= u32::MAX / 2 => hz,
-        Ok(hz) if hz < 1_000 => hz * 1_000,
+        Ok(hz @ 1_000..=0x7fff_ffff) => hz,
+        Ok(hz @ ..1_000) => hz * 1_000,
         _ => MOVIE_CLOCK_HZ,
     }
 }

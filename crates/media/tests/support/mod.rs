@@ -1,0 +1,126 @@
+//! Driving ffmpeg and ffprobe, and putting planned files together.
+#![allow(dead_code)] // each test file uses its own part
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pegasus_media::Unit;
+use pegasus_media::mp4::{Piece, Plan};
+
+/// A packet as ffmpeg copies it out of a file.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub(crate) dts_ns: i64,
+    pub(crate) pts_ns: i64,
+    pub(crate) len_bytes: u64,
+    pub(crate) hash: String,
+}
+
+pub(crate) fn clip(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media").join(name)
+}
+
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> PathBuf {
+    std::fs::write(path, bytes).unwrap();
+    path.to_owned()
+}
+
+fn run(tool: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(tool).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("this test needs {tool} (apt install ffmpeg): {error}"))
+}
+
+fn ffmpeg(arguments: &[&str]) -> String {
+    let output = run("ffmpeg", &[&["-nostdin", "-v", "error"], arguments].concat());
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "ffmpeg {arguments:?}: {complaints}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Makes a file with ffmpeg.
+pub(crate) fn make(path: &Path, arguments: &[&str]) -> PathBuf {
+    ffmpeg(&[arguments, &["-y", path.to_str().unwrap()]].concat());
+    path.to_owned()
+}
+
+/// What ffprobe and a decoding ffmpeg have to say against a file.
+pub(crate) fn complaints(path: &Path) -> String {
+    let path = path.to_str().unwrap();
+    let probe = run("ffprobe", &["-v", "warning", "-show_streams", "-show_packets", path]);
+    let decode = run(
+        "ffmpeg",
+        &["-nostdin", "-v", "warning", "-xerror", "-i", path, "-map", "0", "-f", "null", "-"],
+    );
+    let said = [probe.stderr, decode.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    // MP4 says how many channels plain PCM has, not which.
+    let against = said.lines().filter(|line| !line.contains("Guessed Channel Layout"));
+    against.collect::<Vec<_>>().join("\n")
+}
+
+/// The packets of one track that are presented.
+pub(crate) fn packets(path: &Path, track: usize) -> Vec<Packet> {
+    copied(&[], path, track)
+}
+
+/// All packets of one track, also those that the file's edit list leaves out.
+pub(crate) fn all_packets(path: &Path, track: usize) -> Vec<Packet> {
+    copied(&["-ignore_editlist", "1"], path, track)
+}
+
+fn copied(options: &[&str], path: &Path, track: usize) -> Vec<Packet> {
+    let (path, map) = (path.to_str().unwrap(), format!("0:{track}"));
+    let copy = ["-i", path, "-map", &map, "-c", "copy", "-f", "framehash", "-"];
+    parse(&ffmpeg(&[options, &copy].concat()))
+}
+
+fn parse(text: &str) -> Vec<Packet> {
+    let mut base = (1_i64, 1_i64);
+    let mut packets = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("#tb 0: ") {
+            let (n, d) = rest.split_once('/').unwrap();
+            base = (n.parse().unwrap(), d.parse().unwrap());
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        if let [_, dts, pts, _, len, hash, ..] = fields[..] {
+            let ns = |text: &str| {
+                let ticks: i64 = text.parse().unwrap();
+                i64::try_from(i128::from(ticks * base.0) * 1_000_000_000 / i128::from(base.1))
+                    .unwrap()
+            };
+            packets.push(Packet {
+                dts_ns: ns(dts),
+                pts_ns: ns(pts),
+                len_bytes: len.parse().unwrap(),
+                hash: hash.to_owned(),
+            });
+        }
+    }
+    packets
+}
+
+/// A checksum of a track's decoded samples.
+pub(crate) fn decoded(path: &Path, track: usize) -> String {
+    let map = format!("0:{track}");
+    ffmpeg(&["-i", path.to_str().unwrap(), "-map", &map, "-f", "hash", "-"])
+}
+
+/// The bytes of a range of a planned file.
+pub(crate) fn assemble(plan: &Plan, units: &[Unit], range: Range<u64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for piece in plan.slice(range) {
+        match piece {
+            Piece::Head(head) => bytes.extend_from_slice(&head),
+            Piece::Unit { index, skip, len } => {
+                let data = &units[usize::try_from(index).unwrap()].data;
+                bytes.extend_from_slice(&data[skip as usize..(skip + len) as usize]);
+            }
+        }
+    }
+    bytes
+}
