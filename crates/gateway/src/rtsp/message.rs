@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Request {
     }
 
     /// Writes the request. `Content-Length` is added when there is a body.
-    pub fn emit(&self, out: &mut Vec<u8>) {
+    pub fn emit(&self, out: &mut impl BufMut) {
         let line = format!("{} {} RTSP/1.0\r\n", self.method, self.url);
         emit(&line, &self.headers, &self.body, out);
     }
@@ -282,38 +282,38 @@ impl Response {
     }
 
     /// Writes the response. `Content-Length` is added when there is a body.
-    pub fn emit(&self, out: &mut Vec<u8>) {
+    pub fn emit(&self, out: &mut impl BufMut) {
         let line = format!("RTSP/1.0 {} {}\r\n", self.status.0, self.reason);
         emit(&line, &self.headers, &self.body, out);
     }
 }
 
-fn emit(line: &str, headers: &Headers, body: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(line.as_bytes());
+fn emit(line: &str, headers: &Headers, body: &[u8], out: &mut impl BufMut) {
+    out.put_slice(line.as_bytes());
     for (name, value) in headers.iter() {
         // The length is ours to say, so that it can't contradict the body.
         if name.eq_ignore_ascii_case("Content-Length") {
             continue;
         }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        out.put_slice(name.as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
     }
     if !body.is_empty() {
-        out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+        out.put_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
     }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body);
+    out.put_slice(b"\r\n");
+    out.put_slice(body);
 }
 
 /// Writes the four bytes before an interleaved packet (RFC 2326, 10.12).
 ///
 /// # Panics
 /// If the packet is longer than 65535 bytes: packetizers keep far below.
-pub fn emit_interleaved(channel: u8, packet: &[u8], out: &mut Vec<u8>) {
+pub fn emit_interleaved(channel: u8, packet: &[u8], out: &mut impl BufMut) {
     let len = u16::try_from(packet.len()).expect("an RTP packet fits 16 bits of length");
-    out.extend_from_slice(&[b'$', channel]);
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(packet);
+    out.put_slice(&[b'$', channel]);
+    out.put_slice(&len.to_be_bytes());
+    out.put_slice(packet);
 }

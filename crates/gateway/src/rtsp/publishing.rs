@@ -1,0 +1,189 @@
+//! A publisher's stream: what it announced, and its packets on their way to the switch.
+
+use bytes::Bytes;
+use pegasus_base::{StreamName, Time};
+use pegasus_circuit::{Commands, PublishError, Source, Switch};
+use pegasus_media::{TrackId, sdp};
+
+use super::ingest::{Ingest, Ingested};
+use super::message::Status;
+use super::session::{AnnouncedTrack, Channel, Refusal, TRACKS_MAX};
+use super::transport::Way;
+
+/// What a publisher announced: for each track, in the order of the description, how it is coded;
+/// none where it can't be carried.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    /// For the session machine.
+    pub(super) tracks: Vec<AnnouncedTrack>,
+    media: Vec<Option<sdp::Media>>,
+}
+
+impl Announcement {
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// 400 if it is none, 415 if nothing in it can be carried.
+    pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let description =
+            sdp::parse(body).map_err(|error| Refusal::new(Status::BAD_REQUEST, error))?;
+        if description.media.is_empty() {
+            let reasons: Vec<_> = description.refused.iter().map(|r| r.reason.as_str()).collect();
+            let why = format!("no track can be carried ({})", reasons.join("; "));
+            return Err(Refusal::new(Status::UNSUPPORTED_MEDIA, why));
+        }
+        let mut lines: Vec<(usize, AnnouncedTrack, Option<sdp::Media>)> = Vec::new();
+        for media in description.media {
+            let control = media.control.clone().unwrap_or_default();
+            lines.push((media.line, AnnouncedTrack { control, refused: None }, Some(media)));
+        }
+        for refused in description.refused {
+            let control = refused.control.unwrap_or_default();
+            let track = AnnouncedTrack { control, refused: Some(refused.reason) };
+            lines.push((refused.line, track, None));
+        }
+        lines.sort_by_key(|(line, ..)| *line);
+        if lines.len() > TRACKS_MAX {
+            let why = format!("{} tracks are announced, at most {TRACKS_MAX} go", lines.len());
+            return Err(Refusal::new(Status::BAD_REQUEST, why));
+        }
+        let (tracks, media) = lines.into_iter().map(|(_, track, media)| (track, media)).unzip();
+        Ok(Self { tracks, media })
+    }
+
+    /// The tracks of `channels` that can be carried, numbered anew; and for each channel which of
+    /// them it brings.
+    fn chosen(&self, channels: &[Channel]) -> (Vec<sdp::Media>, Vec<Option<usize>>) {
+        let mut chosen = Vec::new();
+        let mut lanes = vec![None; channels.len()];
+        let mut order: Vec<usize> = (0..channels.len()).collect();
+        order.sort_by_key(|&channel| channels[channel].track);
+        for channel in order {
+            if let Some(media) = &self.media[channels[channel].track] {
+                let mut media = media.clone();
+                media.track.id = TrackId(chosen.len() as u8);
+                lanes[channel] = Some(chosen.len());
+                chosen.push(media);
+            }
+        }
+        (chosen, lanes)
+    }
+}
+
+/// A stream being published. Dropping it makes the stream idle.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    source: Source,
+    ingest: Ingest,
+    /// For each channel which lane of the ingest it brings.
+    lanes: Vec<Option<usize>>,
+    lost_packets: u64,
+    bad_packets: u64,
+    /// The last thing that was wrong with a packet.
+    trouble: String,
+}
+
+/// What goes back to the publisher: the channel and an RTCP packet.
+pub(super) type Feedback = Vec<(usize, Bytes)>;
+
+impl Publishing {
+    /// Takes the name and gets ready for packets on `channels`.
+    ///
+    /// # Errors
+    /// 409 if somebody else publishes on it, 415 if only tracks that can't be carried were set up.
+    pub(super) fn start(
+        switch: &Switch,
+        name: &StreamName,
+        publisher: &str,
+        announcement: &Announcement,
+        channels: &[Channel],
+    ) -> Result<(Self, Commands), Refusal> {
+        let (chosen, lanes) = announcement.chosen(channels);
+        if chosen.is_empty() {
+            let why = "none of the tracks set up can be carried";
+            return Err(Refusal::new(Status::UNSUPPORTED_MEDIA, why));
+        }
+        let datagrams = channels.iter().any(|c| matches!(c.way, Way::Udp { .. }));
+        let ingest = Ingest::new(&chosen, datagrams, channels[0].ssrc);
+        let source = switch.publish(name, publisher, ingest.tracks().clone()).map_err(taken)?;
+        let commands = source.commands();
+        let (lost_packets, bad_packets, trouble) = (0, 0, String::new());
+        let publishing = Self { source, ingest, lanes, lost_packets, bad_packets, trouble };
+        Ok((publishing, commands))
+    }
+
+    /// Takes a packet that came on `channel`. Units are sent by [`Publishing::flush`].
+    pub(super) fn packet(&mut self, channel: usize, control: bool, data: Bytes, now: Time) {
+        let Some(lane) = self.lanes[channel] else { return };
+        let outcome = if control {
+            self.ingest.rtcp(lane, &data, now).map(|_goodbye| ())
+        } else {
+            self.ingest.rtp(lane, data, now)
+        };
+        if let Err(trouble) = outcome {
+            self.bad_packets += 1;
+            self.trouble = trouble;
+        }
+    }
+
+    /// Sends what came together since the last call. The sinks are woken once.
+    pub(super) fn flush(&mut self, now: Time) {
+        let mut units = Vec::new();
+        while let Some(ingested) = self.ingest.poll(now) {
+            match ingested {
+                Ingested::Unit(unit) => units.push(unit),
+                Ingested::Tracks(tracks) => {
+                    self.source.send_many(units.drain(..));
+                    tracing::info!(stream = %self.source.name(), ?tracks, "the tracks have changed");
+                    self.source.set_tracks(tracks);
+                }
+                Ingested::Lost { packets, .. } => self.lost_packets += u64::from(packets),
+            }
+        }
+        if !units.is_empty() {
+            self.source.send_many(units);
+        }
+    }
+
+    /// When to flush although nothing arrives.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.ingest.deadline()
+    }
+
+    /// Receiver reports for all channels; and one line of log if packets were lost or bad since the
+    /// last time.
+    pub(super) fn reports(&mut self, now: Time) -> Feedback {
+        let (lost, bad) =
+            (std::mem::take(&mut self.lost_packets), std::mem::take(&mut self.bad_packets));
+        if lost + bad > 0 {
+            let (stream, trouble) = (self.source.name(), &self.trouble);
+            tracing::warn!(%stream, lost, bad, %trouble, "packets of the publisher are missing");
+        }
+        self.each_lane(|ingest, lane| ingest.report(lane, now))
+    }
+
+    /// Requests for a key unit.
+    pub(super) fn key_unit_requests(&mut self) -> Feedback {
+        self.each_lane(|ingest, lane| ingest.key_unit_request(lane))
+    }
+
+    fn each_lane(&mut self, packet: impl Fn(&mut Ingest, usize) -> Option<Bytes>) -> Feedback {
+        let ingest = &mut self.ingest;
+        let lanes = self.lanes.iter().enumerate();
+        lanes.filter_map(|(channel, lane)| Some((channel, packet(ingest, (*lane)?)?))).collect()
+    }
+
+    /// Sends what is left: the publisher is gone.
+    pub(super) fn finish(mut self, now: Time) {
+        self.ingest.finish(now);
+        self.flush(now);
+    }
+}
+
+/// A name that is taken, as RTSP says it.
+pub(super) fn taken(error: PublishError) -> Refusal {
+    match error {
+        PublishError::Taken { .. } => Refusal::new(Status::CONFLICT, error),
+        _ => Refusal::new(Status::UNAVAILABLE, error),
+    }
+}
