@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pegasus_media::Unit;
-use pegasus_media::mp4::{Piece, Plan};
+use pegasus_base::Time;
+use pegasus_media::mp4::{Item, Mp4File, Piece, Plan};
+use pegasus_media::{Codec, Shape, Track, TrackId, TrackSet, Unit};
 
 /// A packet as ffmpeg copies it out of a file.
 #[derive(Debug)]
@@ -123,4 +124,91 @@ pub(crate) fn assemble(plan: &Plan, units: &[Unit], range: Range<u64>) -> Vec<u8
         }
     }
     bytes
+}
+
+/// When made-up films begin.
+pub(crate) const START: Time = Time::from_secs(1_700_000_000);
+
+/// Time between the pictures of a made-up film.
+pub(crate) const FRAME_NS: i64 = 40_000_000;
+
+/// The pictures of a made-up film.
+pub(crate) fn video() -> Track {
+    Track {
+        id: TrackId(0),
+        codec: Codec::H264,
+        clock_rate: 90_000,
+        shape: Shape::Video { width: 640, height: 360 },
+        config: vec![1, 0x64, 0, 0x1f, 0xff, 0xe0, 0].into(),
+    }
+}
+
+/// Its sound.
+pub(crate) fn sound() -> Track {
+    Track {
+        id: TrackId(1),
+        codec: Codec::Aac,
+        clock_rate: 48_000,
+        shape: Shape::Audio { channels: 2, sample_rate: 48_000 },
+        config: vec![0x11, 0x90].into(),
+    }
+}
+
+/// Random pictures in decode order I P B B (25 a second, I P B B P B B ...) with random sound,
+/// as a recorder holds them.
+pub(crate) fn film(seed: u64, pictures: usize) -> (Vec<Track>, Vec<Unit>) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut units = Vec::new();
+    let origin = rng.i64(-1_000_000..1_000_000);
+    let bytes = |rng: &mut fastrand::Rng, max| -> bytes::Bytes {
+        (0..rng.usize(1..max)).map(|_| rng.u8(..)).collect()
+    };
+    for n in 0..i64::try_from(pictures).unwrap() {
+        // Decode order 0 3 1 2 6 4 5 ...; the last group may be cut.
+        let shown = match (n, n % 3) {
+            (0, _) => 0,
+            (_, 1) => n + 2,
+            _ => n - 1,
+        };
+        units.push(Unit {
+            track: TrackId(0),
+            pts: origin + shown * 3_600,
+            dts: origin + (n - 1) * 3_600,
+            time: START.offset_ns(shown * FRAME_NS),
+            duration: 0,
+            key: n == 0 || n % 30 == 1,
+            data: bytes(&mut rng, 900),
+        });
+    }
+    let packets = i64::try_from(pictures).unwrap() * FRAME_NS * 48 / 1_024_000_000;
+    for n in 0..packets {
+        units.push(Unit {
+            track: TrackId(1),
+            pts: n * 1_024,
+            dts: n * 1_024,
+            time: START.offset_ns(n * 1_024_000_000 / 48),
+            duration: 1_024,
+            key: true,
+            data: bytes(&mut rng, 200),
+        });
+    }
+    let decoded = |unit: &Unit| match unit.track {
+        TrackId(0) => (unit.dts - origin) * 100 / 9,
+        _ => unit.dts * 1_000 / 48,
+    };
+    units.sort_by_key(|unit| (decoded(unit), unit.track));
+    (vec![video(), sound()], units)
+}
+
+/// All units of a file, and the tracks it begins with.
+pub(crate) fn read_all(bytes: Vec<u8>) -> (TrackSet, Vec<Unit>) {
+    let mut file = Mp4File::open(std::io::Cursor::new(bytes)).unwrap();
+    let tracks = file.tracks().clone();
+    let mut units = Vec::new();
+    while let Some(item) = file.next(START).unwrap() {
+        if let Item::Unit(unit) = item {
+            units.push(unit);
+        }
+    }
+    (tracks, units)
 }
