@@ -1,0 +1,16 @@
+//! Bytes on disk, as `docs/design/recording.md` describes them. Everything is little endian.
+//!
+//! Each structure is a value that can only be valid, with `emit` and `parse`. Checksums are the
+//! log's business: what arrives here has passed them, so a [`FormatError`] means another version or a
+//! fault of the program, never a bad disk. Parsing trusts nothing all the same.
+
+pub(crate) mod block;
+pub(crate) mod bytes;
+pub(crate) mod catalogue;
+//INDEX
+//SEG
+pub(crate) mod span;
+pub(crate) mod table;
+pub(crate) mod tracks;
+
+pub use bytes::FormatError;
