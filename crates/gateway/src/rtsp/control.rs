@@ -53,7 +53,8 @@ impl<S> Connection<S> {
             let Some(bounds) = line.bounds() else {
                 return Err(plan::not_live(&target.name, &line));
             };
-            let tracks = recorded::tracks(store, &target.name, described_at(&target, &line)).await?;
+            let tracks =
+                recorded::tracks(store, &target.name, described_at(&target, &line)).await?;
             (tracks, recorded_range(&target, &line, bounds))
         };
         let session = sdp::Session {
@@ -61,17 +62,12 @@ impl<S> Connection<S> {
             id: self.rng.u64(1..1 << 62),
             range: Some(&range),
         };
-        let description =
-            Description { sdp: sdp::emit(&session, &tracks), tracks: tracks.len() };
+        let description = Description { sdp: sdp::emit(&session, &tracks), tracks: tracks.len() };
         self.media = Media::Player(Box::new(Player::new(target, tracks)));
         Ok(description)
     }
 
-    fn announce(
-        &mut self,
-        name: &StreamName,
-        sdp: &[u8],
-    ) -> Result<Vec<AnnouncedTrack>, Refusal> {
+    fn announce(&mut self, name: &StreamName, sdp: &[u8]) -> Result<Vec<AnnouncedTrack>, Refusal> {
         let announcement = Announcement::read(sdp)?;
         // Told early, so that the client need not set up tracks in vain; what counts is RECORD.
         let publisher = self.services.switch.status(name).and_then(|status| status.publisher);

@@ -79,7 +79,18 @@ impl Outlet {
             // a little before it: so it is kept away from both ends of the range.
             let base = rng.u32(1 << 28..1 << 30);
             let (offset, end, reported) = (None, base, None);
-            Lane { track, ssrc, rate, packetizer, payload_type, mtu_bytes, base, offset, end, reported }
+            Lane {
+                track,
+                ssrc,
+                rate,
+                packetizer,
+                payload_type,
+                mtu_bytes,
+                base,
+                offset,
+                end,
+                reported,
+            }
         };
         Self {
             lanes: chosen.iter().map(lane).collect(),
@@ -117,8 +128,7 @@ impl Outlet {
         }
         for lane in &mut self.lanes {
             let (track, sequence) = (&new[lane.track], lane.packetizer.next_sequence());
-            lane.packetizer =
-                Packetizer::new(track, lane.payload_type, lane.ssrc, lane.mtu_bytes);
+            lane.packetizer = Packetizer::new(track, lane.payload_type, lane.ssrc, lane.mtu_bytes);
             lane.packetizer.set_next_sequence(sequence);
             lane.offset = None; // another publisher's ticks may begin anywhere
         }

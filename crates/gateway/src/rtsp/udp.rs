@@ -62,8 +62,7 @@ impl UdpPair {
             tokio::spawn(task).abort_handle()
         };
         let readers = [reader(&rtp, false), reader(&rtcp, true)];
-        let client =
-            (SocketAddr::new(peer, client_ports.0), SocketAddr::new(peer, client_ports.1));
+        let client = (SocketAddr::new(peer, client_ports.0), SocketAddr::new(peer, client_ports.1));
         Ok(Self { rtp, rtcp, ports, client, readers })
     }
 
