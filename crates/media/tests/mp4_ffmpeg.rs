@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use pegasus_base::Time;
 use pegasus_media::mp4::{Fragmenter, Item, Mp4File, Planner, SampleMeta, init_segment};
 use pegasus_media::{Codec, Kind, TrackSet, Unit};
-use support::{Packet, all_packets, clip, complaints, decoded, make, packets, write};
+use support::{
+    Packet, all_packets, clip, complaints, decoded, decoder_complaints, make, packets, write,
+};
 
 const START: Time = Time::from_secs(1_700_000_000);
 
@@ -94,6 +96,9 @@ fn both_ways(source: &Path) {
     {
         let made = write(&folder.path().join(name), &bytes);
         compare(source, &made, &tracks);
+        if name == "planned.mp4" {
+            assert_eq!(decoder_complaints(&made), "");
+        }
         let (tracks_again, again) = read(&made);
         assert_eq!(tracks_again, tracks, "{name}");
         assert_eq!(again.len(), units.len(), "{name}");
@@ -217,6 +222,48 @@ fn sound_without_packets() {
 fn nothing_is_lost_at_any_place_in_a_two_codec_file() {
     let both = with(&with(&PICTURE, &TONE), &["-c:v", "libx264", "-bf", "2", "-c:a", "aac"]);
     lavfi("a.mp4", &both);
+}
+
+#[test]
+fn a_camera_that_changed_its_resolution_overnight() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = Vec::new();
+    for (name, size) in [("a.mp4", "160x120"), ("b.mp4", "320x240")] {
+        let picture = format!("testsrc2=size={size}:rate=25:duration=2");
+        let input = with(&["-f", "lavfi", "-i", &picture], &TONE[..3]);
+        let input = with(&input, &["sine=duration=2:sample_rate=48000"]);
+        let source = make(
+            &folder.path().join(name),
+            &with(&input, &["-c:v", "libx264", "-bf", "2", "-c:a", "aac"]),
+        );
+        parts.push((source.clone(), read(&source)));
+    }
+    let mut planner = Planner::new();
+    let mut units: Vec<Unit> = Vec::new();
+    for (n, (_, (tracks, part))) in parts.iter().enumerate() {
+        let night_ns = 28_800_000_000_000 * i64::try_from(n).unwrap();
+        if n > 0 {
+            planner.gap(START.offset_ns(night_ns));
+        }
+        planner.set_tracks(tracks);
+        for unit in part {
+            let unit = Unit { time: unit.time.offset_ns(night_ns), ..unit.clone() };
+            planner.push(&(&unit).into()).unwrap();
+            units.push(unit);
+        }
+    }
+    let plan = planner.finish().unwrap();
+    let made = support::assemble(&plan, &units, 0..u64::MAX);
+    let made = write(&folder.path().join("both.mp4"), &made);
+    assert_eq!(complaints(&made), "");
+    assert_eq!(decoder_complaints(&made), "");
+    for track in 0..2 {
+        let before = parts.iter().flat_map(|(source, _)| content(&all_packets(source, track)));
+        let after = packets(&made, track);
+        assert_eq!(before.collect::<Vec<_>>(), content(&after), "track {track}");
+        let lasts_ns = cadence(&after).last().copied().unwrap();
+        assert!((3_900_000_000..4_100_000_000).contains(&lasts_ns), "{lasts_ns}");
+    }
 }
 
 #[test]

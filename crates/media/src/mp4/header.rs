@@ -21,7 +21,7 @@ pub(super) const MOVIE_CLOCK_HZ: u32 = 90_000;
 /// [`WriteError::NoConfig`] if a track's configuration is needed and empty.
 pub fn init_segment(tracks: &[Track]) -> Result<Bytes, WriteError> {
     let mut out = Boxes::default();
-    out.leaf(&brands(b"iso6", &[b"iso6", b"cmfc", b"mp41"]))?;
+    out.leaf(&brands(b"iso6", &[b"iso6", b"mp41"]))?;
     out.nest(b"moov", |out| {
         out.leaf(&Mvhd {
             timescale: MOVIE_CLOCK_HZ,
