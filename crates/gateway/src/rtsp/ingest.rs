@@ -125,9 +125,8 @@ impl Ingest {
             match packet {
                 Rtcp::Sender(report) => {
                     lane.reception.sender_report(report.ntp, now);
-                    if let Some(pts) = lane.depacketizer.unwrap_timestamp(report.rtp_timestamp) {
-                        self.clock.sender_report(lane.track.id, report.ntp, pts, now);
-                    }
+                    let pts = lane.depacketizer.unwrap_timestamp(report.rtp_timestamp);
+                    self.clock.sender_report(lane.track.id, report.ntp, pts, now);
                 }
                 Rtcp::Bye(_) => bye = true,
                 _ => {}

@@ -118,11 +118,14 @@ impl Depacketizer {
         self.payload.end(&mut self.collector);
     }
 
-    /// An RTP timestamp of this track (of a sender report) in unwrapped ticks; `None` before the
-    /// first packet.
-    #[must_use]
-    pub fn unwrap_timestamp(&self, rtp_timestamp: u32) -> Option<i64> {
-        self.unwrapper.started().then(|| self.unwrapper.nearest(rtp_timestamp))
+    /// An RTP timestamp of this track (of a sender report) in unwrapped ticks. Reports may come
+    /// before the first packet, which then counts on from them.
+    pub fn unwrap_timestamp(&mut self, rtp_timestamp: u32) -> i64 {
+        if self.unwrapper.started() {
+            self.unwrapper.nearest(rtp_timestamp)
+        } else {
+            self.unwrapper.unwrap(rtp_timestamp)
+        }
     }
 
     /// Checks `packet`'s place in the sequence. False if it is late or a repetition.
