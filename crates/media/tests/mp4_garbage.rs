@@ -4,9 +4,11 @@ mod support;
 
 use std::io::Cursor;
 
+use pegasus_base::Time;
 use pegasus_media::mp4::{Fragmenter, Mp4File, Planner, ReadError, SampleMeta, init_segment};
+use pegasus_media::{Track, TrackId, Unit};
 use proptest::prelude::*;
-use support::{START, assemble, film};
+use support::{START, assemble, film, read_all, sound, video};
 
 /// A progressive and a fragmented file.
 fn samples() -> [Vec<u8>; 2] {
@@ -71,6 +73,64 @@ proptest! {
         }
         prop_assert!(read(bytes).is_err());
     }
+}
+
+fn ticks() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), -10_000_000_i64..10_000_000, Just(i64::MIN), Just(i64::MAX)]
+}
+
+fn units() -> impl Strategy<Value = Vec<Unit>> {
+    let unit = (0_u8..2, ticks(), ticks(), ticks(), any::<u32>(), any::<bool>());
+    let unit = unit.prop_map(|(track, pts, dts, time_ns, duration, key)| Unit {
+        track: TrackId(track),
+        pts,
+        dts,
+        time: Time::from_ns(time_ns),
+        duration: if duration.is_multiple_of(2) { 0 } else { duration },
+        key,
+        data: vec![track].into(),
+    });
+    prop::collection::vec(unit, 1..40)
+}
+
+proptest! {
+    /// Times that make no sense still give files of all units, in order.
+    #[test]
+    fn any_times_are_written(units in units(), gap_at in 0_usize..40, rate in 1_u32..) {
+        let tracks = [Track { clock_rate: rate, ..video() }, sound()];
+        let mut planner = Planner::new();
+        planner.set_tracks(&tracks);
+        let mut fragmenter = Fragmenter::new(&tracks, START);
+        let mut live = init_segment(&tracks).unwrap().to_vec();
+        for (n, unit) in units.iter().enumerate() {
+            if n == gap_at {
+                planner.gap(unit.time);
+                fragmenter.break_here();
+            }
+            planner.push(&SampleMeta::from(unit)).unwrap();
+            fragmenter.push(unit).unwrap();
+            if unit.key {
+                live.extend_from_slice(&fragmenter.flush().unwrap().unwrap().into_bytes());
+            }
+        }
+        if let Some(fragment) = fragmenter.flush().unwrap() {
+            live.extend_from_slice(&fragment.into_bytes());
+        }
+        let planned = assemble(&planner.finish().unwrap(), &units, 0..u64::MAX);
+        for file in [planned, live] {
+            let (set, again) = read_all(file);
+            for track in &tracks {
+                // A plan leaves out a track without units, so ids may move.
+                let found = set.iter().find(|made| made.codec == track.codec);
+                let read = found.map_or(0, |made| of(&again, made.id));
+                prop_assert_eq!(read, of(&units, track.id));
+            }
+        }
+    }
+}
+
+fn of(units: &[Unit], track: TrackId) -> usize {
+    units.iter().filter(|unit| unit.track == track).count()
 }
 
 #[test]

@@ -241,7 +241,7 @@ impl Pending {
     fn push(&mut self, unit: &Unit, ideal_ns: i64) {
         let place = self.cadence.place(unit.pts, unit.dts, ideal_ns, unit.key);
         if let Some(last) = self.samples.last_mut() {
-            last.duration = u32::try_from(place.dts - last.dts).unwrap_or(u32::MAX);
+            last.duration = u32::try_from(place.dts.saturating_sub(last.dts)).unwrap_or(u32::MAX);
         }
         let lasting = if unit.duration > 0 { unit.duration } else { self.cadence.step() };
         self.samples.push(Sample {

@@ -156,13 +156,14 @@ impl Table {
     ) -> Result<(), WriteError> {
         let extent = self.extent.expect("only tracks with samples are written");
         let track = self.track();
-        let media_ticks = extent.dts_last - extent.dts_first + i64::from(extent.lasting);
+        let media_ticks = extent.dts_last.saturating_sub(extent.dts_first);
+        let media_ticks = media_ticks.saturating_add(extent.lasting.into());
         let head = TrackHead {
             number,
             kind: track.kind(),
             size: track.size(),
             clock_rate: track.clock_rate,
-            movie_ticks: laid.wait_movie + laid.lasts_movie,
+            movie_ticks: laid.wait_movie.saturating_add(laid.lasts_movie),
             media_ticks: u64::try_from(media_ticks).unwrap_or(0),
             edits: Some(edits(laid, extent)),
         };
