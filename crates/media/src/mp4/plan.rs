@@ -9,16 +9,17 @@ use crate::TrackId;
 
 /// A whole progressive MP4 whose media data is still where it was recorded.
 ///
-/// ```no_run
-/// # use pegasus_media::mp4::{Piece, Plan};
-/// # fn unit(_index: u64) -> bytes::Bytes { unimplemented!() }
-/// # fn send(_bytes: bytes::Bytes) {}
-/// fn serve(plan: &Plan, range: std::ops::Range<u64>) {
+/// ```
+/// use bytes::Bytes;
+/// use pegasus_media::mp4::{Piece, Plan};
+///
+/// fn send(plan: &Plan, range: std::ops::Range<u64>, units: &[Bytes], out: &mut Vec<u8>) {
 ///     for piece in plan.slice(range) {
 ///         match piece {
-///             Piece::Head(bytes) => send(bytes),
+///             Piece::Head(bytes) => out.extend_from_slice(&bytes),
 ///             Piece::Unit { index, skip, len } => {
-///                 send(unit(index).slice(skip as usize..(skip + len) as usize));
+///                 let unit = &units[index as usize];
+///                 out.extend_from_slice(&unit[skip as usize..][..len as usize]);
 ///             }
 ///         }
 ///     }
