@@ -45,16 +45,21 @@ pub(crate) fn make(path: &Path, arguments: &[&str]) -> PathBuf {
     path.to_owned()
 }
 
-/// What ffprobe and a decoding ffmpeg have to say against a file.
+/// What ffprobe has to say against a file, having read all packets.
 pub(crate) fn complaints(path: &Path) -> String {
     let path = path.to_str().unwrap();
-    let probe = run("ffprobe", &["-v", "warning", "-show_streams", "-show_packets", path]);
-    let decode = run(
-        "ffmpeg",
-        &["-nostdin", "-v", "warning", "-xerror", "-i", path, "-map", "0", "-f", "null", "-"],
-    );
-    let said = [probe.stderr, decode.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    said(&run("ffprobe", &["-v", "warning", "-show_streams", "-show_packets", path]))
+}
+
+/// What a decoder has to say against the content of a file.
+pub(crate) fn decoder_complaints(path: &Path) -> String {
+    let path = path.to_str().unwrap();
+    let decode = ["-nostdin", "-v", "warning", "-i", path, "-map", "0", "-f", "null", "-"];
+    said(&run("ffmpeg", &decode))
+}
+
+fn said(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
     // MP4 says how many channels plain PCM has, not which.
     let against = said.lines().filter(|line| !line.contains("Guessed Channel Layout"));
     against.collect::<Vec<_>>().join("\n")
