@@ -123,7 +123,9 @@ impl Circuit {
     /// The publisher leaves.
     pub(crate) fn leave(&mut self) -> Wake {
         self.publisher = None;
-        self.states.idle(self.ring.end());
+        let end = self.ring.end();
+        self.states.idle(end);
+        self.sinks.values_mut().for_each(|entry| entry.cursor.may_begin(end));
         let mut wake = self.wake_sinks();
         wake.0.extend(self.command_waker.take());
         self.empty_if_idle();
@@ -150,6 +152,8 @@ impl Circuit {
             if begins {
                 self.mark = Some(Mark { time: unit.time, position: self.ring.end() });
                 group_began = true;
+                let position = self.ring.end();
+                self.sinks.values_mut().for_each(|entry| entry.cursor.may_begin(position));
             }
             self.since.get_or_insert(unit.time);
             self.meter.add(now, unit.data.len() as u64);
@@ -187,10 +191,11 @@ impl Circuit {
         let view = View::of(&self.ring, &self.states, self.run_begin, self.closed);
         let entry = self.sinks.get_mut(&id).expect("a sink is attached as long as it lives");
         let event = entry.cursor.next(&view);
-        match event {
-            Some(Event::Idle) => self.empty_if_idle(),
-            Some(_) => {}
-            None => entry.waker = waker.cloned(),
+        if event.is_none() {
+            entry.waker = waker.cloned();
+        }
+        if matches!(event, None | Some(Event::Idle)) {
+            self.empty_if_idle();
         }
         event
     }
@@ -306,6 +311,12 @@ impl Circuit {
         }
         let first_picture = !std::mem::replace(&mut self.video_seen, true);
         first_of_run || (unit.key && !first_picture)
+    }
+
+    /// The units held, for tests: the first's position and how many bytes they are.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (Position, u64) {
+        (self.ring.first(), self.ring.len_bytes())
     }
 
     /// Lets go of what the limits demand, and at the beginning of a group of what nobody needs.

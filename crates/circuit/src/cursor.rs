@@ -8,23 +8,27 @@ use crate::ring::{Position, Ring};
 use crate::states::{State, States};
 use crate::{Event, Loss, Start};
 
-/// A sink's place in the ring. It is either *reading* at a position that is held, or *seeking* the
-/// beginning of a group.
+/// What one sink has had of its stream, and where it goes on.
 #[derive(Debug)]
 pub(crate) struct Cursor {
-    position: Position,
-    seek: Option<Seek>,
+    place: Place,
     told: Told,
     pub(crate) taken_units: u64,
     pub(crate) lost_units: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seek {
-    /// Groups that begin before this are not wanted.
-    since: Position,
-    /// Capture time of the unit at `since`, if what is skipped counts as lost.
-    lost_from: Option<Time>,
+enum Place {
+    /// Goes on at this position, which is held or the next to come.
+    Reading(Position),
+    /// Begins with the next group to come.
+    Awaiting,
+    /// Units from `since` on were dropped before it took them. Goes on with the newest group.
+    CutOff {
+        since: Position,
+        /// Capture time of the unit at `since`.
+        from: Time,
+    },
 }
 
 /// What the sink knows of the stream's state.
@@ -64,73 +68,79 @@ impl Cursor {
             Start::KeyUnit => view.ring.newest_group().filter(|&begin| begin >= view.run_begin),
             Start::Held => view.ring.group_from(view.run_begin),
         };
-        Self {
-            position: found.unwrap_or(end),
-            seek: found.is_none().then_some(Seek { since: end, lost_from: None }),
-            told: Told::Idle,
-            taken_units: 0,
-            lost_units: 0,
-        }
+        let place = found.map_or(Place::Awaiting, Place::Reading);
+        Self { place, told: Told::Idle, taken_units: 0, lost_units: 0 }
     }
 
     /// The oldest unit this cursor still needs.
     pub(crate) fn needed(&self, end: Position) -> Position {
-        if self.seek.is_some() { end } else { self.position }
+        if let Place::Reading(position) = self.place { position } else { end }
     }
 
     /// Whether it waits for a group that has not begun yet.
     pub(crate) fn wants_group(&self, ring: &Ring) -> bool {
-        self.seek.is_some_and(|seek| ring.group_from(seek.since).is_none())
+        match self.place {
+            Place::Reading(_) => false,
+            Place::Awaiting => true,
+            Place::CutOff { since, .. } => ring.group_from(since).is_none(),
+        }
     }
 
-    /// Units that are behind the cursor's back: still to be taken or to be skipped.
+    /// Units still to be taken, or lost without the sink having been told.
     pub(crate) fn lag_units(&self, end: Position) -> u64 {
-        end - self.seek.map_or(self.position, |seek| seek.since)
+        match self.place {
+            Place::Reading(since) | Place::CutOff { since, .. } => end - since,
+            Place::Awaiting => 0,
+        }
+    }
+
+    /// Tells the cursor that a group begins at `position`, or that the publisher has left there.
+    pub(crate) fn may_begin(&mut self, position: Position) {
+        if let Place::Awaiting = self.place {
+            self.place = Place::Reading(position);
+        }
     }
 
     /// Tells the cursor that units before `upto` are about to leave the ring.
     pub(crate) fn dropping_before(&mut self, upto: Position, ring: &Ring) {
-        if self.seek.is_none() && self.position < upto {
-            let lost_from = Some(ring.get(self.position).time);
-            self.seek = Some(Seek { since: self.position, lost_from });
+        if let Place::Reading(since) = self.place
+            && since < upto
+        {
+            self.place = Place::CutOff { since, from: ring.get(since).time };
         }
     }
 
     /// The next event, or `None` if there is nothing yet.
     pub(crate) fn next(&mut self, view: &View<'_>) -> Option<Event> {
-        if let Some(loss) = self.settle(view) {
+        if let Some(loss) = self.resume(view) {
             self.lost_units += loss.units;
             return Some(Event::Lost(loss));
         }
         let end = view.ring.end();
-        let at = if self.seek.is_some() { end } else { self.position };
+        let at = self.needed(end);
         if let Some(event) = self.tell(view.states.at(at)) {
             return Some(event);
         }
-        if self.seek.is_none() && self.position < end {
-            let unit = Arc::clone(view.ring.get(self.position));
-            self.position += 1;
+        if at < end {
+            self.place = Place::Reading(at + 1);
             self.taken_units += 1;
-            return Some(Event::Unit(unit));
+            return Some(Event::Unit(Arc::clone(view.ring.get(at))));
         }
         (view.closed && self.told == Told::Idle).then_some(Event::Closed)
     }
 
-    /// Ends a seek if it can end; says what was lost by it.
-    fn settle(&mut self, view: &View<'_>) -> Option<Loss> {
-        let seek = self.seek?;
+    /// If it was cut off and can go on, goes there and says what was lost.
+    fn resume(&mut self, view: &View<'_>) -> Option<Loss> {
+        let Place::CutOff { since, from } = self.place else { return None };
         let end = view.ring.end();
         let run_over = view.states.latest().tracks.is_none() || view.run_begin == end;
-        let (target, to) = match view.ring.newest_group().filter(|&begin| begin >= seek.since) {
+        let (position, to) = match view.ring.newest_group().filter(|&begin| begin >= since) {
             Some(begin) => (begin, Some(view.ring.get(begin).time)),
             None if run_over => (end, view.ring.newest_time()),
             None => return None,
         };
-        self.seek = None;
-        self.position = target;
-        let from = seek.lost_from?;
-        let units = target - seek.since;
-        (units > 0).then(|| Loss { units, from, to: to.unwrap_or(from) })
+        self.place = Place::Reading(position);
+        Some(Loss { units: position - since, from, to: to.unwrap_or(from) })
     }
 
     fn tell(&mut self, state: &State) -> Option<Event> {

@@ -20,6 +20,8 @@ mod cursor;
 mod event;
 mod limits;
 mod meter;
+#[cfg(test)]
+mod model_tests;
 mod ring;
 mod sink;
 mod source;
