@@ -10,8 +10,10 @@ mod disks;
 mod logging;
 mod node;
 mod recording;
+mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};
-pub use disks::{StoreError, open_disks};
+pub use disks::{StoreError, open_store_read_only};
 pub use logging::start_logging;
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, Summary};
+pub use tls::TlsError;

@@ -45,3 +45,15 @@ pub(crate) fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> Res
     print(&mut head.iter().copied())?;
     rows.iter().try_for_each(|row| print(&mut row.iter().map(String::as_str)))
 }
+
+/// Prints one sentence on standard error.
+#[allow(clippy::print_stderr)]
+pub(crate) fn complain(sentence: &str) {
+    eprintln!("pegasus: {sentence}");
+}
+
+/// Whether somebody reads standard error as it comes: then progress is shown.
+pub(crate) fn is_watched() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal()
+}

@@ -1,0 +1,212 @@
+//! The node's disks: made on the first start, found again on every other.
+//!
+//! Whether there is a store to find is told by the *marker*, a small file in the data folder with the
+//! array's identity, written once the store is made. With a marker, nothing is ever formatted: a
+//! missing disk is missing. Without one, disks that already hold a store are taken over, and files or
+//! devices are formatted only if they are new or blank.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pegasus_base::{ArrayId, ByteSize, Time};
+use pegasus_disk::{CreateOptions, Disk, DiskError, FileDisk, OpenOptions, SECTOR};
+use pegasus_log::{FormatOptions, Log, LogError, Recovery};
+
+use crate::config::Config;
+
+const MARKER: &str = "store";
+const SIZE_MIN: u64 = 256 << 20;
+const SIZE_MAX: u64 = 4 << 30;
+/// Sizes are rounded down to this: a whole number of the largest stripe unit asked for by default.
+const SIZE_GRAIN: u64 = 1 << 20;
+
+/// Why the store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A disk can't be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The disks don't make a store.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The data folder can't be used.
+    #[error("can't use {path}: {source}")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A disk holds something that is not ours.
+    #[error(
+        "{path} holds something that is not a Pegasus store, and the marker {marker} is missing: \
+         nothing was touched. If it may be overwritten, clear its first MiB first"
+    )]
+    Foreign {
+        /// The disk.
+        path: String,
+        /// Where the marker should be.
+        marker: PathBuf,
+    },
+    /// There is no store to check.
+    #[error("there is no store in {0}")]
+    Absent(PathBuf),
+}
+
+/// A disk's path, and the disk if it is there.
+pub type Place = (String, Option<Arc<dyn Disk>>);
+
+/// Opens the disks that exist, none of them made or changed.
+///
+/// # Errors
+/// If a disk is in use by another process. Other failures make it a missing disk, with a log line.
+pub fn open_disks(paths: &[PathBuf]) -> Result<Vec<Place>, StoreError> {
+    paths.iter().map(|path| Ok((path.display().to_string(), open_disk(path)?))).collect()
+}
+
+fn open_disk(path: &Path) -> Result<Option<Arc<dyn Disk>>, StoreError> {
+    match FileDisk::open(path, OpenOptions::default()) {
+        Ok(disk) => Ok(Some(Arc::new(disk))),
+        Err(error @ DiskError::Locked { .. }) => Err(error.into()),
+        Err(error) => {
+            if path.exists() {
+                tracing::error!("{error}");
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Opens the node's store; makes it on the first start.
+///
+/// # Errors
+/// If the disks can't be made, found or put together; see [`StoreError`].
+pub fn open_store(
+    config: &Config,
+    data: &Path,
+    now: Time,
+    rng: &mut fastrand::Rng,
+) -> Result<(Log, Recovery), StoreError> {
+    let folder = |source| StoreError::Folder { path: data.to_owned(), source };
+    std::fs::create_dir_all(data).map_err(folder)?;
+    let marker = data.join(MARKER);
+    let paths = config.disk_paths(data);
+    if !marker.exists() {
+        let disks = first_disks(config, data, &paths, &marker)?;
+        if let Some(disks) = disks {
+            make(config, &disks, &marker, now, rng)?;
+        }
+    }
+    let options = pegasus_log::OpenOptions { now, read_only: false };
+    let (log, recovery) = Log::open(open_disks(&paths)?, &options)?;
+    if !marker.exists() {
+        write_marker(&marker, log.status().array)?;
+    }
+    Ok((log, recovery))
+}
+
+/// Opens the store for reading only, for checks.
+///
+/// # Errors
+/// As [`open_store`], and if there is none.
+pub fn open_store_read_only(
+    config: &Config,
+    data: &Path,
+    now: Time,
+) -> Result<(Log, Recovery), StoreError> {
+    let paths = config.disk_paths(data);
+    if !paths.iter().any(|path| path.exists()) {
+        return Err(StoreError::Absent(data.to_owned()));
+    }
+    let options = pegasus_log::OpenOptions { now, read_only: true };
+    Ok(Log::open(open_disks(&paths)?, &options)?)
+}
+
+/// The disks to format, or `None` if they hold a store already.
+fn first_disks(
+    config: &Config,
+    data: &Path,
+    paths: &[PathBuf],
+    marker: &Path,
+) -> Result<Option<Vec<Arc<dyn Disk>>>, StoreError> {
+    let mut disks: Vec<Arc<dyn Disk>> = Vec::new();
+    let mut formatted = 0;
+    let missing = paths.iter().filter(|path| !path.exists()).count();
+    let size = disk_size(config, data, missing)?;
+    for path in paths {
+        let disk = if path.exists() {
+            FileDisk::open(path, OpenOptions::default())?
+        } else {
+            FileDisk::create(path, size, CreateOptions::default())?
+        };
+        match contents(&disk)? {
+            Contents::Store => formatted += 1,
+            Contents::Blank => {}
+            Contents::Other => {
+                return Err(StoreError::Foreign { path: disk.label(), marker: marker.to_owned() });
+            }
+        }
+        disks.push(Arc::new(disk));
+    }
+    Ok((formatted == 0).then_some(disks))
+}
+
+enum Contents {
+    Blank,
+    Store,
+    Other,
+}
+
+/// What the beginning of a disk looks like.
+fn contents(disk: &dyn Disk) -> Result<Contents, StoreError> {
+    let first = pegasus_disk::read(disk, 0, SECTOR)?;
+    Ok(if Log::is_member(disk) {
+        Contents::Store
+    } else if first.iter().all(|byte| *byte == 0) {
+        Contents::Blank
+    } else {
+        Contents::Other
+    })
+}
+
+fn make(
+    config: &Config,
+    disks: &[Arc<dyn Disk>],
+    marker: &Path,
+    now: Time,
+    rng: &mut fastrand::Rng,
+) -> Result<(), StoreError> {
+    let parity = config.store.parity;
+    if parity == 0 {
+        tracing::warn!("the store has no parity: the loss of one disk loses recordings");
+    }
+    let options = FormatOptions {
+        data: u8::try_from(disks.len()).unwrap_or(u8::MAX).saturating_sub(parity),
+        parity,
+        unit_bytes: config.store.stripe_unit.map(|unit| u32::try_from(unit.bytes()).unwrap_or(0)),
+        label: String::new(),
+        now,
+    };
+    let array = Log::format(disks, &options, rng)?;
+    tracing::info!(%array, disks = disks.len(), "made a store");
+    write_marker(marker, array)
+}
+
+fn write_marker(marker: &Path, array: ArrayId) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Folder { path: marker.to_owned(), source };
+    let mut file = std::fs::File::create(marker).map_err(failed)?;
+    writeln!(file, "{array}").and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Size of each disk file to be made.
+fn disk_size(config: &Config, data: &Path, files: usize) -> Result<u64, StoreError> {
+    if let Some(ByteSize(size)) = config.store.disk_size {
+        return Ok(size / SIZE_GRAIN * SIZE_GRAIN);
+    }
+    let failed = |e: rustix::io::Errno| StoreError::Folder { path: data.to_owned(), source: e.into() };
+    let free = rustix::fs::statvfs(data).map_err(failed)?;
+    let tenth = free.f_bavail.saturating_mul(free.f_frsize) / 10 / files.max(1) as u64;
+    Ok(tenth.clamp(SIZE_MIN, SIZE_MAX) / SIZE_GRAIN * SIZE_GRAIN)
+}

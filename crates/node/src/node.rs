@@ -1,0 +1,267 @@
+//! Putting a node together, and taking it down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pegasus_base::{ByteSize, Clock, SystemClock};
+use pegasus_circuit::{Limits, Switch};
+use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
+use pegasus_devices::TestCamera;
+use pegasus_gateway::sources::{SourceError, Sources};
+use pegasus_gateway::{Access, AccessError, Events, Level, NodeInfo, Services, http, rtsp};
+use pegasus_log::Recovery;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ConfigError};
+use crate::disks::{StoreError, open_store};
+use crate::recording::Recorders;
+use crate::tls::{self, TlsError};
+
+/// How often disks are looked at for having vanished.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// Why a node can't start or stop as it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration can't be followed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The recordings can't be opened or closed.
+    #[error(transparent)]
+    Recordings(#[from] pegasus_continuous::Error),
+    /// The credentials can't be used.
+    #[error("credentials: {0}")]
+    Access(#[from] AccessError),
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The sources can't be read.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
+    /// A port can't be listened on.
+    #[error("can't listen on {listen}: {source}; is another node running?")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A running node.
+pub struct Node {
+    services: Services,
+    /// Doors and whatever else serves others.
+    doors: TaskTracker,
+    recorders: TaskTracker,
+    stop_recorders: CancellationToken,
+    cameras: Vec<TestCamera>,
+    summary: Summary,
+}
+
+/// Where everything is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Console and API.
+    pub http_url: String,
+    /// RTSP server.
+    pub rtsp_url: String,
+    /// Data folder.
+    pub data: String,
+    /// Capacity of the store, parity apart.
+    pub capacity: ByteSize,
+    /// Paths of the disks.
+    pub disks: Vec<String>,
+    /// Names of the test cameras that run.
+    pub cameras: Vec<String>,
+}
+
+impl Node {
+    /// Opens the store, starts recorders, cameras, sources and doors.
+    ///
+    /// # Errors
+    /// Names what could not be opened or listened on; then nothing is left running.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(config: &Config, version: &str) -> Result<Self, NodeError> {
+        config.check()?;
+        let access = match &config.credentials {
+            Some(c) => Access::credentials(&c.user, &c.password)?,
+            None => Access::open(),
+        };
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let (http_listener, http_url) = listen(config.http.listen, &tls, ["http", "https"]).await?;
+        let (rtsp_listener, rtsp_url) = listen(config.rtsp.listen, &tls, ["rtsp", "rtsps"]).await?;
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let events = Events::new(Arc::clone(&clock));
+        let data = config.data_dir()?;
+        let (log, recovery) = {
+            let (config, data, now) = (config.clone(), data.clone(), clock.now());
+            let open = move || open_store(&config, &data, now, &mut fastrand::Rng::new());
+            tokio::task::spawn_blocking(open).await.expect("opening the store does not panic")?
+        };
+        report(&events, &recovery);
+        let store = Continuous::open(log, recovery, settings(config), Arc::clone(&clock))?;
+
+        let switch = Switch::new(Limits::default());
+        let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
+        let node = NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
+        let stop = CancellationToken::new();
+        let services = Services { switch, store, sources, clock, access, events, node: node.into(), stop };
+        let mut running = Self {
+            summary: summary(&services, &data.display().to_string()),
+            services,
+            doors: TaskTracker::new(),
+            recorders: TaskTracker::new(),
+            stop_recorders: CancellationToken::new(),
+            cameras: Vec::new(),
+        };
+        running.start_recorders(config);
+        running.start_sources(config)?;
+        running.doors.spawn(rtsp::serve(rtsp_listener, tls.clone(), running.services.clone()));
+        running.doors.spawn(http::serve(http_listener, tls, running.services.clone()));
+        running.doors.spawn(watch_disks(running.services.clone()));
+        Ok(running)
+    }
+
+    fn start_recorders(&self, config: &Config) {
+        let recorders = Recorders {
+            switch: self.services.switch.clone(),
+            store: self.services.store.clone(),
+            events: self.services.events.clone(),
+            rules: Arc::new(config.recording.clone()),
+            gather: (config.store.durable_within / 16).min(Duration::from_millis(60)),
+            tasks: self.recorders.clone(),
+            stop: self.stop_recorders.clone(),
+        };
+        self.recorders.spawn(recorders.run());
+    }
+
+    fn start_sources(&mut self, config: &Config) -> Result<(), NodeError> {
+        for source in &config.source {
+            self.services.sources.configure(&source.name, &source.url)?;
+        }
+        if config.test_cameras.enabled {
+            self.cameras = TestCamera::start_all(&self.services.switch, &self.services.clock);
+            self.summary.cameras = self.cameras.iter().map(|c| c.name().to_string()).collect();
+        }
+        Ok(())
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes the node down: doors first, then what publishes, then recorders, then the store. All that
+    /// has arrived is durable when this returns.
+    ///
+    /// # Errors
+    /// If the store can't be closed as it should; then what the disks have is what survives.
+    ///
+    /// # Panics
+    /// Never, unless closing the store panics.
+    pub async fn stop(mut self) -> Result<(), NodeError> {
+        self.services.stop.cancel();
+        self.services.sources.close();
+        self.cameras.clear();
+        self.doors.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.doors.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.stop_recorders.cancel();
+        self.recorders.close();
+        self.recorders.wait().await;
+        let store = self.services.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        Ok(closed.expect("closing the store does not panic")?)
+    }
+}
+
+async fn listen(
+    address: SocketAddr,
+    tls: &Option<TlsAcceptor>,
+    schemes: [&str; 2],
+) -> Result<(TcpListener, String), NodeError> {
+    let failed = |source| NodeError::Listen { listen: address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("{}://{bound}/", schemes[usize::from(tls.is_some())])))
+}
+
+fn settings(config: &Config) -> Settings {
+    let retention = &config.retention;
+    let overrides = retention.stream.iter().map(|s| {
+        let rule = StreamRetention { age: s.age, bytes: s.bytes.map(ByteSize::bytes) };
+        (s.name.clone(), rule)
+    });
+    Settings {
+        durable_within: config.store.durable_within,
+        retention: Retention {
+            age: retention.age,
+            bytes_per_stream: retention.bytes_per_stream.map(ByteSize::bytes),
+            keep_free_percent: retention.keep_free_percent,
+        },
+        overrides: overrides.collect(),
+        ..Settings::default()
+    }
+}
+
+fn summary(services: &Services, data: &str) -> Summary {
+    let status = services.store.status();
+    Summary {
+        http_url: services.node.http_url.clone(),
+        rtsp_url: services.node.rtsp_url.clone(),
+        data: data.to_owned(),
+        capacity: ByteSize(status.capacity_bytes),
+        disks: status.disks.into_iter().map(|disk| disk.path).collect(),
+        cameras: Vec::new(),
+    }
+}
+
+/// Says what opening found.
+fn report(events: &Events, recovery: &Recovery) {
+    for problem in &recovery.problems {
+        events.report(Level::Error, "store", problem);
+    }
+    if !recovery.clean {
+        let (n, repaired) = (recovery.transactions, recovery.repaired_fragments);
+        let text = format!("recovered: {n} transactions replayed, {repaired} fragments repaired");
+        events.report(Level::Info, "store", text);
+    }
+}
+
+/// Notices disks that vanish, and says so once.
+async fn watch_disks(services: Services) {
+    let mut known: Vec<String> = Vec::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PROBE_EVERY) => {}
+            () = services.stop.cancelled() => return,
+        }
+        let store = services.store.clone();
+        let probed = tokio::task::spawn_blocking(move || {
+            store.probe();
+            store.status().disks
+        });
+        let Ok(disks) = probed.await else { continue };
+        for disk in disks.into_iter().filter(|disk| disk.state != "ok") {
+            if !known.contains(&disk.path) {
+                let text = format!("the disk is {}; recordings go on without it", disk.state);
+                services.events.report(Level::Error, &disk.path, text);
+                known.push(disk.path);
+            }
+        }
+    }
+}
