@@ -10,8 +10,8 @@ use crate::{Change, SECTOR};
 /// What tells one file from another, and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
-    device: u64,
-    inode: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
     /// In whole sectors.
     pub(super) size_bytes: u64,
 }
@@ -24,25 +24,25 @@ impl Identity {
         Ok(Self { device: meta.dev(), inode: meta.ino(), size_bytes })
     }
 
-    /// What happened to the file, if anything, since `self` was taken. Two or three system calls,
-    /// no disk access.
+    /// What happened to the file, if anything, since `self` was taken. A few system calls, no disk
+    /// access.
     pub(super) fn change(&self, file: &File, path: &Path) -> io::Result<Option<Change>> {
-        let meta = file.metadata()?;
-        if meta.nlink() == 0 {
-            return Ok(Some(Change::Deleted));
+        // The file may live on without a name, under another one, or hidden by a mount: what is at
+        // the path now is what the next start will find. Our file being open, no other can have
+        // got its inode number.
+        let at_path = match fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Change::Deleted)),
+            Err(e) => return Err(e),
+        };
+        if (at_path.dev(), at_path.ino()) != (self.device, self.inode) {
+            return Ok(Some(Change::Replaced));
         }
-        let now_bytes = size_bytes(file, &meta)?;
+        let now_bytes = size_bytes(file, &at_path)?;
         if now_bytes < self.size_bytes {
             return Ok(Some(Change::Shrunk { was_bytes: self.size_bytes, now_bytes }));
         }
-        // The file may live on under another name, or hidden by a mount: what is at the path now
-        // is what the next start will find.
-        match fs::metadata(path) {
-            Ok(at_path) if (at_path.dev(), at_path.ino()) == (self.device, self.inode) => Ok(None),
-            Ok(_) => Ok(Some(Change::Replaced)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(Change::Deleted)),
-            Err(e) => Err(e),
-        }
+        Ok(None)
     }
 }
 

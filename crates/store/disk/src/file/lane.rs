@@ -63,7 +63,11 @@ impl Body {
 
     /// Ends all writing because of `why`; the first reason stays.
     fn end(&self, why: DiskError) -> DiskError {
-        self.ended.lock().get_or_insert(why).clone()
+        let mut ended = self.ended.lock();
+        if ended.is_none() {
+            tracing::error!(disk = self.label, "nothing more is written: {why}");
+        }
+        ended.get_or_insert(why).clone()
     }
 
     fn error(&self, op: Op, offset: u64, len: usize, source: io::Error) -> DiskError {

@@ -90,9 +90,9 @@ impl FileDisk {
     /// it. Unless sparse, its room is set aside first; on any failure nothing is left behind.
     ///
     /// # Errors
-    /// [`DiskError::Full`] if the file system lacks the room; [`DiskError::Bounds`]-like
-    /// [`DiskError::Unsuitable`] if the size is zero or not in whole sectors;
-    /// [`DiskError::Open`] if something is there already, or for what else the system says.
+    /// [`DiskError::Full`] if the file system lacks the room; [`DiskError::Unsuitable`] if the
+    /// size is zero or not in whole sectors; [`DiskError::Open`] if something is there already, or
+    /// for what else the system says.
     pub fn create(
         path: impl AsRef<Path>,
         size_bytes: u64,
@@ -127,6 +127,7 @@ impl FileDisk {
         }
         let direct = direct == Direct::Auto
             && direct::enable(&file).map_err(|e| cannot(&label, "opened", e))?;
+        tracing::debug!(disk = label, size_bytes = identity.size_bytes, direct, "disk opened");
         Self::start(Body::new(file, path, label, identity, direct))
     }
 }
