@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use pegasus_base::Time;
 use pegasus_circuit::{Command, Commands};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
@@ -110,10 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 break ended;
             }
         };
-        let now = self.services.clock.now();
-        if let Media::Publishing(publishing, _) = std::mem::replace(&mut self.media, Media::None) {
-            publishing.finish(now);
-        }
+        self.drain().await;
+        self.teardown();
         let farewell = async {
             self.writer.write_all(&self.out).await?;
             self.writer.shutdown().await
@@ -221,8 +218,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             response.emit(&mut self.out);
             return;
         }
-        let now = self.services.clock.now();
-        let mut step = self.session.request(request, now);
+        if method == Method::Teardown {
+            self.drain().await;
+        }
+        let mut step = self.session.request(request, self.services.clock.now());
         let response = loop {
             match step {
                 Step::Reply(response) => break response,
@@ -236,12 +235,13 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             let reason = &response.reason;
             tracing::info!(%peer, %method, status = response.status.0, %reason, "refused");
         } else if method == Method::Teardown {
-            self.teardown(now);
+            self.teardown();
         }
         response.emit(&mut self.out);
     }
 
-    fn teardown(&mut self, now: Time) {
+    fn teardown(&mut self) {
+        let now = self.services.clock.now();
         if let Media::Publishing(publishing, _) = std::mem::replace(&mut self.media, Media::None) {
             publishing.finish(now);
         }

@@ -20,6 +20,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 const BURST_DATAGRAMS: usize = 32;
 const BURST_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long datagrams are awaited after a publisher's end, and how long a silence means that there
+/// are no more.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
+const DRAIN_QUIET: Duration = Duration::from_millis(50);
+
 impl<S> Connection<S> {
     /// A packet that came in the connection itself.
     pub(super) fn interleaved(&mut self, id: u8, data: Bytes) {
@@ -46,6 +51,21 @@ impl<S> Connection<S> {
             next = self.inbox.1.try_recv().ok();
         }
         self.flush();
+    }
+
+    /// Takes the datagrams a publisher sent before it said on the connection that it ends: they may
+    /// be on their way still.
+    pub(super) async fn drain(&mut self) {
+        if !matches!(self.media, Media::Publishing(..)) || self.ports.is_empty() {
+            return;
+        }
+        let end = Instant::now() + DRAIN_MAX;
+        while Instant::now() < end {
+            match tokio::time::timeout(DRAIN_QUIET, self.inbox.1.recv()).await {
+                Ok(Some(datagram)) => self.datagram(datagram),
+                _ => break,
+            }
+        }
     }
 
     fn packet(&mut self, channel: usize, control: bool, data: Bytes) {
