@@ -269,7 +269,7 @@ mod tests {
         let recovery = [6, 6, 1, 0xc4, 0x80];
         let no_recovery = [6, 6, 1, 0x44, 0x80];
         let (intra, inter) = ([0x41, 0x88, 0x80], [0x41, 0x9a, 0x80]);
-        assert!(is_intra_slice(&[0x41, 0b1_00010_00, 0b0_1000000]) || !is_intra_slice(&inter));
+        assert!(is_intra_slice(&intra) && !is_intra_slice(&inter));
         assert!(is_key(&nal::join([&[0x65, 0x88][..]])));
         assert!(is_key(&nal::join([&recovery[..], &intra])));
         assert!(!is_key(&nal::join([&recovery[..], &intra, &inter])));

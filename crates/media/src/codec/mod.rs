@@ -4,6 +4,7 @@ pub mod aac;
 pub mod av1;
 pub mod h264;
 pub mod h265;
+pub mod mjpeg;
 pub mod nal;
 pub mod opus;
 pub mod vp9;

@@ -34,7 +34,7 @@ pub struct PacketizerError {
 
 impl Packetizer {
     /// Smallest packet size accepted.
-    pub const MTU_MIN: usize = 128;
+    pub const MTU_MIN: usize = 256;
 
     /// A packetizer for `track`. Packets, header included, have at most `mtu_bytes` (clamped to
     /// [`MTU_MIN`](Self::MTU_MIN)..=65 535), save that a sound packet which its RFC forbids to

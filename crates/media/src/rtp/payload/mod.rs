@@ -1,10 +1,13 @@
 //! The payload formats: what is inside the packets of each codec.
 
 mod aac;
+mod av1;
 mod h264;
 mod h265;
 mod h26x;
+mod mjpeg;
 mod simple;
+mod vp9;
 
 use bytes::Bytes;
 
@@ -102,8 +105,13 @@ pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
     match track.codec {
         Codec::H264 => Box::new(h264::Receiver::new(track)),
         Codec::H265 => Box::new(h265::Receiver::new(track)),
+        Codec::Av1 => Box::new(av1::Receiver::new(track)),
+        Codec::Vp9 => Box::new(vp9::Receiver::new(track)),
+        Codec::Mjpeg => Box::new(mjpeg::Receiver::new(track)),
         Codec::Aac => Box::new(aac::Receiver::new(track, format)),
-        _ => Box::new(simple::Receiver::new(track)),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::L16 => {
+            Box::new(simple::Receiver::new(track))
+        }
     }
 }
 
@@ -112,7 +120,12 @@ pub(crate) fn splitter(track: &Track) -> Box<dyn Splitter> {
     match track.codec {
         Codec::H264 => Box::new(h264::Sender),
         Codec::H265 => Box::new(h265::Sender),
+        Codec::Av1 => Box::new(av1::Sender),
+        Codec::Vp9 => Box::new(vp9::Sender::default()),
+        Codec::Mjpeg => Box::new(mjpeg::Sender),
         Codec::Aac => Box::new(aac::Sender),
-        _ => Box::new(simple::Sender::new(track)),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::L16 => {
+            Box::new(simple::Sender::new(track))
+        }
     }
 }

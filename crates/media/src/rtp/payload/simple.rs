@@ -32,7 +32,7 @@ impl Payload for Receiver {
         let duration = if self.codec == Codec::Opus {
             opus::duration_48k(&data).ok_or(error("not an Opus packet"))?
         } else {
-            if data.len() % self.bytes_per_tick != 0 {
+            if !data.len().is_multiple_of(self.bytes_per_tick) {
                 return Err(error("it ends within a sample"));
             }
             (data.len() / self.bytes_per_tick) as u32
@@ -81,7 +81,7 @@ impl Splitter for Sender {
             out(Chunk { parts: &[data], marker: false, ticks: 0 });
             return Ok(());
         }
-        if data.len() % self.bytes_per_tick != 0 {
+        if !data.len().is_multiple_of(self.bytes_per_tick) {
             return Err("it ends within a sample");
         }
         let step = (room / self.bytes_per_tick).max(1);
