@@ -14,8 +14,10 @@ use crate::format::table::{Row, Writer};
 use crate::queue::{Entry, cost_bytes};
 use crate::timeline::{Timeline, Verdict};
 
-/// A block is closed when its data reaches this; a single unit may make it larger.
-pub(crate) const BLOCK_BYTES: usize = 4 << 20;
+/// A block holds at most so many bytes of units, or a single larger one.
+const BLOCK_BYTES: usize = 4 << 20;
+/// What a unit takes at most in the table.
+const UNIT_BYTES: usize = 64;
 
 /// A block that waits to be committed.
 #[derive(Debug, Clone)]
@@ -58,13 +60,13 @@ struct Open {
     tracks: TrackSet,
     before: Totals,
     units: Vec<(Arc<Unit>, Time)>,
-    data_len: usize,
+    weight: usize,
     cost_bytes: u64,
 }
 
 impl Assembler {
-    /// Goes on behind what `timeline` knows. A unit of more than `unit_bytes_max` is left out.
-    pub(crate) fn new(stream: StreamId, timeline: Timeline, unit_bytes_max: usize) -> Self {
+    /// Goes on behind what `timeline` knows.
+    pub(crate) fn new(stream: StreamId, timeline: Timeline) -> Self {
         Self {
             stream,
             timeline,
@@ -73,8 +75,18 @@ impl Assembler {
             ready: VecDeque::new(),
             noted: Noted::default(),
             dropped_cost: 0,
-            unit_bytes_max,
+            unit_bytes_max: usize::MAX,
         }
+    }
+
+    /// From now on a unit of more than `bytes` is left out.
+    pub(crate) fn set_unit_bytes_max(&mut self, bytes: usize) {
+        self.unit_bytes_max = bytes;
+    }
+
+    /// The tracks pushed last.
+    pub(crate) fn tracks(&self) -> &TrackSet {
+        &self.tracks
     }
 
     /// Takes in what a recorder pushed by about `now`.
@@ -85,7 +97,7 @@ impl Assembler {
                 self.timeline.set_tracks(tracks.clone());
                 self.tracks = tracks;
             }
-            Entry::Gap | Entry::Finish => {
+            Entry::Gap => {
                 self.close();
                 self.timeline.gap();
             }
@@ -125,19 +137,21 @@ impl Assembler {
     }
 
     fn append(&mut self, unit: Arc<Unit>, time: Time, before: Totals, cost: u64) {
+        let weight = unit.data.len() + UNIT_BYTES;
+        let most = BLOCK_BYTES.min(self.unit_bytes_max);
+        if self.open.as_ref().is_some_and(|open| open.weight + weight > most) {
+            self.close();
+        }
         let open = self.open.get_or_insert_with(|| Open {
             tracks: self.tracks.clone(),
             before,
             units: Vec::new(),
-            data_len: 0,
+            weight: 0,
             cost_bytes: 0,
         });
-        open.data_len += unit.data.len();
+        open.weight += weight;
         open.cost_bytes += cost;
         open.units.push((unit, time));
-        if open.data_len >= BLOCK_BYTES.min(self.unit_bytes_max) {
-            self.close();
-        }
     }
 
     /// Closes the block that is being filled.
@@ -201,10 +215,10 @@ impl Open {
     }
 }
 
-/// Payload bytes a unit of `unit_bytes` may need at most in a block of its own.
-pub(crate) const fn payload_bytes_for(unit_bytes: usize) -> usize {
-    // Tracks: at most 64, 18 bytes and their share of the configurations each; a row: at most 53.
-    HEAD_LEN + 1 + 64 * 18 + crate::tracks::CONFIG_BYTES_MAX + 64 + unit_bytes
+/// Payload bytes that a block with units of `unit_bytes` in all may take beyond these.
+pub(crate) fn overhead_bytes(tracks: &TrackSet) -> usize {
+    let configs: usize = tracks.iter().map(|track| track.config.len()).sum();
+    HEAD_LEN + 1 + tracks.len() * 18 + configs + UNIT_BYTES
 }
 
 #[cfg(test)]
@@ -224,7 +238,8 @@ mod tests {
 
     fn assemble(entries: Vec<Entry>) -> (Vec<Block>, Noted) {
         let timeline = Timeline::new(None, 0, Totals::default());
-        let mut assembler = Assembler::new(STREAM, timeline, 1 << 20);
+        let mut assembler = Assembler::new(STREAM, timeline);
+        assembler.set_unit_bytes_max(1 << 20);
         entries.into_iter().for_each(|entry| assembler.take(entry, sample::now()));
         assembler.close();
         let blocks = assembler.ready().iter().map(|pending| {

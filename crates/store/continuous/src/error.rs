@@ -1,6 +1,9 @@
 //! What can go wrong, said so that it names who is at fault and where.
 
 use pegasus_base::{StreamName, Time};
+use pegasus_log::{LogError, SegmentId};
+
+use crate::format::FormatError;
 /// Why an operation on recordings failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +34,14 @@ pub enum Error {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+    /// Disks died while a segment was closed, so that its index could not be written.
+    #[error("{segment} of {name} can't be read: it has no index")]
+    Unindexed {
+        /// The stream.
+        name: StreamName,
+        /// The segment.
+        segment: SegmentId,
+    },
     /// What was to be read has been deleted meanwhile.
     #[error("{name} at {at} has been deleted")]
     Deleted {
@@ -39,4 +50,22 @@ pub enum Error {
         /// The instant.
         at: Time,
     },
+    /// The store can't be written any more.
+    #[error("the store has failed: {why}")]
+    Failed {
+        /// What happened.
+        why: String,
+    },
+    /// The catalogue, a directory, an index or a block is not what it should be, though its checksums
+    /// are right: written by another version, or by a fault of this program.
+    #[error("{what} is damaged: {source}")]
+    Damaged {
+        /// Which structure, of which stream.
+        what: String,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The layer below failed: disks, checksums.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }

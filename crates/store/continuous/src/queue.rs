@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pegasus_base::Time;
 use pegasus_media::{Kind, TrackId, TrackSet, Unit};
 
 /// What a recorder hands to the committer, in order.
@@ -19,8 +18,6 @@ pub(crate) enum Entry {
     Unit(Arc<Unit>),
     /// The next unit begins a new span.
     Gap,
-    /// The recorder is gone.
-    Finish,
 }
 
 /// What became of a unit.
@@ -44,7 +41,7 @@ pub(crate) const QUEUE_SPAN: Duration = Duration::from_secs(4);
 /// What an entry costs beside its data; keeps a flood of empty units bounded too.
 const ENTRY_BYTES: u64 = 96;
 
-/// The queue of one recorder.
+/// The queue of one stream: one recorder at a time pushes to it.
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
@@ -55,6 +52,7 @@ pub(crate) struct Queue {
     held_bytes: u64,
     bound_bytes: u64,
     bound_fixed: bool,
+    attached: bool,
     dropping: bool,
     dropped_units: u64,
     trouble: Option<String>,
@@ -62,11 +60,12 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(tracks: TrackSet, bound_bytes: Option<u64>) -> Self {
-        let mut queue = Self {
+    pub(crate) fn new(bound_bytes: Option<u64>) -> Self {
+        Self {
             entries: VecDeque::new(),
             anchor: None,
-            tracks: tracks.clone(),
+            tracks: TrackSet::from([]),
+            attached: false,
             held_bytes: 0,
             bound_bytes: bound_bytes.unwrap_or(QUEUE_BYTES_LEAST),
             bound_fixed: bound_bytes.is_some(),
@@ -74,9 +73,35 @@ impl Queue {
             dropped_units: 0,
             trouble: None,
             closed: false,
-        };
-        queue.set_tracks(tracks);
-        queue
+        }
+    }
+
+    /// A recorder with these tracks begins to push; false if there is one already.
+    pub(crate) fn attach(&mut self, tracks: TrackSet) -> bool {
+        if self.attached {
+            return false;
+        }
+        self.attached = true;
+        self.dropping = false;
+        self.dropped_units = 0;
+        self.set_tracks(tracks);
+        true
+    }
+
+    /// The recorder is gone; the next one's units begin a new span.
+    pub(crate) fn detach(&mut self) {
+        self.attached = false;
+        self.gap();
+    }
+
+    /// Whether a recorder pushes.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Whether something waits to be taken.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
     }
 
     pub(crate) fn set_tracks(&mut self, tracks: TrackSet) {
@@ -148,10 +173,6 @@ impl Queue {
         }
     }
 
-    pub(crate) fn finish(&mut self) {
-        self.entries.push_back(Entry::Finish);
-    }
-
     /// From now on every unit is refused.
     pub(crate) fn close(&mut self) {
         self.closed = true;
@@ -179,15 +200,11 @@ pub(crate) fn cost_bytes(unit: &Unit) -> u64 {
     unit.data.len() as u64 + ENTRY_BYTES
 }
 
-/// End of a unit on the time line, given what a unit of its track usually lasts.
-pub(crate) fn end_of(unit: &Unit, duration_ns: i64) -> Time {
-    unit.time.offset_ns(duration_ns.max(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use pegasus_base::Time;
     use pegasus_media::{Codec, Shape, Track};
     use proptest::prelude::*;
 
@@ -206,6 +223,12 @@ mod tests {
         .into()
     }
 
+    fn queue(bound_bytes: Option<u64>) -> Queue {
+        let mut queue = Queue::new(bound_bytes);
+        assert!(queue.attach(tracks()) && !queue.attach(tracks()));
+        queue
+    }
+
     fn unit(track: u8, key: bool, len: usize) -> Arc<Unit> {
         Arc::new(Unit {
             track: TrackId(track),
@@ -220,7 +243,7 @@ mod tests {
 
     #[test]
     fn over_the_bound_the_group_is_dropped_and_a_gap_stands_for_it() {
-        let mut queue = Queue::new(tracks(), Some(2_000));
+        let mut queue = queue(Some(2_000));
         assert_eq!(queue.push(unit(1, true, 1_000)), Pushed::Queued);
         assert_eq!(queue.push(unit(1, false, 1_000)), Pushed::Behind);
         // Small ones would fit, but their group is broken.
@@ -238,14 +261,14 @@ mod tests {
 
     #[test]
     fn a_unit_beyond_the_bound_passes_alone() {
-        let mut queue = Queue::new(tracks(), Some(100));
+        let mut queue = queue(Some(100));
         assert_eq!(queue.push(unit(1, true, 5_000)), Pushed::Queued);
         assert_eq!(queue.push(unit(1, false, 1)), Pushed::Behind);
     }
 
     #[test]
     fn a_unit_of_no_track_is_refused() {
-        assert_eq!(Queue::new(tracks(), None).push(unit(2, true, 1)), Pushed::UnknownTrack);
+        assert_eq!(queue(None).push(unit(2, true, 1)), Pushed::UnknownTrack);
     }
 
     proptest! {
@@ -253,7 +276,7 @@ mod tests {
         fn never_beyond_the_bound_and_groups_stay_whole(
             steps in proptest::collection::vec((0u8..4, any::<bool>(), 0usize..900), 1..200),
         ) {
-            let mut queue = Queue::new(tracks(), Some(3_000));
+            let mut queue = queue(Some(3_000));
             let (mut taken, mut whole) = (0, true);
             for (what, key, len) in steps {
                 if what == 3 {

@@ -7,7 +7,8 @@ use pegasus_media::{TrackSet, Unit};
 use crate::error::Error;
 use crate::queue::Pushed;
 use crate::status::RecorderStatus;
-use crate::store::{Inner, Stream};
+use crate::store::Inner;
+use crate::stream::Stream;
 use crate::tracks::check_tracks;
 
 /// Records one stream. Never waits for a disk; see [`Recorder::push`].
@@ -43,7 +44,7 @@ impl Recorder {
     /// [`Error::Tracks`] if they can't be recorded; the former ones stay.
     pub fn set_tracks(&self, tracks: TrackSet) -> Result<(), Error> {
         check_tracks(&tracks)
-            .map_err(|why| Error::Tracks { name: self.stream.name().clone(), why })?;
+            .map_err(|why| Error::Tracks { name: self.stream.name.clone(), why })?;
         self.stream.queue(|queue| queue.set_tracks(tracks));
         Ok(())
     }
@@ -69,7 +70,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.stream.queue(|queue| queue.finish());
+        self.stream.queue(|queue| queue.detach());
         self.inner.wake_committer();
     }
 }

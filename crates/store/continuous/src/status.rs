@@ -1,7 +1,12 @@
 //! What there is and how it is doing, for status pages, the API and metrics.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use pegasus_base::{StreamId, StreamName, Time};
+use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
+
+use crate::store::Inner;
 
 /// A gap-free interval of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,4 +123,71 @@ pub struct RecorderStatus {
     pub dropped_units: u64,
     /// Why nothing can be recorded at present, as a sentence.
     pub trouble: Option<String>,
+}
+
+/// The state of the store at present.
+pub(crate) fn of(inner: &Inner) -> StoreStatus {
+    let log = inner.log.status();
+    let (failed, last, full) = {
+        let health = inner.health.lock();
+        let failed = health.failed.clone().or_else(|| log.poisoned.clone());
+        (failed, health.last.clone(), health.full)
+    };
+    let disk = |disk: &pegasus_log::DiskStatus| DiskStatus {
+        path: disk.path.clone(),
+        state: match disk.state {
+            DiskState::Ok => "ok",
+            DiskState::Failed => "failed",
+            DiskState::Missing => "missing",
+        }
+        .to_owned(),
+        errors: disk.errors,
+        read_bytes: disk.read_bytes,
+        written_bytes: disk.written_bytes,
+    };
+    let disks: Vec<DiskStatus> = log.disks.iter().map(disk).collect();
+    let bad: Vec<&str> =
+        disks.iter().filter(|disk| disk.state != "ok").map(|disk| disk.path.as_str()).collect();
+    let (health, reason) = match (failed, full) {
+        (Some(why), _) => (Health::Failed, Some(why)),
+        (None, true) => (Health::Full, last),
+        (None, false) if !bad.is_empty() => {
+            let paths = bad.join(", ");
+            (Health::Degraded, Some(format!("a disk is missing or has failed: {paths}")))
+        }
+        (None, false) => (Health::Ok, last),
+    };
+    StoreStatus {
+        health,
+        reason,
+        capacity_bytes: log.capacity_bytes,
+        used_bytes: log.used_bytes,
+        disks,
+        ingest: ingest(inner),
+    }
+}
+
+fn ingest(inner: &Inner) -> IngestStatus {
+    let counters = &inner.counters;
+    let mut status = IngestStatus {
+        recorders: 0,
+        queued_bytes: 0,
+        units: counters.units.load(Relaxed),
+        bytes: counters.bytes.load(Relaxed),
+        dropped_units: counters.dropped_units.load(Relaxed),
+        late_units: counters.late_units.load(Relaxed),
+        commits: counters.commits.load(Relaxed),
+        written_bytes: counters.written_bytes.load(Relaxed),
+        parity_bytes: counters.parity_bytes.load(Relaxed),
+        commit_us_max: counters.commit_us_max.load(Relaxed),
+        freed_segments: counters.freed_segments.load(Relaxed),
+    };
+    for stream in inner.all_streams() {
+        stream.queue(|queue| {
+            status.recorders += u64::from(queue.is_attached());
+            status.queued_bytes += queue.held_bytes();
+            status.dropped_units += queue.dropped_units();
+        });
+    }
+    status
 }

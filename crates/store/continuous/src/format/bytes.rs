@@ -92,6 +92,10 @@ impl<'a> Fields<'a> {
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
+    pub(crate) fn remaining(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     pub(crate) fn rest(&self) -> usize {
         self.bytes.len() - self.at
     }

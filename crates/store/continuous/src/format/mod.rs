@@ -7,8 +7,8 @@
 pub(crate) mod block;
 pub(crate) mod bytes;
 pub(crate) mod catalogue;
-//INDEX
-//SEG
+pub(crate) mod index;
+pub(crate) mod segment;
 pub(crate) mod span;
 pub(crate) mod table;
 pub(crate) mod tracks;

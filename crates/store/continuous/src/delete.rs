@@ -1,0 +1,244 @@
+//! Deleting on request, and rules for single streams.
+//!
+//! Deleting a range cuts the list of spans, so that readers pass over it at once, and frees the segments
+//! that hold nothing else. What lies in segments that hold more stays on disk, hidden, until they go.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pegasus_base::{Time, TimeRange};
+use pegasus_log::Batch;
+
+use crate::commit::Core;
+use crate::error::Error;
+use crate::format::block::{self, Totals};
+use crate::format::catalogue::slot_offset;
+use crate::format::segment::{SegmentRecord, State};
+use crate::format::span::{RECORD_LEN, SpanRecord};
+use crate::locate::{Finder, Place};
+use crate::read::Step;
+use crate::settings::StreamRetention;
+use crate::store::Inner;
+use crate::stream::Stream;
+
+/// A key unit at which a span is cut.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    time: Time,
+    /// Totals before it.
+    before: Totals,
+}
+
+impl Core {
+    /// Deletes `range` of a stream, or all of it.
+    ///
+    /// # Errors
+    /// [`Error::Taken`], or the disks fail.
+    pub(crate) fn delete(
+        &mut self,
+        inner: &Arc<Inner>,
+        stream: &Arc<Stream>,
+        range: Option<TimeRange>,
+    ) -> Result<(), Error> {
+        match range {
+            Some(range) => self.delete_range(inner, stream, range),
+            None if stream.queue(|queue| queue.is_attached()) => {
+                Err(Error::Taken { name: stream.name.clone() })
+            }
+            None => {
+                let waiting = stream.queue(|queue| queue.take());
+                if let Some(mut writer) = self.writers.remove(&stream.name) {
+                    waiting.into_iter().for_each(|entry| writer.assembler.take(entry, Time::MIN));
+                    writer.assembler.close();
+                    writer.drop_pending(inner);
+                }
+                self.delete_all(inner, stream)
+            }
+        }
+    }
+
+    fn delete_range(
+        &mut self,
+        inner: &Arc<Inner>,
+        stream: &Arc<Stream>,
+        range: TimeRange,
+    ) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let finder =
+            Finder { inner: inner.clone(), stream: stream.clone(), record_len: self.record_len };
+        let mut kept = Vec::new();
+        for span in stream.spans(&inner.log, Time::MIN, Time::MAX)? {
+            let part = range.intersect(&TimeRange::new(span.head.start, span.end));
+            if part.is_empty() {
+                kept.push(span);
+                continue;
+            }
+            kept.extend(cut(&finder, &span, part)?);
+        }
+        let freed = self.covered(&finder, &kept)?;
+        let mut batch = inner.log.batch();
+        self.stage_cut(&mut batch, stream, &kept, &freed)?;
+        let committed = inner.log.commit(batch)?;
+        self.checkpoint_due |= committed.checkpoint_due;
+        inner.counters.freed_segments.fetch_add(freed.len() as u64, Relaxed);
+        freed.iter().for_each(|(index, _)| stream.segment_changed(*index));
+        stream.view(|view| {
+            view.spans.replace(kept);
+            view.spans.written();
+        });
+        self.trim_front(inner, stream)
+    }
+
+    /// The sealed segments that hold nothing of `kept`.
+    fn covered(
+        &self,
+        finder: &Finder,
+        kept: &[SpanRecord],
+    ) -> Result<Vec<(u64, SegmentRecord)>, Error> {
+        let segments = finder.stream.view(|view| view.segments.clone());
+        let mut covered = Vec::new();
+        let mut last_index = None;
+        for index in segments {
+            let Some(record) = finder.record(index)? else { continue };
+            let State::Sealed(sealed) = &record.state else { continue };
+            let holds = record.before.units..sealed.after.units;
+            let needed = kept
+                .iter()
+                .any(|span| span.head.before.units < holds.end && holds.start < span.after.units);
+            // It may hold the index of the one before, if disks died when that was sealed.
+            let holds_index = last_index == Some(record.segment.id);
+            last_index = sealed.index.as_ref().map(|map| map.segment);
+            if !needed && !holds_index {
+                covered.push((index, record));
+            }
+        }
+        Ok(covered)
+    }
+
+    fn stage_cut(
+        &self,
+        batch: &mut Batch<'_>,
+        stream: &Stream,
+        kept: &[SpanRecord],
+        freed: &[(u64, SegmentRecord)],
+    ) -> Result<(), Error> {
+        let (catalogued, front) = stream.view(|view| {
+            let catalogued = view.catalogued.clone().expect("something is recorded of it");
+            (catalogued.1, view.spans.front())
+        });
+        let mut bytes = Vec::with_capacity(kept.len() * RECORD_LEN);
+        kept.iter().for_each(|span| span.emit(&mut bytes));
+        let offset = front * RECORD_LEN as u64;
+        batch.write(catalogued.spans, offset, &bytes)?;
+        batch.truncate(catalogued.spans, offset + bytes.len() as u64)?;
+        for (index, record) in freed {
+            batch.free_segment(&record.segment)?;
+            let record = SegmentRecord { state: State::Freed, ..record.clone() };
+            let at = index * self.record_len as u64;
+            batch.write(catalogued.segments, at, &record.emit(self.record_len))?;
+        }
+        Ok(())
+    }
+
+    /// Gives one stream its own rule of retention.
+    ///
+    /// # Errors
+    /// If the commit fails.
+    pub(crate) fn set_rule(
+        &self,
+        inner: &Inner,
+        stream: &Stream,
+        rule: Option<StreamRetention>,
+    ) -> Result<(), Error> {
+        let catalogued = stream.view(|view| view.catalogued.clone());
+        let unknown = || Error::UnknownStream { name: stream.name.clone() };
+        let (slot, mut record) = catalogued.ok_or_else(unknown)?;
+        record.rule = rule;
+        let mut batch = inner.log.batch();
+        batch.write(inner.log.root(), slot_offset(slot), &record.emit())?;
+        inner.log.commit(batch)?;
+        stream.view(|view| view.catalogued = Some((slot, record)));
+        Ok(())
+    }
+}
+
+/// What is left of `span` without `part` of it, widened to whole groups of pictures.
+fn cut(finder: &Finder, span: &SpanRecord, part: TimeRange) -> Result<Vec<SpanRecord>, Error> {
+    let mut left = Vec::new();
+    let found = finder.find(span, part.start)?;
+    if let Some(key) = found.and_then(|found| found.key)
+        && let Some(cut) = key_in(finder, key, span, |time| time <= part.start)?
+        && cut.before > span.head.before
+        && part.start > span.head.start
+    {
+        left.push(SpanRecord { end: cut.time.min(span.end), after: cut.before, ..*span });
+    }
+    let end = match part.end < span.end {
+        true => first_key_from(finder, span, part.end)?,
+        false => None,
+    };
+    // A span that goes on growing does so behind what was deleted of it.
+    let end = end.unwrap_or(Cut { time: span.end, before: span.after });
+    let last = finder.stream.view(|view| view.spans.last().map(|last| last.head.serial));
+    if end.before < span.after || last == Some(span.head.serial) {
+        let mut right = *span;
+        right.head.before = end.before;
+        right.head.start = end.time;
+        left.push(right);
+    }
+    Ok(left)
+}
+
+/// The last key unit in the block at `place` whose time is `wanted`.
+fn key_in(
+    finder: &Finder,
+    place: Place,
+    span: &SpanRecord,
+    wanted: impl Fn(Time) -> bool,
+) -> Result<Option<Cut>, Error> {
+    Ok(keys(finder, place, span)?.into_iter().rev().find(|cut| wanted(cut.time)))
+}
+
+/// The first key unit of `span` at or after `from`.
+fn first_key_from(finder: &Finder, span: &SpanRecord, from: Time) -> Result<Option<Cut>, Error> {
+    let Some(found) = finder.find(span, from)? else { return Ok(None) };
+    let mut place = found.key.unwrap_or(found.from);
+    loop {
+        match finder.entry(place)? {
+            Step::End => return Ok(None),
+            Step::Skip(next) => place = next,
+            Step::Block(entry) => {
+                if entry.head.before >= span.after {
+                    return Ok(None);
+                }
+                if entry.head.mark.is_some() {
+                    let found = keys(finder, place, span)?.into_iter().find(|k| k.time >= from);
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+                place.block += 1;
+            }
+        }
+    }
+}
+
+/// The key units of `span` in the block at `place`.
+fn keys(finder: &Finder, place: Place, span: &SpanRecord) -> Result<Vec<Cut>, Error> {
+    let Step::Block(entry) = finder.entry(place)? else { return Ok(Vec::new()) };
+    let block = finder.read(&entry)?;
+    let anchor = block::anchor(&block.tracks);
+    let units: Range<u64> = span.head.before.units..span.after.units;
+    let mut before = block.head.before;
+    let mut keys = Vec::new();
+    for row in block.rows.iter() {
+        if row.track == anchor && row.key && units.contains(&before.units) {
+            keys.push(Cut { time: row.time, before });
+        }
+        before = before.plus(1, row.len as u64);
+    }
+    Ok(keys)
+}

@@ -1,0 +1,143 @@
+//! The thread that commits in time.
+//!
+//! It sleeps until a unit is pushed, then for half of `durable_within`, then commits what all recorders
+//! pushed meanwhile. Without units it wakes now and then for retention and for disks that vanish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::store::Inner;
+
+/// Longest sleep.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How pushes wake the thread: one atomic read when it is awake already.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    pending: AtomicBool,
+    state: Mutex<Asked>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    pending: bool,
+    stop: bool,
+}
+
+impl Wake {
+    /// Something waits to be committed.
+    pub(crate) fn pending(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            self.state.lock().pending = true;
+            self.changed.notify_all();
+        }
+    }
+
+    fn stop(&self) {
+        self.state.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Sleeps until something is pending, at most [`IDLE`].
+    fn wait_pending(&self) {
+        let mut asked = self.state.lock();
+        let until = Instant::now() + IDLE;
+        while !asked.pending && !asked.stop {
+            if self.changed.wait_until(&mut asked, until).timed_out() {
+                break;
+            }
+        }
+    }
+
+    /// Sleeps for `interval`; false if the thread is to stop.
+    fn wait_interval(&self, interval: Duration) -> bool {
+        let mut asked = self.state.lock();
+        let until = Instant::now() + interval;
+        while !asked.stop {
+            if self.changed.wait_until(&mut asked, until).timed_out() {
+                break;
+            }
+        }
+        !asked.stop
+    }
+
+    /// What is pushed from now on must wake the thread again.
+    fn rearm(&self) {
+        let mut asked = self.state.lock();
+        asked.pending = false;
+        self.pending.store(false, Ordering::Release);
+    }
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    thread: JoinHandle<()>,
+}
+
+impl Driver {
+    pub(crate) fn start(inner: Arc<Inner>) -> Self {
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || run(&inner))
+            .expect("the system can start a thread");
+        Self { thread }
+    }
+
+    /// Stops the thread; what waits is left to the caller.
+    pub(crate) fn stop(self, inner: &Inner) {
+        inner.wake.stop();
+        // A panic was told to everybody by the thread itself.
+        let _ = self.thread.join();
+    }
+}
+
+/// Tells everybody when the thread panics: nothing must seem to be recorded then.
+struct Guard<'a>(&'a Inner);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the committer panicked: this is a fault of the program");
+        }
+    }
+}
+
+fn run(inner: &Inner) {
+    let _guard = Guard(inner);
+    let mut probed = Instant::now();
+    let mut in_trouble = false;
+    loop {
+        inner.wake.wait_pending();
+        if !inner.wake.wait_interval(inner.commit_interval()) {
+            return;
+        }
+        inner.wake.rearm();
+        match inner.tick() {
+            Ok(()) => {
+                if std::mem::take(&mut in_trouble) {
+                    tracing::info!("recording again");
+                }
+                inner.set_trouble(None);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut in_trouble, true) {
+                    tracing::error!(%error, "nothing can be recorded");
+                }
+                // What waits must be tried again, though nothing new is pushed.
+                inner.wake.pending();
+            }
+        }
+        if probed.elapsed() >= IDLE {
+            probed = Instant::now();
+            for disk in inner.log.probe() {
+                tracing::error!("{disk} is gone; recording goes on without it");
+            }
+        }
+    }
+}

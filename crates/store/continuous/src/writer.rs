@@ -1,0 +1,430 @@
+//! One stream's part of a commit: from pending blocks to what is put into the batch, and what follows for
+//! the stream's view when the batch is durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pegasus_base::{PnodeId, Time};
+use pegasus_log::{Batch, LogError, Owner, SegmentId};
+
+use crate::assemble::{Assembler, Pending};
+use crate::error::Error;
+use crate::format::catalogue::{StreamRecord, slot_offset};
+use crate::format::index::{self, Entry};
+use crate::format::segment::{Sealed, SegmentRecord, State};
+use crate::spans::Spans;
+use crate::stream::{OpenSegment, Stream, sealed};
+use crate::timeline::Timeline;
+
+/// Kind of the pnode that is a stream's directory.
+pub(crate) const KIND_SEGMENTS: u16 = 1;
+/// Kind of the pnode that lists a stream's spans.
+pub(crate) const KIND_SPANS: u16 = 2;
+/// A stream's segments are as wide as its blocks are multiples of this, so that a fragment is worth a
+/// disk's trouble.
+const FRAGMENT_BYTES: u64 = 64 << 10;
+/// What a fragment may take beyond its share of the payload: its header, and padding.
+const FRAGMENT_OVERHEAD: usize = 8 << 10;
+
+/// What is the same for all streams of an array.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Geometry {
+    /// Bytes of a slot.
+    pub(crate) unit_bytes: usize,
+    /// Most data columns that living disks allow.
+    pub(crate) width_max: u8,
+    /// Disks of the array.
+    pub(crate) columns: usize,
+    /// Parity columns.
+    pub(crate) parity: usize,
+    /// Bytes of a record of a directory.
+    pub(crate) record_len: usize,
+    /// The catalogue.
+    pub(crate) root: PnodeId,
+}
+
+impl Geometry {
+    /// Payload bytes that a segment of `width` takes at least, its index aside.
+    fn room(&self, width: usize) -> usize {
+        width * self.unit_bytes.saturating_sub(FRAGMENT_OVERHEAD)
+    }
+
+    /// Room to keep in a segment for its index once it has `entries`.
+    fn reserve(&self, entries: usize, width: usize) -> usize {
+        index::payload_bytes_for(entries, self.columns) + width * FRAGMENT_OVERHEAD
+    }
+
+    /// Data columns for a segment whose next block has `payload` bytes, of a stream that makes
+    /// `bytes` a commit.
+    fn width(&self, payload: usize, bytes: u64) -> u8 {
+        let worth = bytes.div_ceil(FRAGMENT_BYTES).clamp(1, u64::from(self.width_max)) as u8;
+        (worth..self.width_max)
+            .find(|&width| {
+                let width = usize::from(width);
+                self.room(width) >= payload + self.reserve(1, width)
+            })
+            .unwrap_or(self.width_max)
+    }
+
+    /// Bytes of media the next segment of a stream would take up, parity apart.
+    pub(crate) fn segment_bytes(&self, writer: &Writer) -> u64 {
+        let payload = writer.assembler.ready().front().map_or(0, |pending| pending.payload_len);
+        u64::from(self.width(payload, writer.commit_bytes)) * self.unit_bytes as u64
+    }
+
+    /// Largest payload that fits a segment at all.
+    pub(crate) fn payload_max(&self) -> usize {
+        let width = usize::from(self.width_max);
+        self.room(width).saturating_sub(self.reserve(1, width))
+    }
+}
+
+/// The committer's state of one stream.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) assembler: Assembler,
+    /// Bytes a commit, averaged.
+    pub(crate) commit_bytes: u64,
+    /// Why nothing of it can be written, if the store's own data of it is damaged.
+    pub(crate) broken: Option<String>,
+}
+
+/// What will have happened to a stream when the batch is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// How many pending blocks it covers.
+    pub(crate) blocks: usize,
+    changes: Vec<Change>,
+    /// All of the stream's spans are on disk then.
+    spans_written: bool,
+    created: Option<(u32, StreamRecord)>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Opened(SegmentRecord),
+    Appended(Entry),
+    Sealed(Sealed),
+}
+
+/// Why not all could be put into the batch.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// No slots are left. What is drafted is good.
+    Full,
+    /// The batch must be dropped.
+    Failed(Error),
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Full { .. } => Self::Full,
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(stream: Arc<Stream>) -> Self {
+        let (end, after, serial) = stream.view(|view| {
+            (view.end, view.after, view.spans.last().map_or(0, |span| span.head.serial))
+        });
+        let assembler = Assembler::new(stream.id, Timeline::new(end, serial, after));
+        Self { stream, assembler, commit_bytes: 0, broken: None }
+    }
+
+    /// Learns the stream's rate from what is pending for this commit.
+    pub(crate) fn learn_rate(&mut self) {
+        let bytes: u64 = self.assembler.ready().iter().map(|p| p.payload_len as u64).sum();
+        self.commit_bytes = match self.commit_bytes {
+            0 => bytes,
+            before => (before * 3 + bytes) / 4,
+        };
+    }
+
+    /// Puts pending blocks into `batch`, and all that must be said of them in the normal log.
+    /// `slot` gives a new stream its place in the catalogue.
+    pub(crate) fn stage(
+        &self,
+        batch: &mut Batch<'_>,
+        geometry: &Geometry,
+        slot: &mut impl FnMut() -> u32,
+    ) -> (Draft, Option<Stop>) {
+        let mut staging = Staging::new(self, batch, geometry);
+        let mut stop = staging.ensure_created(slot).err();
+        if stop.is_none() {
+            for pending in self.assembler.ready() {
+                stop = staging.block(pending).err();
+                if stop.is_some() {
+                    break;
+                }
+                staging.draft.blocks += 1;
+            }
+        }
+        if !matches!(stop, Some(Stop::Failed(_)))
+            && let Err(failed) = staging.describe()
+        {
+            stop = Some(failed);
+        }
+        (staging.draft, stop)
+    }
+
+    /// Seals the stream's open segment, if any blocks are in it.
+    pub(crate) fn stage_seal(
+        &self,
+        batch: &mut Batch<'_>,
+        geometry: &Geometry,
+    ) -> Result<Draft, Error> {
+        let mut staging = Staging::new(self, batch, geometry);
+        let sealed = staging.seal().and_then(|()| staging.describe());
+        match sealed {
+            Ok(()) => Ok(staging.draft),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Full) => Err(Error::Full),
+        }
+    }
+}
+
+/// A draft in the making.
+struct Staging<'a, 'b, 'log> {
+    writer: &'a Writer,
+    batch: &'b mut Batch<'log>,
+    geometry: &'a Geometry,
+    draft: Draft,
+    record: Option<StreamRecord>,
+    /// The segment that blocks are appended to, and whether it was open before this batch.
+    current: Option<(SegmentRecord, bool)>,
+    /// Entries of `current`: how many before this batch, and those of this batch.
+    entries_before: usize,
+    entries: Vec<Entry>,
+    /// Number the next record of the directory gets.
+    next_index: u64,
+}
+
+impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
+    fn new(writer: &'a Writer, batch: &'b mut Batch<'log>, geometry: &'a Geometry) -> Self {
+        writer.stream.view(|view| Self {
+            writer,
+            batch,
+            geometry,
+            draft: Draft::default(),
+            record: view.catalogued.as_ref().map(|(_, record)| record.clone()),
+            current: view.open.as_ref().map(|open| (open.record.clone(), true)),
+            entries_before: view.open.as_ref().map_or(0, |open| open.entries.len()),
+            entries: Vec::new(),
+            next_index: view.segments.end,
+        })
+    }
+
+    fn ensure_created(&mut self, slot: &mut impl FnMut() -> u32) -> Result<(), Stop> {
+        if self.record.is_some() || self.writer.assembler.ready().is_empty() {
+            return Ok(());
+        }
+        let stream = &self.writer.stream;
+        let record = StreamRecord {
+            id: stream.id,
+            name: stream.name.clone(),
+            segments: self.batch.create_pnode(KIND_SEGMENTS),
+            spans: self.batch.create_pnode(KIND_SPANS),
+            rule: None,
+        };
+        self.draft.created = Some((slot(), record.clone()));
+        self.record = Some(record);
+        Ok(())
+    }
+
+    fn record(&self) -> &StreamRecord {
+        self.record.as_ref().expect("a stream is created before anything else of it")
+    }
+
+    fn block(&mut self, pending: &Pending) -> Result<(), Stop> {
+        if self.current.as_ref().is_some_and(|(current, _)| !self.fits(current, pending)) {
+            self.seal()?;
+        }
+        if self.current.is_none() {
+            self.open(pending)?;
+        }
+        let id = self.current.as_ref().expect("just opened").0.segment.id;
+        let map = self.batch.append(id, &pending.parts)?;
+        let entry = Entry { map, head: pending.head };
+        self.entries.push(entry.clone());
+        self.draft.changes.push(Change::Appended(entry));
+        Ok(())
+    }
+
+    /// Whether there is room for the block, and for the index after it.
+    fn fits(&self, current: &SegmentRecord, pending: &Pending) -> bool {
+        let width = current.segment.columns.len().saturating_sub(self.geometry.parity).max(1);
+        let entries = self.entries_before + self.entries.len() + 1;
+        let needed = pending.payload_len + self.geometry.reserve(entries, width);
+        self.batch.room(current.segment.id) >= needed as u64
+    }
+
+    fn open(&mut self, pending: &Pending) -> Result<(), Stop> {
+        let width = self.geometry.width(pending.payload_len, self.writer.commit_bytes);
+        let owner = Owner { pnode: self.record().segments, stream: self.writer.stream.id };
+        let segment = self.batch.open_segment(owner, width)?;
+        let record = SegmentRecord {
+            segment,
+            first: pending.head.first,
+            before: pending.head.before,
+            state: State::Open,
+        };
+        self.draft.changes.push(Change::Opened(record.clone()));
+        self.current = Some((record, false));
+        (self.entries_before, self.entries) = (0, Vec::new());
+        Ok(())
+    }
+
+    /// Ends the current segment: writes its index into it and seals it.
+    fn seal(&mut self) -> Result<(), Stop> {
+        let Some((record, before)) = self.current.take() else { return Ok(()) };
+        let mut entries = match before {
+            true => self.writer.stream.view(|view| {
+                view.open.as_ref().map(|open| open.entries.clone()).unwrap_or_default()
+            }),
+            false => Vec::new(),
+        };
+        entries.append(&mut self.entries);
+        let mut sealed = sealed(&record, &entries);
+        sealed.index = self.write_index(record.segment.id, &entries);
+        self.batch.seal_segment(record.segment.id)?;
+        self.draft.changes.push(Change::Sealed(sealed));
+        Ok(())
+    }
+
+    fn write_index(&mut self, id: SegmentId, entries: &[Entry]) -> Option<pegasus_log::BlockMap> {
+        let payload = Bytes::from(index::emit(self.writer.stream.id, id, entries));
+        match self.batch.append(id, &[payload]) {
+            Ok(map) => Some(map),
+            Err(error) => {
+                // Room for it was kept; only disks that died under the segment can take it away.
+                tracing::error!(stream = %self.writer.stream.name, %error, "{id} is left without an index");
+                None
+            }
+        }
+    }
+
+    /// Writes what changed of catalogue, directory and spans.
+    fn describe(&mut self) -> Result<(), Stop> {
+        if self.draft.changes.is_empty() {
+            // There was no room for its first segment: it is as if it had not been tried.
+            if let Some((_, record)) = self.draft.created.take() {
+                self.batch.delete_pnode(record.segments)?;
+                self.batch.delete_pnode(record.spans)?;
+            }
+            return Ok(());
+        }
+        if let Some((slot, record)) = self.draft.created.clone() {
+            self.batch.write(self.geometry.root, slot_offset(slot), &record.emit())?;
+        }
+        self.describe_segments()?;
+        if self.draft.changes.iter().any(|change| matches!(change, Change::Sealed(_))) {
+            let mut spans = self.writer.stream.view(|view| view.spans.tail_only());
+            for change in &self.draft.changes {
+                if let Change::Appended(entry) = change {
+                    spans.extend(&entry.head);
+                }
+            }
+            self.write_spans(&spans)?;
+        }
+        Ok(())
+    }
+
+    fn write_spans(&mut self, spans: &Spans) -> Result<(), Stop> {
+        if let Some((offset, bytes)) = spans.unwritten() {
+            let pnode = self.record().spans;
+            self.batch.write(pnode, offset, &bytes)?;
+        }
+        self.draft.spans_written = true;
+        Ok(())
+    }
+
+    fn describe_segments(&mut self) -> Result<(), Stop> {
+        let mut current = self.writer.stream.view(|view| {
+            view.open.as_ref().map(|open| (view.segments.end - 1, open.record.clone()))
+        });
+        let mut records = Vec::new();
+        let mut next = self.next_index;
+        for change in &self.draft.changes {
+            match change {
+                Change::Opened(record) => {
+                    current = Some((next, record.clone()));
+                    records.push((next, record.clone()));
+                    next += 1;
+                }
+                Change::Sealed(sealed) => {
+                    let (index, mut record) =
+                        current.take().expect("only open segments are sealed");
+                    record.state = State::Sealed(sealed.clone());
+                    records.push((index, record));
+                }
+                Change::Appended(_) => {}
+            }
+        }
+        for (index, record) in records {
+            let len = self.geometry.record_len;
+            let bytes = record.emit(len);
+            let pnode = self.record().segments;
+            self.batch.write(pnode, index * len as u64, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    /// The batch is durable: makes it visible. Returns the stream's new durable end, if it moved.
+    pub(crate) fn apply(self, stream: &Stream) -> Option<Time> {
+        // The log has the new records already: what is read from now on is right before and after the
+        // view changes.
+        let opened = self.changes.iter().filter(|c| matches!(c, Change::Opened(_))).count() as u64;
+        let next = stream.view(|view| view.segments.end);
+        (next.saturating_sub(1)..next + opened).for_each(|index| stream.segment_changed(index));
+        stream.view(|view| {
+            let before = view.end;
+            if let Some(created) = self.created {
+                view.catalogued = Some(created);
+            }
+            for change in self.changes {
+                match change {
+                    Change::Opened(record) => {
+                        view.segments.end += 1;
+                        view.front.get_or_insert_with(|| record.clone());
+                        view.open = Some(OpenSegment { record, entries: Vec::new() });
+                    }
+                    Change::Appended(entry) => {
+                        view.spans.extend(&entry.head);
+                        view.end = view.end.max(Some(entry.head.end));
+                        view.after = entry.head.after();
+                        let open = view.open.as_mut().expect("blocks go to the open segment");
+                        open.entries.push(entry);
+                    }
+                    Change::Sealed(sealed) => {
+                        let mut record =
+                            view.open.take().expect("only open ones are sealed").record;
+                        record.state = State::Sealed(sealed);
+                        if view.segments.end - view.segments.start == 1 {
+                            view.front = Some(record);
+                        }
+                    }
+                }
+            }
+            if self.spans_written {
+                view.spans.written();
+            }
+            (view.end != before).then_some(view.end).flatten()
+        })
+    }
+
+    /// The place in the catalogue it takes.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        self.created.as_ref().map(|&(slot, _)| slot)
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
