@@ -62,13 +62,11 @@ impl Method {
     /// The token on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::Other(token) => token,
-            known => Self::KNOWN
-                .iter()
-                .find(|(method, _)| method == known)
-                .map(|(_, name)| *name)
-                .expect("every method but Other is in the table"),
+        let known = Self::KNOWN.iter().find(|(method, _)| method == self);
+        match (self, known) {
+            (Self::Other(token), _) => token,
+            (_, Some((_, name))) => name,
+            (_, None) => unreachable!("every method but Other is in the table"),
         }
     }
 }

@@ -30,7 +30,7 @@ impl Pacer {
     /// What follows is due as if `to` came right after `from`.
     pub(super) fn skip(&mut self, from: Time, to: Time) {
         if let Some((_, anchored)) = &mut self.anchor {
-            *anchored = *anchored + to.since(from);
+            *anchored += to.since(from);
         }
     }
 

@@ -103,9 +103,10 @@ pub fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|b| char::from(*b).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (byte, digit(0), digit(1)) {
-            bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits fit a byte"));
+        let digits = behind.get(..2).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        let code = digits.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok());
+        if let (b'%', Some(code)) = (byte, code) {
+            bytes.push(code);
             rest = &behind[2..];
         } else {
             bytes.push(byte);

@@ -80,7 +80,10 @@ impl Drop for UdpPair {
     }
 }
 
-fn bind_pair(local: IpAddr) -> io::Result<(Arc<UdpSocket>, Arc<UdpSocket>, (u16, u16))> {
+/// The sockets of RTP and RTCP, and their ports.
+type Bound = (Arc<UdpSocket>, Arc<UdpSocket>, (u16, u16));
+
+fn bind_pair(local: IpAddr) -> io::Result<Bound> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..TRIES {
         let first = std::net::UdpSocket::bind((local, 0))?;

@@ -2,10 +2,11 @@
 //!
 //! [`Sources`] keeps the list and one task for each source, which tries for ever: connect, publish,
 //! and after a failure wait 1 s, then longer, up to 30 s. [`SourceStatus`] says how each one fares.
-//! The list outlives the node in a small file. `pull` speaks RTSP (retina does), `file` plays MP4,
-//! `list` is the file's format, `url` what may stand in it, `backoff` the waiting.
+//! The list outlives the node in a small file. `pull` speaks RTSP (retina does; `bridge`
+//! encrypts it), `file` plays MP4, `list` is the file's format, `url` what may stand in it, `backoff` the waiting.
 
 mod backoff;
+mod bridge;
 mod file;
 mod list;
 mod pull;

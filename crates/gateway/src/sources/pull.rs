@@ -13,6 +13,7 @@ use retina::client::{
     TcpTransportOptions, Transport, UdpTransportOptions, UnknownRtcpSsrcPolicy,
 };
 
+use super::bridge;
 use super::url::RtspUrl;
 use super::{Report, World, check_free};
 use crate::rtsp::ingest::{Ingest, Ingested};
@@ -48,8 +49,11 @@ async fn pull(
         .creds(
             url.credentials.clone().map(|(username, password)| Credentials { username, password }),
         );
-    let described = Session::describe(url.plain.clone(), options);
-    let mut session = answered("DESCRIBE", described).await?;
+    let (address, _bridge) = match url.is_tls() {
+        true => answer_within("TLS", bridge::open(url)).await?,
+        false => (url.plain.clone(), None),
+    };
+    let mut session = answered("DESCRIBE", Session::describe(address, options)).await?;
     let description = sdp::parse(session.sdp()).map_err(|error| error.to_string())?;
     for refused in &description.refused {
         tracing::warn!(source = %name, why = %refused.reason, "a track is not carried");
@@ -102,10 +106,16 @@ async fn answered<T>(
     method: &str,
     request: impl Future<Output = Result<T, retina::Error>>,
 ) -> Result<T, String> {
+    answer_within(method, async { request.await.map_err(|error| one_line(&error)) }).await
+}
+
+async fn answer_within<T>(
+    what: &str,
+    request: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
     match tokio::time::timeout(ANSWER_MAX, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(format!("{method} failed: {}", one_line(&error))),
-        Err(_) => Err(format!("no answer to {method} within {ANSWER_MAX:?}")),
+        Ok(answer) => answer.map_err(|error| format!("{what} failed: {error}")),
+        Err(_) => Err(format!("no answer to {what} within {ANSWER_MAX:?}")),
     }
 }
 
@@ -195,7 +205,8 @@ impl Pull<'_> {
         let source = match &self.source {
             Some(source) => source,
             None => {
-                let publisher = format!("source {}", super::SourceUrl::Rtsp(self.url.clone()));
+                let publisher =
+                    format!("source {}", super::SourceUrl::Rtsp(Box::new(self.url.clone())));
                 let tracks = self.ingest.tracks().clone();
                 let published = self.world.switch.publish(self.name, &publisher, tracks);
                 let source = published.map_err(|error| error.to_string())?;

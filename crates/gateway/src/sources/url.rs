@@ -9,11 +9,14 @@ use url::Url;
 /// A URL that can be pulled: `rtsp://[user:password@]host[:port]/path[#transport=udp]`, the same with
 /// `rtsps://` (always over TCP), or `file:///folder/film.mp4`.
 ///
+/// The certificate of an `rtsps://` server must be valid for its host, or be the one named by
+/// `#certificate=sha256:<64 hexadecimal digits>`: most cameras sign their own.
+///
 /// Prints with `***` in place of the password; [`SourceUrl::as_secret`] is the whole.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SourceUrl {
     /// A camera or server.
-    Rtsp(RtspUrl),
+    Rtsp(Box<RtspUrl>),
     /// An MP4 file, played in real time in a loop.
     File(PathBuf),
 }
@@ -29,6 +32,8 @@ pub struct RtspUrl {
     pub(super) credentials: Option<(String, String)>,
     /// Whether packets are to come by UDP.
     pub(super) udp: bool,
+    /// SHA-256 of the server's certificate, where that is what it is known by.
+    pub(super) certificate: Option<[u8; 32]>,
 }
 
 /// Why a URL can't be pulled. The password is not shown.
@@ -63,20 +68,41 @@ impl RtspUrl {
         let password = url.password().unwrap_or_default();
         let credentials =
             (!url.username().is_empty()).then(|| (decode(url.username()), decode(password)));
-        let udp = match url.fragment() {
-            None | Some("transport=tcp") => false,
-            Some("transport=udp") if url.scheme() == "rtsps" => {
-                return Err("rtsps:// encrypts the connection only, so packets come over TCP");
+        let (mut udp, mut certificate) = (false, None);
+        for option in url.fragment().iter().flat_map(|options| options.split('&')) {
+            match option.split_once('=') {
+                Some(("transport", "tcp")) => udp = false,
+                Some(("transport", "udp")) if url.scheme() == "rtsps" => {
+                    return Err("rtsps:// encrypts the connection only, so packets come over TCP");
+                }
+                Some(("transport", "udp")) => udp = true,
+                Some(("certificate", digest)) => {
+                    certificate = Some(
+                        parse_digest(digest).ok_or("certificate= wants sha256: and 64 digits")?,
+                    );
+                }
+                _ => return Err("behind '#' only transport= or certificate= may stand"),
             }
-            Some("transport=udp") => true,
-            Some(_) => return Err("behind '#' only transport=tcp or transport=udp may stand"),
-        };
+        }
         let mut plain = url.clone();
         let unusual = "its user or password can't be taken off";
         plain.set_username("").and_then(|()| plain.set_password(None)).map_err(|()| unusual)?;
         plain.set_fragment(None);
-        Ok(Self { whole: url, plain, credentials, udp })
+        Ok(Self { whole: url, plain, credentials, udp, certificate })
     }
+}
+
+/// `sha256:` and 64 hexadecimal digits, with or without colons between bytes as openssl prints them.
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.strip_prefix("sha256:")?.bytes().filter(|b| *b != b':').collect();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 impl FromStr for SourceUrl {
@@ -88,7 +114,9 @@ impl FromStr for SourceUrl {
             bad("it is no URL (write rtsp://user:password@host/path or file:///folder/film.mp4)")
         })?;
         match url.scheme() {
-            "rtsp" | "rtsps" => RtspUrl::parse(url).map(Self::Rtsp).map_err(bad),
+            "rtsp" | "rtsps" => {
+                RtspUrl::parse(url).map(|url| Self::Rtsp(Box::new(url))).map_err(bad)
+            }
             "file" => {
                 let path = url.to_file_path().map_err(|()| bad("it is no file on this machine"))?;
                 if path.file_name().is_none() {
@@ -166,6 +194,7 @@ mod tests {
             ("rtsp:///stream", "names no host"),
             ("rtsp://u:secret@h/s#transport=quic", "behind '#'"),
             ("rtsps://h/s#transport=udp", "over TCP"),
+            ("rtsps://h/s#certificate=sha256:12", "64 digits"),
             ("file:///", "names no file"),
             ("rtsp://u:secret@h:99999/", "it is no URL"),
         ] {
