@@ -5,10 +5,7 @@ use pegasus_media::{Codec, Kind, Track, TrackId, TrackSet, codec_string};
 /// Whether Media Source Extensions and HLS have the codec at all. Whether a given browser can decode
 /// it is the browser's to say.
 pub(crate) fn in_mp4(codec: Codec) -> bool {
-    matches!(
-        codec,
-        Codec::H264 | Codec::H265 | Codec::Av1 | Codec::Vp9 | Codec::Aac | Codec::Opus
-    )
+    matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1 | Codec::Vp9 | Codec::Aac | Codec::Opus)
 }
 
 /// The tracks of a stream that fragments are made of.

@@ -40,7 +40,10 @@ impl Between {
         let end = to.map(|when| when.resolve(now, start));
         let range = TimeRange::new(start.unwrap_or(Time::MIN), end.unwrap_or(Time::MAX));
         if range.is_empty() {
-            let text = format!("the range is empty: it ends at {} and begins at {}", range.end, range.start);
+            let text = format!(
+                "the range is empty: it ends at {} and begins at {}",
+                range.end, range.start
+            );
             return Err(ApiError::bad(text));
         }
         Ok(range)
@@ -49,7 +52,9 @@ impl Between {
 
 /// In a query `+` stands for a space, and few remember to write `%2B`: no time has a space of its own.
 fn parse(text: &str) -> Result<When, ApiError> {
-    text.replace(' ', "+").parse().map_err(|e: pegasus_base::WhenError| ApiError::bad(e.to_string()))
+    text.replace(' ', "+")
+        .parse()
+        .map_err(|e: pegasus_base::WhenError| ApiError::bad(e.to_string()))
 }
 
 #[cfg(test)]

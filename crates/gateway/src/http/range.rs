@@ -82,9 +82,16 @@ mod tests {
 
     #[test]
     fn headers_a_server_ignores() {
-        for header in
-            ["", "bytes", "items=0-1", "bytes=5-2", "bytes=a-b", "bytes=0-1,3-4", "bytes=-", "bytes=+1-2"]
-        {
+        for header in [
+            "",
+            "bytes",
+            "items=0-1",
+            "bytes=5-2",
+            "bytes=a-b",
+            "bytes=0-1,3-4",
+            "bytes=-",
+            "bytes=+1-2",
+        ] {
             assert_eq!(asked(Some(header), 10), Asked::Whole, "{header}");
         }
     }

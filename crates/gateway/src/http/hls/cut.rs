@@ -89,7 +89,12 @@ mod tests {
         let keys: Vec<_> = (10..30).step_by(2).map(|t| key(t, 0)).collect();
         assert_eq!(
             shown(&cut(s(13, 25), &[s(10, 31)], &keys)),
-            [(12, 16, true, true), (16, 20, false, false), (20, 24, false, false), (24, 25, false, false)]
+            [
+                (12, 16, true, true),
+                (16, 20, false, false),
+                (20, 24, false, false),
+                (24, 25, false, false)
+            ]
         );
     }
 

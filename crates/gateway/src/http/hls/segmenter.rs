@@ -258,7 +258,10 @@ mod tests {
         let numbers: Vec<_> = window.segments.iter().map(|segment| segment.number).collect();
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
         let first = &window.segments[0];
-        assert_eq!(first.start, START.offset_ns(40_000_000 * 25 * (1 + 2 * (first.number as i64 - 1_001))));
+        assert_eq!(
+            first.start,
+            START.offset_ns(40_000_000 * 25 * (1 + 2 * (first.number as i64 - 1_001)))
+        );
     }
 
     #[test]
@@ -326,7 +329,9 @@ mod tests {
             segmenter.handle(&Event::Unit(Arc::new(sound(0, n, START))));
         }
         let first = &segmenter.window().segments[0];
-        assert!(first.complete && (SEGMENT_NS..SEGMENT_NS + 22_000_000).contains(&first.duration_ns()));
+        assert!(
+            first.complete && (SEGMENT_NS..SEGMENT_NS + 22_000_000).contains(&first.duration_ns())
+        );
         assert!(first.parts.iter().all(|part| part.duration_ns <= PART_NS && part.independent));
     }
 

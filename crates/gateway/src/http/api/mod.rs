@@ -1,0 +1,60 @@
+//! The JSON API. `docs/ref/api.md` is its page for people; the document for programs,
+//! `/api/v1/openapi.json`, is generated from the handlers.
+
+mod events;
+mod recordings;
+mod sources;
+mod status;
+mod streams;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::app::App;
+use super::{export, health, live};
+
+/// What the document says of itself.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Pegasus",
+        description = "A node's API. In paths, `{name}` is a stream's name without its first slash; \
+                       its other slashes may stand as they are. Times are RFC 3339 with nanoseconds; \
+                       where they are asked for, `now`, `-10m` and `+30s` are taken as well.",
+        license(name = "Apache-2.0 OR MIT"),
+    ),
+    tags(
+        (name = "node", description = "The node as a whole"),
+        (name = "streams", description = "Streams, live and recorded"),
+        (name = "recordings", description = "What is recorded of a stream"),
+        (name = "sources", description = "Streams that the node fetches itself"),
+    )
+)]
+struct Document;
+
+/// All routes of the API, and the document that describes them.
+pub(crate) fn router() -> Router<App> {
+    let (router, document) = OpenApiRouter::<App>::with_openapi(Document::openapi())
+        .routes(routes!(status::get_status))
+        .routes(routes!(health::get_health))
+        .routes(routes!(streams::list_streams))
+        .routes(routes!(streams::get_stream))
+        .routes(routes!(recordings::list_recordings, recordings::delete_recordings))
+        .routes(routes!(export::get_media))
+        .routes(routes!(live::socket::get_live))
+        .routes(routes!(live::mjpeg::get_live_mjpeg))
+        .routes(routes!(sources::list_sources, sources::add_source))
+        .routes(routes!(sources::remove_source))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::follow_events))
+        .split_for_parts();
+    let text = document.to_pretty_json().expect("the document is made of plain values");
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let document = get(move || async move { (json, text.clone()).into_response() });
+    router.route("/api/v1/openapi.json", document)
+}

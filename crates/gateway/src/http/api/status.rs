@@ -1,0 +1,145 @@
+//! The node as a whole.
+
+use axum::Json;
+use axum::extract::State;
+use pegasus_base::Time;
+use pegasus_continuous::{DiskStatus, Health, StoreStatus};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::app::{App, blocking};
+use crate::http::error::{ApiError, ErrorBody};
+
+/// How the node is doing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Status {
+    /// The program's version.
+    version: String,
+    /// When it was started.
+    #[schema(value_type = String, format = DateTime)]
+    started: Time,
+    /// Seconds since then.
+    uptime_s: u64,
+    /// Streams that are live.
+    streams: usize,
+    /// What the live streams bring in, in bits per second.
+    ingest_bps: u64,
+    /// Where the console and the API are.
+    http_url: String,
+    /// Where RTSP is.
+    rtsp_url: String,
+    store: Store,
+}
+
+/// The store.
+#[derive(Debug, Serialize, ToSchema)]
+struct Store {
+    /// `ok`, `degraded` (a disk is missing or has failed), `full` or `failed`.
+    #[schema(value_type = String, example = "ok")]
+    health: Health,
+    /// What is wrong, unless it is `ok`.
+    reason: Option<String>,
+    /// Bytes it can hold, parity apart.
+    capacity_bytes: u64,
+    /// Bytes in use, parity apart.
+    used_bytes: u64,
+    /// Its disks, in the order of the array.
+    disks: Vec<Disk>,
+    /// What was recorded since the node started.
+    ingest: Ingest,
+}
+
+/// One disk.
+#[derive(Debug, Serialize, ToSchema)]
+struct Disk {
+    /// Where it is.
+    path: String,
+    /// `ok`, `failed` or `missing`.
+    state: String,
+    /// Failed operations and bad checksums since the node started.
+    errors: u64,
+    /// Bytes read from it since the node started.
+    read_bytes: u64,
+    /// Bytes written to it since the node started.
+    written_bytes: u64,
+}
+
+/// Counters of recording.
+#[derive(Debug, Serialize, ToSchema)]
+struct Ingest {
+    /// Streams being recorded.
+    recorders: u64,
+    /// Bytes waiting in memory for the disks.
+    queued_bytes: u64,
+    /// Units made durable.
+    units: u64,
+    /// Bytes of coded media made durable.
+    bytes: u64,
+    /// Units dropped because the disks did not keep up or the store was full.
+    dropped_units: u64,
+    /// Units dropped because they came too late for the time line.
+    late_units: u64,
+    /// Commits made.
+    commits: u64,
+    /// Bytes written by them, with parity, headers and padding.
+    written_bytes: u64,
+    /// Longest commit, in microseconds.
+    commit_us_max: u64,
+}
+
+/// How the node is doing.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    tag = "node",
+    responses((status = 200, body = Status), (status = 401, body = ErrorBody))
+)]
+pub(crate) async fn get_status(State(app): State<App>) -> Result<Json<Status>, ApiError> {
+    let store = app.store.clone();
+    let store = blocking(move || Ok::<_, ApiError>(store.status())).await?;
+    let live = app.switch.streams().into_iter().filter(|stream| stream.live);
+    let (streams, ingest_bps) =
+        live.fold((0, 0), |(count, sum), stream| (count + 1, sum + stream.bitrate_bps));
+    let node = &app.node;
+    Ok(Json(Status {
+        version: node.version.clone(),
+        started: node.started,
+        uptime_s: app.clock.now().since(node.started).as_secs(),
+        streams,
+        ingest_bps,
+        http_url: node.http_url.clone(),
+        rtsp_url: node.rtsp_url.clone(),
+        store: store.into(),
+    }))
+}
+
+impl From<StoreStatus> for Store {
+    fn from(status: StoreStatus) -> Self {
+        let ingest = status.ingest;
+        Self {
+            health: status.health,
+            reason: status.reason,
+            capacity_bytes: status.capacity_bytes,
+            used_bytes: status.used_bytes,
+            disks: status.disks.into_iter().map(Disk::from).collect(),
+            ingest: Ingest {
+                recorders: ingest.recorders,
+                queued_bytes: ingest.queued_bytes,
+                units: ingest.units,
+                bytes: ingest.bytes,
+                dropped_units: ingest.dropped_units,
+                late_units: ingest.late_units,
+                commits: ingest.commits,
+                written_bytes: ingest.written_bytes,
+                commit_us_max: ingest.commit_us_max,
+            },
+        }
+    }
+}
+
+impl From<DiskStatus> for Disk {
+    fn from(disk: DiskStatus) -> Self {
+        let DiskStatus { path, state, errors, read_bytes, written_bytes } = disk;
+        Self { path, state, errors, read_bytes, written_bytes }
+    }
+}

@@ -1,0 +1,70 @@
+//! What handlers share, and how they read a stream's name.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use pegasus_base::StreamName;
+
+use super::error::ApiError;
+use super::export::Plans;
+use super::hls::Feeds;
+use super::metrics::Counters;
+use crate::Services;
+
+/// The state of the HTTP door. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    services: Services,
+    /// Live streams that somebody watches by HLS.
+    pub(crate) feeds: Feeds,
+    /// Exports that were planned lately.
+    pub(crate) plans: Plans,
+    /// What is counted.
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl App {
+    pub(crate) fn new(services: Services) -> Self {
+        let feeds = Feeds::new(services.switch.clone(), services.stop.clone());
+        Self { services, feeds, plans: Plans::default(), counters: Arc::default() }
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+/// The stream named in the path.
+pub(crate) struct Named(pub(crate) StreamName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let path = path.map_err(|error| ApiError::bad(error.body_text()))?;
+        let name = path.0.iter().find(|(key, _)| key == "name").map(|(_, value)| value.as_str());
+        Ok(Self(StreamName::from_path(name.unwrap_or_default())?))
+    }
+}
+
+/// Does what waits for disks where it holds up nobody.
+pub(crate) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        // Nobody cancels these tasks: it has panicked, and so does its caller.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,114 @@
+//! Plans of files, kept while players ask for them again.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pegasus_base::{StreamName, Time, TimeRange};
+use pegasus_continuous::{Continuous, Item, ReadOptions, Span};
+use pegasus_media::mp4::{Plan, Planner, SampleMeta};
+use sha2::{Digest as _, Sha256};
+
+use crate::http::error::ApiError;
+use crate::http::recorded::Recorded;
+
+/// Plans kept.
+const PLANS_MAX: usize = 16;
+/// Units in all plans kept; about 30 bytes each.
+const UNITS_MAX: u64 = 8_000_000;
+
+/// A file that can be sent.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    /// What was asked for, cut to what is recorded.
+    pub(crate) range: TimeRange,
+    /// Capture time of the first picture or sound in the file.
+    pub(crate) first: Time,
+    /// Its entity tag, with quotes: two files of the same tag are the same.
+    pub(crate) tag: String,
+}
+
+/// Plans made lately. A handle: clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Plans {
+    kept: Arc<Mutex<VecDeque<Kept>>>,
+}
+
+struct Kept {
+    name: StreamName,
+    recorded: Recorded,
+    planned: Arc<Planned>,
+}
+
+impl Plans {
+    /// The plan of a range; made from the store unless it is known and nothing was deleted of it or
+    /// added to it. Blocks on disks.
+    pub(crate) fn get(
+        &self,
+        store: &Continuous,
+        name: &StreamName,
+        range: TimeRange,
+    ) -> Result<Arc<Planned>, ApiError> {
+        let mut recorded = Recorded::find(store, name, range)?;
+        // A span that still grows behind the range is the same file.
+        for span in &mut recorded.spans {
+            *span = cut(span, recorded.range);
+        }
+        let mut kept = self.kept.lock();
+        let known = kept.iter().position(|k| k.name == *name && k.recorded == recorded);
+        if let Some(kept_at) = known.and_then(|at| kept.remove(at)) {
+            let planned = Arc::clone(&kept_at.planned);
+            kept.push_back(kept_at);
+            return Ok(planned);
+        }
+        drop(kept);
+        let planned = Arc::new(plan(store, name, recorded.range)?);
+        let mut kept = self.kept.lock();
+        kept.push_back(Kept { name: name.clone(), recorded, planned: Arc::clone(&planned) });
+        let units =
+            |kept: &VecDeque<Kept>| kept.iter().map(|k| k.planned.plan.units()).sum::<u64>();
+        while kept.len() > PLANS_MAX || (kept.len() > 1 && units(&kept) > UNITS_MAX) {
+            kept.pop_front();
+        }
+        Ok(planned)
+    }
+}
+
+/// The span as far as a plan of `range` depends on it: not on how much there is outside.
+fn cut(span: &Span, range: TimeRange) -> Span {
+    let (start, end) = (span.start.max(range.start), span.end.min(range.end));
+    Span { start, end, bytes: 0, units: 0 }
+}
+
+fn plan(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Planned, ApiError> {
+    let options = ReadOptions { until: Some(range.end), follow: None };
+    let mut reader = store.read(name, range.start, options)?;
+    let mut planner = Planner::new();
+    while let Some(item) = reader.next()? {
+        match item {
+            Item::Tracks(tracks) => planner.set_tracks(&tracks),
+            Item::Gap { to, .. } => planner.gap(to),
+            Item::Unit(unit) => planner.push(&SampleMeta::from(&unit))?,
+            Item::Waiting => {}
+        }
+    }
+    let plan = planner.finish()?;
+    let first = plan.time_map().first().map_or(range.start, |point| point.time);
+    let tag = tag(&plan, first);
+    Ok(Planned { plan, range, first, tag })
+}
+
+/// All tables are in the head: with the capture time, it says which file this is.
+fn tag(plan: &Plan, first: Time) -> String {
+    let mut hash = Sha256::new();
+    hash.update(plan.head());
+    hash.update(first.as_ns().to_le_bytes());
+    let mut tag = String::from("\"");
+    for byte in &hash.finalize()[..16] {
+        let _ = write!(tag, "{byte:02x}"); // infallible: writing to a string
+    }
+    tag.push('"');
+    tag
+}

@@ -1,0 +1,179 @@
+//! The bytes of a planned file, read from the store as the client takes them.
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use pegasus_base::StreamName;
+use pegasus_continuous::{Continuous, Item, ReadOptions, Reader};
+use pegasus_media::Unit;
+use pegasus_media::mp4::{Piece, PlanMark};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Planned;
+use crate::http::app::App;
+use crate::http::error::ApiError;
+
+/// Files sent at once: each has a thread that waits for disks and for its client.
+const SENT_MAX: usize = 64;
+/// Pieces read ahead of the client.
+const AHEAD: usize = 8;
+/// Units smaller than this are gathered.
+const SMALL_BYTES: usize = 16 << 10;
+/// How much is gathered.
+const GATHER_BYTES: usize = 64 << 10;
+
+static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(SENT_MAX)));
+
+/// A body of the bytes of `part`. If reading fails midway, the answer is cut short: its length tells.
+pub(super) fn stream(
+    app: &App,
+    name: StreamName,
+    planned: Arc<Planned>,
+    part: Range<u64>,
+) -> Result<Body, ApiError> {
+    let permit = Arc::clone(&ROOM).try_acquire_owned().map_err(|_| {
+        let text = format!("{SENT_MAX} files are being sent; try again later");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    })?;
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (store, stop) = (app.store.clone(), app.stop.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut outlet = Outlet { sender, gathered: BytesMut::new() };
+        let pieces = send(&store, &name, &planned, part, &mut outlet);
+        if let Err(Failure::Read(error)) = pieces.and_then(|()| outlet.flush()) {
+            tracing::warn!(stream = %name, "an export was cut short: {}", error.text());
+            let _ = outlet.sender.blocking_send(Err(io::Error::other(error.text().to_owned())));
+        }
+        drop(permit);
+    });
+    let pieces = stream::unfold((receiver, stop), |(mut receiver, stop)| async move {
+        let piece = tokio::select! {
+            piece = receiver.recv() => piece?,
+            () = stop.cancelled() => Err(io::Error::other("the node is stopping")),
+        };
+        Some((piece, (receiver, stop)))
+    });
+    Ok(Body::from_stream(pieces))
+}
+
+/// Why sending ended early.
+enum Failure {
+    /// The client has gone away.
+    Gone,
+    /// The store can't be read, or holds something else than was planned.
+    Read(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+fn send(
+    store: &Continuous,
+    name: &StreamName,
+    planned: &Planned,
+    part: Range<u64>,
+    outlet: &mut Outlet,
+) -> Result<(), Failure> {
+    let mut units = None;
+    for piece in planned.plan.slice(part) {
+        match piece {
+            Piece::Head(bytes) => outlet.send(bytes)?,
+            Piece::Unit { index, skip, len } => {
+                let units = match &mut units {
+                    Some(units) => units,
+                    None => units.insert(Units::from(store, name, planned, index)?),
+                };
+                let data = units.get(index)?.data;
+                let (from, to) = (skip as usize, skip as usize + len as usize);
+                if data.len() < to {
+                    return Err(changed(name).into());
+                }
+                outlet.send(data.slice(from..to))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn changed(name: &StreamName) -> ApiError {
+    let text = format!("the recording of {name} has been deleted or changed meanwhile");
+    ApiError::new(StatusCode::GONE, text)
+}
+
+/// The units of a plan, read in its order.
+struct Units<'a> {
+    name: &'a StreamName,
+    reader: Reader,
+    /// Number of the unit that the reader yields next.
+    next: u64,
+    /// The unit to number the others from; it has not been read yet.
+    mark: Option<PlanMark>,
+}
+
+impl<'a> Units<'a> {
+    /// Ready for unit `index`.
+    fn from(
+        store: &Continuous,
+        name: &'a StreamName,
+        planned: &Planned,
+        index: u64,
+    ) -> Result<Self, ApiError> {
+        let mark = planned.plan.mark_before(index).filter(|mark| mark.index > 0);
+        let from = mark.map_or(planned.range.start, |mark| mark.time);
+        let options = ReadOptions { until: Some(planned.range.end), follow: None };
+        Ok(Self { name, reader: store.read(name, from, options)?, next: 0, mark })
+    }
+
+    /// Unit `index`, which may not be before the one asked for last.
+    fn get(&mut self, index: u64) -> Result<Unit, ApiError> {
+        loop {
+            let item = self.reader.next()?;
+            let Item::Unit(unit) = item.ok_or_else(|| changed(self.name))? else { continue };
+            if let Some(mark) = self.mark {
+                if (unit.track, unit.pts, unit.time) != (mark.track, mark.pts, mark.time) {
+                    continue;
+                }
+                self.next = mark.index;
+                self.mark = None;
+            }
+            self.next += 1;
+            if self.next > index {
+                return Ok(unit);
+            }
+        }
+    }
+}
+
+/// Where the bytes go.
+struct Outlet {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    gathered: BytesMut,
+}
+
+impl Outlet {
+    fn send(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        if bytes.len() < SMALL_BYTES {
+            self.gathered.extend_from_slice(&bytes);
+            return if self.gathered.len() < GATHER_BYTES { Ok(()) } else { self.flush() };
+        }
+        self.flush()?;
+        self.pass(bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let gathered = self.gathered.split().freeze();
+        if gathered.is_empty() { Ok(()) } else { self.pass(gathered) }
+    }
+
+    fn pass(&self, bytes: Bytes) -> Result<(), Failure> {
+        self.sender.blocking_send(Ok(bytes)).map_err(|_| Failure::Gone)
+    }
+}

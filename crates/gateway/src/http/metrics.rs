@@ -1,0 +1,186 @@
+//! Figures for Prometheus, in the OpenMetrics text format. Gathered when they are asked for.
+
+use std::fmt;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use pegasus_circuit::StreamStatus;
+use pegasus_continuous::{DiskStatus, Health, StoreStatus};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::app::{App, blocking};
+use super::body::ASK_AGAIN;
+use super::error::ApiError;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is counted as it happens.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    requests: Family<RequestLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+/// Counts a request by its route, not its path: there are only so many routes.
+pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("console", MatchedPath::as_str).to_owned();
+    let method = request.method().as_str();
+    // A method is any word the client likes.
+    let known = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"].contains(&method);
+    let method = if known { method } else { "other" }.to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    app.counters.requests.get_or_create(&RequestLabels { method, route, status }).inc();
+    response
+}
+
+/// The figures.
+pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    let store = app.store.clone();
+    let store = blocking(move || Ok::<_, ApiError>(store.status())).await?;
+    let mut registry = Registry::with_prefix("pegasus");
+    let requests = app.counters.requests.clone();
+    registry.register("http_requests", "HTTP requests answered", requests);
+    registry.register_collector(Box::new(Snapshot {
+        store,
+        streams: app.switch.streams(),
+        uptime_s: app.clock.now().since(app.node.started).as_secs_f64(),
+        hls_feeds: app.feeds.len(),
+    }));
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("writing to a string succeeds");
+    let headers = [(header::CONTENT_TYPE, OPEN_METRICS), (header::CACHE_CONTROL, ASK_AGAIN)];
+    Ok((headers, text).into_response())
+}
+
+/// How everything is at one moment.
+#[derive(Debug)]
+struct Snapshot {
+    store: StoreStatus,
+    streams: Vec<StreamStatus>,
+    uptime_s: f64,
+    hls_feeds: usize,
+}
+
+type Labels<'a> = [(&'static str, &'a str); 1];
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let uptime = ConstGauge::new(self.uptime_s);
+        one(&mut encoder, "uptime", "Time since the node started", Some(&Unit::Seconds), &uptime)?;
+        let feeds = ConstGauge::new(self.hls_feeds as i64);
+        one(&mut encoder, "hls_feeds", "Live streams being cut for HLS", None, &feeds)?;
+        self.streams(&mut encoder)?;
+        self.store(&mut encoder)?;
+        self.disks(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauge = |name, help, value: fn(&StreamStatus) -> u64| {
+            let values = self.streams.iter().map(|s| ([("stream", s.name.as_str())], value(s)));
+            many(encoder, name, help, None, values.map(|(l, v)| (l, ConstGauge::new(v as i64))))
+        };
+        gauge("stream_live", "Whether somebody publishes the stream", |s| u64::from(s.live))?;
+        gauge("stream_bitrate_bps", "Bits per second", |s| s.bitrate_bps)?;
+        gauge("stream_sinks", "Who takes the stream", |s| s.sinks.len() as u64)?;
+        let mut counter = |name, help, value: fn(&StreamStatus) -> u64| {
+            let values = self.streams.iter().map(|s| ([("stream", s.name.as_str())], value(s)));
+            many(encoder, name, help, None, values.map(|(l, v)| (l, ConstCounter::new(v))))
+        };
+        counter("stream_units", "Units carried", |s| s.units)?;
+        counter("stream_lost_units", "Units that slow sinks lost", |s| s.lost_units)
+    }
+
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (store, ingest) = (&self.store, &self.store.ingest);
+        let writable = matches!(store.health, Health::Ok | Health::Degraded);
+        let gauges: [(&str, &str, Option<&Unit>, u64); 5] = [
+            ("store_writable", "Whether the store takes recordings", None, u64::from(writable)),
+            ("store_capacity", "What the store can hold", Some(&Unit::Bytes), store.capacity_bytes),
+            ("store_used", "What is in use", Some(&Unit::Bytes), store.used_bytes),
+            ("recorders", "Streams being recorded", None, ingest.recorders),
+            ("ingest_queued", "Waiting for the disks", Some(&Unit::Bytes), ingest.queued_bytes),
+        ];
+        for (name, help, unit, value) in gauges {
+            one(encoder, name, help, unit, &ConstGauge::new(value as i64))?;
+        }
+        let counters: [(&str, &str, Option<&Unit>, u64); 8] = [
+            ("ingest_units", "Units made durable", None, ingest.units),
+            ("ingest", "Coded media made durable", Some(&Unit::Bytes), ingest.bytes),
+            (
+                "ingest_dropped_units",
+                "Units the disks were too slow for",
+                None,
+                ingest.dropped_units,
+            ),
+            ("ingest_late_units", "Units that came too late", None, ingest.late_units),
+            ("commits", "Commits", None, ingest.commits),
+            ("commit_written", "Written by commits", Some(&Unit::Bytes), ingest.written_bytes),
+            ("commit_parity", "Parity written", Some(&Unit::Bytes), ingest.parity_bytes),
+            ("segments_freed", "Segments freed", None, ingest.freed_segments),
+        ];
+        for (name, help, unit, value) in counters {
+            one(encoder, name, help, unit, &ConstCounter::new(value))?;
+        }
+        let longest = ConstGauge::new(ingest.commit_us_max as f64 / 1e6);
+        one(encoder, "commit_max", "Longest commit", Some(&Unit::Seconds), &longest)
+    }
+
+    fn disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let disks = &self.store.disks;
+        let ok = disks.iter().map(|d| ([("disk", d.path.as_str())], i64::from(d.state == "ok")));
+        let ok = ok.map(|(labels, value)| (labels, ConstGauge::new(value)));
+        many(encoder, "disk_ok", "Whether the disk works", None, ok)?;
+        let mut counter = |name, help, unit: Option<&Unit>, value: fn(&DiskStatus) -> u64| {
+            let values = disks.iter().map(|d| ([("disk", d.path.as_str())], value(d)));
+            many(encoder, name, help, unit, values.map(|(l, v)| (l, ConstCounter::new(v))))
+        };
+        counter("disk_errors", "Failed operations and bad checksums", None, |d| d.errors)?;
+        counter("disk_read", "Read", Some(&Unit::Bytes), |d| d.read_bytes)?;
+        counter("disk_written", "Written", Some(&Unit::Bytes), |d| d.written_bytes)
+    }
+}
+
+fn one(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, unit, metric.metric_type())?)
+}
+
+/// One figure of many things.
+fn many<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    values: impl Iterator<Item = (Labels<'a>, M)>,
+) -> fmt::Result {
+    let mut values = values.peekable();
+    let Some((_, first)) = values.peek() else { return Ok(()) };
+    let mut each = encoder.encode_descriptor(name, help, unit, first.metric_type())?;
+    for (labels, metric) in values {
+        metric.encode(each.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
