@@ -11,24 +11,26 @@ use pegasus_base::{StreamName, Time};
 
 use crate::circuit::{SinkId, Wake as Woken};
 use crate::switch::Port;
-use crate::{Command, Event, Mark, StreamStatus};
+use crate::{Command, Event, Loss, Mark, StreamStatus};
 
 /// One taker of a stream: a place in the stream's ring, with no queue of its own. It slows nobody:
 /// if it is too slow, it loses whole groups and is told so.
 pub struct Sink {
     port: Port,
     id: SinkId,
+    label: String,
 }
 
 impl Sink {
     pub(crate) fn new(port: Port, id: SinkId) -> Self {
-        Self { port, id }
+        Self { port, id, label: String::new() }
     }
 
     /// Says who takes the stream, for status: `recorder`, `http 192.0.2.7:4711`.
     #[must_use]
-    pub fn label(self, label: impl Into<String>) -> Self {
-        self.port.circuit.lock().set_label(self.id, label.into());
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self.port.circuit.lock().set_label(self.id, self.label.clone());
         self
     }
 
@@ -52,15 +54,18 @@ impl Sink {
     /// The next event if there is one.
     #[must_use]
     pub fn try_next(&mut self) -> Option<Event> {
-        self.port.circuit.lock().next(self.id, None)
+        let event = self.port.circuit.lock().next(self.id, None);
+        event.inspect(|event| self.log(event))
     }
 
     /// As [`Sink::next`], for use in a hand-written future.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         // A sink that never has to wait must still let other tasks of its thread run.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        match self.port.circuit.lock().next(self.id, Some(cx.waker())) {
+        let event = self.port.circuit.lock().next(self.id, Some(cx.waker()));
+        match event {
             Some(event) => {
+                self.log(&event);
                 budget.made_progress();
                 Poll::Ready(event)
             }
@@ -125,21 +130,24 @@ impl Sink {
     }
 
     fn take(&mut self, events: &mut Vec<Event>, max: usize, waker: Option<&Waker>) -> usize {
+        let from = events.len();
         let mut circuit = self.port.circuit.lock();
-        for count in 0..max {
+        while events.len() - from < max && events[from..].last() != Some(&Event::Closed) {
             // The waker is only wanted if there is nothing at all.
-            match circuit.next(self.id, waker.filter(|_| count == 0)) {
-                Some(event) => {
-                    let last = event == Event::Closed;
-                    events.push(event);
-                    if last {
-                        return count + 1;
-                    }
-                }
-                None => return count,
-            }
+            let waker = waker.filter(|_| events.len() == from);
+            let Some(event) = circuit.next(self.id, waker) else { break };
+            events.push(event);
         }
-        max
+        drop(circuit);
+        events[from..].iter().for_each(|event| self.log(event));
+        events.len() - from
+    }
+
+    fn log(&self, event: &Event) {
+        if let Event::Lost(Loss { units, from, to }) = event {
+            let (stream, sink) = (&self.port.name, &self.label);
+            tracing::warn!(%stream, sink, units, %from, %to, "a sink was too slow and lost units");
+        }
     }
 }
 

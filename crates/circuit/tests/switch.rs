@@ -217,7 +217,7 @@ fn a_blocked_thread_waits_no_longer_than_it_said() {
     assert_eq!(sink.wait_many(&mut events, 10, Duration::from_millis(20)), 0);
     let publisher = std::thread::spawn({
         let switch = switch.clone();
-        move || drop(switch.publish(&name(), "test", pictures()))
+        move || switch.publish(&name(), "test", pictures()).unwrap().send(picture(0))
     });
     while !events.contains(&Event::Idle) {
         assert!(sink.wait_many(&mut events, 10, Duration::from_secs(10)) > 0, "never woken");

@@ -37,10 +37,7 @@ pub struct View {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VideoCoding {
     /// H.264 with a key unit each second.
-    H264 {
-        /// Bits per second aimed at.
-        bitrate_bps: u32,
-    },
+    H264,
     /// JPEG pictures.
     Mjpeg {
         /// Quality, 1 to 100.
@@ -105,7 +102,7 @@ impl Camera {
         assert!((96..=1080).contains(&view.height), "height {} is out of range", view.height);
         assert!((1..=60).contains(&view.rate_hz), "rate {} is out of range", view.rate_hz);
         let range = match view.video {
-            VideoCoding::H264 { .. } => Range::Limited,
+            VideoCoding::H264 => Range::Limited,
             VideoCoding::Mjpeg { .. } => Range::Full,
         };
         let mut card = Card::new(view.pattern, &view.title, (view.width, view.height), range);
@@ -202,8 +199,8 @@ impl Camera {
 impl Video {
     fn new(view: &View, card: &mut Card, start: Time) -> Result<(Self, Bytes), DeviceError> {
         match view.video {
-            VideoCoding::H264 { bitrate_bps } => {
-                let mut encoder = H264Encoder::new(view.rate_hz, view.rate_hz, bitrate_bps)?;
+            VideoCoding::H264 => {
+                let mut encoder = H264Encoder::new(view.rate_hz, view.rate_hz)?;
                 let config = encoder.probe(card.draw(0, start))?;
                 Ok((Self::H264(Box::new(encoder)), config))
             }

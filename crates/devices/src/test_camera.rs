@@ -42,7 +42,7 @@ impl View {
             width: 640,
             height: 360,
             rate_hz: 25,
-            video: VideoCoding::H264 { bitrate_bps: 800_000 },
+            video: VideoCoding::H264,
             audio: AudioCoding::Opus,
         }
     }

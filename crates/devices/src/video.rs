@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jpeg_encoder::{ImageBuffer, JpegColorType, SamplingFactor};
 use openh264::encoder::{
-    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, Profile,
-    RateControlMode, UsageType, VuiConfig,
+    Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, Profile, RateControlMode,
+    UsageType, VuiConfig,
 };
 use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
@@ -21,13 +21,12 @@ pub(crate) struct H264Encoder {
 }
 
 impl H264Encoder {
-    pub(crate) fn new(rate_hz: u32, key_every: u32, bitrate_bps: u32) -> Result<Self, DeviceError> {
+    pub(crate) fn new(rate_hz: u32, key_every: u32) -> Result<Self, DeviceError> {
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
             .usage_type(UsageType::CameraVideoRealTime)
             .complexity(Complexity::Low)
-            .rate_control_mode(RateControlMode::Bitrate)
-            .bitrate(BitRate::from_bps(bitrate_bps))
+            .rate_control_mode(RateControlMode::Off) // what is drawn codes well; control skips pictures
             .max_frame_rate(FrameRate::from_hz(rate_hz as f32))
             .intra_frame_period(IntraFramePeriod::from_num_frames(key_every))
             .skip_frames(false) // every picture must give a unit
