@@ -219,9 +219,9 @@ fn a_clock_that_steps_back_begins_a_new_run() {
     take_until(&mut sink, is_key_picture);
     clock.set(start() - Duration::from_secs(3_600));
     take_until(&mut sink, |event| *event == Event::Idle);
+    take_until(&mut sink, |event| matches!(event, Event::Live(_)));
     clock.set(start() - Duration::from_secs(3_598));
     let events = take_until(&mut sink, is_key_picture);
-    assert!(matches!(events[0], Event::Live(_)));
     let Some(Event::Unit(unit)) = events.last() else { unreachable!() };
     assert!(unit.time < start());
     assert!(camera.is_running());
