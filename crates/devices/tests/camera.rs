@@ -6,7 +6,7 @@ use std::time::Duration;
 use openh264::OpenH264API;
 use openh264::decoder::{Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource;
-use pegasus_base::{Clock, ManualClock, SystemClock, Time};
+use pegasus_base::{Clock, ManualClock, Time};
 use pegasus_circuit::{Command, Event, Limits, Sink, Start, Switch};
 use pegasus_devices::{AudioCoding, Camera, TestCamera, VideoCoding, View, read_counter};
 use pegasus_media::codec::{h264, nal};
@@ -190,19 +190,20 @@ fn is_key_picture(event: &Event) -> bool {
 #[test]
 fn a_running_camera_is_on_time_obeys_and_stops() {
     let switch = Switch::new(Limits::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = Arc::new(ManualClock::at(start()));
     let name = "/test/card".parse().unwrap();
     let mut sink = switch.subscribe(&name, Start::KeyUnit);
-    let camera = TestCamera::start(&name, small(), switch.clone(), Arc::clone(&clock)).unwrap();
-    take_until(&mut sink, is_key_picture);
-    sink.command(Command::KeyUnit);
+    let camera = TestCamera::start(&name, small(), switch, clock.clone()).unwrap();
+    let first = start() + Duration::from_secs(1);
+    clock.set(first);
     let events = take_until(&mut sink, is_key_picture);
-    let pictures = events
-        .iter()
-        .filter(|event| matches!(event, Event::Unit(unit) if unit.track == TrackId(0)));
-    assert!(pictures.count() < 25, "it came before it was due");
     let Some(Event::Unit(unit)) = events.last() else { unreachable!() };
-    assert!(unit.time <= clock.now(), "no picture from the future");
+    assert_eq!(unit.time, first);
+    sink.command(Command::KeyUnit);
+    clock.set(first + Duration::from_millis(40));
+    let events = take_until(&mut sink, is_key_picture);
+    let Some(Event::Unit(unit)) = events.last() else { unreachable!() };
+    assert_eq!(unit.time, clock.now(), "the very next picture, not the 25th");
     camera.stop();
     take_until(&mut sink, |event| *event == Event::Idle);
 }
