@@ -56,13 +56,13 @@ pub enum StoreError {
 }
 
 /// A disk's path, and the disk if it is there.
-pub type Place = (String, Option<Arc<dyn Disk>>);
+pub(crate) type Place = (String, Option<Arc<dyn Disk>>);
 
 /// Opens the disks that exist, none of them made or changed.
 ///
 /// # Errors
 /// If a disk is in use by another process. Other failures make it a missing disk, with a log line.
-pub fn open_disks(paths: &[PathBuf]) -> Result<Vec<Place>, StoreError> {
+pub(crate) fn open_disks(paths: &[PathBuf]) -> Result<Vec<Place>, StoreError> {
     paths.iter().map(|path| Ok((path.display().to_string(), open_disk(path)?))).collect()
 }
 
@@ -83,7 +83,7 @@ fn open_disk(path: &Path) -> Result<Option<Arc<dyn Disk>>, StoreError> {
 ///
 /// # Errors
 /// If the disks can't be made, found or put together; see [`StoreError`].
-pub fn open_store(
+pub(crate) fn open_store(
     config: &Config,
     data: &Path,
     now: Time,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pegasus_base::{ByteSize, Clock, SystemClock};
 use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
-use pegasus_devices::TestCamera;
+use pegasus_devices::{DeviceError, TestCamera};
 use pegasus_gateway::sources::{SourceError, Sources};
 use pegasus_gateway::{Access, AccessError, Events, Level, NodeInfo, Services, http, rtsp};
 use pegasus_log::Recovery;
@@ -21,8 +21,8 @@ use crate::disks::{StoreError, open_store};
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
 
-/// How often disks are looked at for having vanished.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often the state of the disks is looked at, to report what was lost.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a node can't start or stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum NodeError {
     /// The sources can't be read.
     #[error(transparent)]
     Sources(#[from] SourceError),
+    /// A test camera can't be started.
+    #[error("test camera: {0}")]
+    Camera(#[from] DeviceError),
     /// A port can't be listened on.
     #[error("can't listen on {listen}: {source}; is another node running?")]
     Listen {
@@ -152,7 +155,7 @@ impl Node {
             self.services.sources.configure(&source.name, &source.url)?;
         }
         if config.test_cameras.enabled {
-            self.cameras = TestCamera::start_all(&self.services.switch, &self.services.clock);
+            self.cameras = TestCamera::start_defaults(&self.services.switch, &self.services.clock)?;
             self.summary.cameras = self.cameras.iter().map(|c| c.name().to_string()).collect();
         }
         Ok(())
@@ -247,14 +250,11 @@ async fn watch_disks(services: Services) {
     let mut known: Vec<String> = Vec::new();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PROBE_EVERY) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = services.stop.cancelled() => return,
         }
         let store = services.store.clone();
-        let probed = tokio::task::spawn_blocking(move || {
-            store.probe();
-            store.status().disks
-        });
+        let probed = tokio::task::spawn_blocking(move || store.status().disks);
         let Ok(disks) = probed.await else { continue };
         for disk in disks.into_iter().filter(|disk| disk.state != "ok") {
             if !known.contains(&disk.path) {

@@ -1,0 +1,234 @@
+//! Finding out which disks belong together.
+//!
+//! Each disk has four superblocks; the newest valid one counts. Of all disks given, those count that
+//! belong to the array of most of them; of those, the newest superblock says what the array is like. A
+//! disk that is missing, foreign, damaged, given twice, or was away while the array went on, is named.
+
+use std::sync::Arc;
+
+use pegasus_base::ArrayId;
+use pegasus_disk::{Batch, Disk, Done, Request, SECTOR};
+
+use crate::disks::{Disks, Entry};
+use crate::format::superblock::{NotASuperblock, Superblock};
+use crate::geometry::superblock_offsets;
+use crate::{DiskIndex, Log, LogError};
+
+/// A disk as it was given: where, and what is there.
+pub(crate) type Given = (String, Option<Arc<dyn Disk>>);
+
+/// Disks that belong together.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) superblock: Superblock,
+    pub(crate) disks: Disks,
+    /// What is wrong, a sentence each.
+    pub(crate) problems: Vec<String>,
+}
+
+/// One disk and what its superblocks say.
+struct Candidate {
+    path: String,
+    disk: Arc<dyn Disk>,
+    superblock: Superblock,
+}
+
+/// Puts an array together.
+pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, LogError> {
+    let mut problems = Vec::new();
+    let mut candidates = Vec::new();
+    let mut absent = Vec::new();
+    for (path, disk) in given {
+        let Some(disk) = disk else {
+            absent.push(path);
+            continue;
+        };
+        match read_superblock(&*disk, &mut problems, &path) {
+            Ok(superblock) => candidates.push(Candidate { path, disk, superblock }),
+            Err(why) => problems.push(format!("disk {path} {why}")),
+        }
+    }
+    let Some(array) = commonest(&candidates) else {
+        let why = if problems.is_empty() { "there are no disks".to_owned() } else { problems.join("; ") };
+        return Err(LogError::NotAnArray { why });
+    };
+    let mut seats = seat(array, candidates, &mut problems)?;
+    let newest = seats
+        .iter()
+        .flatten()
+        .map(|candidate| &candidate.superblock)
+        .max_by_key(|superblock| (superblock.epoch, superblock.update))
+        .expect("the commonest array has a disk")
+        .clone();
+    let failed: Vec<bool> = seats.iter().zip(&newest.members).map(|(seat, member)| {
+        member.failed || seat.as_ref().is_some_and(|own| is_apart(own, &newest, &mut problems))
+    }).collect();
+    let mut absent = absent.into_iter();
+    let mut entries = Vec::new();
+    for (index, member) in newest.members.iter().enumerate() {
+        let (path, disk) = match seats[index].take() {
+            Some(candidate) => (candidate.path, Some(candidate.disk)),
+            // Which of the absent ones it was, nobody can tell; in order is the best guess.
+            None => (absent.next().unwrap_or_else(|| format!("number {index}")), None),
+        };
+        if disk.is_none() {
+            problems.push(format!("disk {path} is missing (disk {index} of the array)"));
+        } else if member.failed {
+            problems.push(format!("disk {path} failed earlier and is not written any more"));
+        }
+        entries.push(Entry::new(member.id, path, disk, failed[index]));
+    }
+    let disks = Disks::new(entries);
+    check_enough(&newest, &disks, read_only)?;
+    Ok(Assembled { superblock: newest, disks, problems })
+}
+
+/// The newest valid superblock of a disk.
+fn read_superblock(
+    disk: &dyn Disk,
+    problems: &mut Vec<String>,
+    path: &str,
+) -> Result<Superblock, String> {
+    let mut batch = Batch::new();
+    for offset in superblock_offsets(disk.size()) {
+        batch.add(disk, Request::Read { offset, len: SECTOR });
+    }
+    let copies: Vec<Result<Superblock, String>> = batch
+        .wait_all()
+        .into_iter()
+        .map(|outcome| {
+            let buf = outcome.map(Done::into_buf).map_err(|error| format!("can't be read: {error}"))?;
+            Superblock::parse(&buf).map_err(|why| match why {
+                NotASuperblock::Absent => "has no superblock: it is empty, or no disk of a store".to_owned(),
+                NotASuperblock::Damaged => "has a damaged superblock".to_owned(),
+                NotASuperblock::Unknown => {
+                    "was formatted by a later version of this program".to_owned()
+                }
+            })
+        })
+        .collect();
+    let newest = copies.iter().flatten().max_by_key(|copy| (copy.epoch, copy.update)).cloned();
+    let Some(newest) = newest else {
+        let worst = copies.into_iter().find_map(Result::err);
+        return Err(worst.unwrap_or_default());
+    };
+    if newest.size_bytes > disk.size() {
+        problems.push(format!(
+            "disk {path} was cut from {} to {} bytes",
+            newest.size_bytes,
+            disk.size()
+        ));
+    } else if newest.size_bytes == disk.size() {
+        for (number, copy) in copies.iter().enumerate() {
+            if let Err(why) = copy {
+                problems.push(format!("disk {path}: copy {number} of its superblock: it {why}"));
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// The array most of the disks belong to; of equals the one with the newest superblock.
+fn commonest(candidates: &[Candidate]) -> Option<ArrayId> {
+    let key = |array: ArrayId| {
+        let own = candidates.iter().filter(|c| c.superblock.array == array);
+        (own.clone().count(), own.map(|c| c.superblock.epoch).max())
+    };
+    candidates.iter().map(|c| c.superblock.array).max_by_key(|array| key(*array))
+}
+
+/// Gives each disk its place in the array.
+fn seat(
+    array: ArrayId,
+    candidates: Vec<Candidate>,
+    problems: &mut Vec<String>,
+) -> Result<Vec<Option<Candidate>>, LogError> {
+    let mut seats: Vec<Option<Candidate>> = Vec::new();
+    for (given_at, candidate) in candidates.into_iter().enumerate() {
+        let Candidate { path, superblock, .. } = &candidate;
+        if superblock.array != array {
+            problems.push(format!(
+                "disk {path} is foreign: it belongs to store {} ('{}'), not to {array}",
+                superblock.array, superblock.label
+            ));
+            continue;
+        }
+        if seats.is_empty() {
+            seats.resize_with(superblock.members.len(), || None);
+        }
+        let index = usize::from(superblock.index.0);
+        if seats.len() != superblock.members.len() {
+            return Err(LogError::NotAnArray {
+                why: format!("disk {path} has another idea of how many disks there are"),
+            });
+        }
+        if index != given_at && seats.len() > given_at {
+            tracing::info!(path, index, given_at, "disks are given in another order than formatted");
+        }
+        match &mut seats[index] {
+            Some(first) if first.superblock.epoch >= superblock.epoch => {
+                problems.push(format!("disk {path} is a copy of disk {} and is left out", first.path));
+            }
+            seat => {
+                if let Some(first) = seat {
+                    problems
+                        .push(format!("disk {} is an old copy of disk {path} and is left out", first.path));
+                }
+                *seat = Some(candidate);
+            }
+        }
+    }
+    Ok(seats)
+}
+
+/// Whether a disk has a history of its own; one that was merely away is welcome: what it lacks, its
+/// fragments' headers tell.
+fn is_apart(own: &Candidate, newest: &Superblock, problems: &mut Vec<String>) -> bool {
+    let (path, superblock) = (&own.path, &own.superblock);
+    let member = newest.members.get(usize::from(superblock.index.0));
+    if member.map(|member| member.id) != Some(superblock.member().id) {
+        problems.push(format!("disk {path} was replaced in the array and does not belong to it any more"));
+        return true;
+    }
+    if superblock.epoch == newest.epoch && superblock.open_id != newest.open_id {
+        problems.push(format!("disk {path} was used without the others, as they were without it"));
+        return true;
+    }
+    if superblock.epoch < newest.epoch {
+        problems.push(format!("disk {path} was away while the store was used; what it lacks is rebuilt when read"));
+    }
+    false
+}
+
+/// Refuses to go on without disks that may know more than those that are here.
+fn check_enough(newest: &Superblock, disks: &Disks, read_only: bool) -> Result<(), LogError> {
+    let gone: Vec<DiskIndex> = disks
+        .iter()
+        .filter(|(index, entry)| {
+            entry.disk().is_none() && !newest.members[usize::from(index.0)].failed
+        })
+        .map(|(index, _)| index)
+        .collect();
+    if read_only || gone.len() <= usize::from(newest.parity) {
+        return Ok(());
+    }
+    let names: Vec<&str> = gone.iter().map(|index| &*disks.entry(*index).label).collect();
+    Err(LogError::NotAnArray {
+        why: format!(
+            "{} of its {} disks are missing ({}), and it can do without {}",
+            gone.len(),
+            newest.members.len(),
+            names.join(", "),
+            newest.parity
+        ),
+    })
+}
+
+impl Log {
+    /// Whether `disk` belongs to an array, this program's or another's: whether one of its superblocks
+    /// can be read. For callers that must not format what is in use.
+    #[must_use]
+    pub fn is_member(disk: &dyn Disk) -> bool {
+        read_superblock(disk, &mut Vec::new(), &disk.label()).is_ok()
+    }
+}
