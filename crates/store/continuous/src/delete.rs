@@ -78,6 +78,10 @@ impl Core {
             }
             kept.extend(cut(&finder, &span, part)?);
         }
+        // The last record must reach to the end of what is recorded, empty as it may be: from it a
+        // restart knows what of the open segment is accounted for.
+        let last = stream.view(|view| view.spans.last().copied());
+        kept.extend(last.filter(|last| kept.last().is_none_or(|kept| kept.after < last.after)));
         let freed = self.covered(&finder, &kept)?;
         let mut batch = inner.log.batch();
         self.stage_cut(&mut batch, stream, &kept, &freed)?;

@@ -1,7 +1,69 @@
-//! Continuous media on the core layer: recorder, index by time, spans, retention, reader.
+//! Recordings: continuous media on the core layer, one time line for each stream.
+//!
+//! A stream's units are gathered into blocks, one for each commit, and appended to segments of the log
+//! that belong to this stream alone; a commit makes the blocks of all streams durable at once. A directory
+//! lists the stream's segments, an index in each segment its blocks with the key units, a list of spans
+//! says where something is recorded at all. So any instant is found in two or three reads.
+//! `docs/design/recording.md` has every byte and the rules of the time line.
+//!
+//! What it is not: it knows nothing of disks, parity and recovery (that is `pegasus_log`), nothing of
+//! codecs, and nothing of live viewers.
+//!
+//! | to | see |
+//! | --- | --- |
+//! | open a store, list, delete, watch | [`Continuous`] |
+//! | record | [`Continuous::recorder`], [`Recorder`] |
+//! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
+//! | set durability and retention | [`Settings`] |
+//! | check offline | [`check_store`] |
+//!
+//! Inside, pure cores are `queue` (what waits, bounded), `timeline` (spans), `assemble` (blocks), `gate`
+//! (what a reader shows) and `format` (bytes). `commit` with `writer`, `retain` and `delete` is the single
+//! owner of what changes on disk; it is told `now`, and `driver` is the thread that calls it in time.
+//! `stream` is what is known of one stream, `locate` finds places in it, `read` goes through them.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use pegasus_base::{SystemClock, Time, TimeRange};
+//! # use pegasus_disk::{Disk, SimDisk};
+//! # use pegasus_log::{FormatOptions, Log, OpenOptions};
+//! # use pegasus_media::{Codec, Shape, Track, TrackId, Unit};
+//! use pegasus_continuous::{Continuous, Item, ReadOptions, Settings};
+//! # let now = Time::from_secs(1_700_000_000);
+//! # let disks: Vec<Arc<dyn Disk>> =
+//! #     SimDisk::array(2, 16 << 20, 7).into_iter().map(|d| Arc::new(d) as _).collect();
+//! # let format = FormatOptions {
+//! #     data: 1, parity: 1, unit_bytes: Some(1 << 20), label: String::new(), now,
+//! # };
+//! # Log::format(&disks, &format, &mut fastrand::Rng::with_seed(7))?;
+//! # let named = disks.iter().map(|disk| (disk.label(), Some(disk.clone()))).collect();
+//! # let (log, recovery) = Log::open(named, &OpenOptions { now, read_only: false })?;
+//! # let tracks = Arc::from([Track {
+//! #     id: TrackId(0), codec: Codec::Pcmu, clock_rate: 8_000,
+//! #     shape: Shape::Audio { channels: 1, sample_rate: 8_000 }, config: Default::default(),
+//! # }]);
+//! # let unit = Arc::new(Unit {
+//! #     track: TrackId(0), pts: 0, dts: 0, time: now, duration: 160, key: true,
+//! #     data: vec![0; 160].into(),
+//! # });
+//! let store = Continuous::open(log, recovery, Settings::default(), Arc::new(SystemClock))?;
+//! let name = "/mic/desk".parse()?;
+//! let recorder = store.recorder(&name, tracks)?;
+//! recorder.push(unit.clone());
+//! store.flush()?; // else it is durable within a second
+//! assert_eq!(store.spans(&name, TimeRange::ALL)?[0].units, 1);
+//!
+//! let mut reader = store.read(&name, now, ReadOptions::default())?;
+//! assert!(matches!(reader.next()?, Some(Item::Tracks(_))));
+//! assert_eq!(reader.next()?, Some(Item::Unit((*unit).clone())));
+//! assert_eq!(reader.next()?, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod check;
 mod commit;
 mod delete;
 mod directory;
@@ -23,12 +85,16 @@ mod spans;
 mod status;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod tracks;
 mod writer;
 
+pub use check::check_store;
 pub use error::Error;
 pub use format::FormatError;
+pub use pegasus_log::CheckReport;
 pub use queue::Pushed;
 pub use read::{Item, ReadOptions, Reader};
 pub use recorder::Recorder;

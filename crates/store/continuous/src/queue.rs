@@ -34,6 +34,14 @@ pub enum Pushed {
     UnknownTrack,
 }
 
+impl Pushed {
+    /// Whether the unit will be recorded.
+    #[must_use]
+    pub fn is_queued(self) -> bool {
+        self == Self::Queued
+    }
+}
+
 /// Floor of the bound.
 pub(crate) const QUEUE_BYTES_LEAST: u64 = 8 << 20;
 /// The bound in time: so much of the stream may wait, if it is more than [`QUEUE_BYTES_LEAST`].

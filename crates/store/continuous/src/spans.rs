@@ -107,11 +107,6 @@ impl Spans {
         }
     }
 
-    /// All of them, in order; the older ones must have been read.
-    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &SpanRecord> {
-        self.old.iter().flatten().chain(&self.tail)
-    }
-
     /// Spans with an instant in `start..end`, or touching it if it is empty, clipped to what is kept.
     pub(crate) fn within(&self, start: Time, end: Time, front: Option<Front>) -> Vec<SpanRecord> {
         let pieces = [self.old.as_deref().unwrap_or_default(), &self.tail];

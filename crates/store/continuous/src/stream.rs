@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use parking_lot::Mutex;
 use pegasus_base::{StreamId, StreamName, Time};
-use pegasus_log::{Log, SegmentId};
+use pegasus_log::Log;
 
 use crate::directory::Directory;
 use crate::error::Error;
@@ -59,10 +59,6 @@ impl OpenSegment {
     /// What its record says once it is sealed.
     pub(crate) fn sealed(&self) -> Sealed {
         sealed(&self.record, &self.entries)
-    }
-
-    pub(crate) fn id(&self) -> SegmentId {
-        self.record.segment.id
     }
 }
 

@@ -170,21 +170,6 @@ impl Writer {
         }
         (staging.draft, stop)
     }
-
-    /// Seals the stream's open segment, if any blocks are in it.
-    pub(crate) fn stage_seal(
-        &self,
-        batch: &mut Batch<'_>,
-        geometry: &Geometry,
-    ) -> Result<Draft, Error> {
-        let mut staging = Staging::new(self, batch, geometry);
-        let sealed = staging.seal().and_then(|()| staging.describe());
-        match sealed {
-            Ok(()) => Ok(staging.draft),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Full) => Err(Error::Full),
-        }
-    }
 }
 
 /// A draft in the making.
