@@ -274,3 +274,7 @@ fn reorder_depth(track: &Track) -> usize {
     };
     depth.map_or(0, |depth| depth as usize)
 }
+
+#[cfg(test)]
+#[path = "ingest_tests.rs"]
+mod tests;

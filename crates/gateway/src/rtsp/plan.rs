@@ -69,7 +69,9 @@ pub fn plan(
         let why = format!("nothing is recorded of {} in what is asked for", target.name);
         return Err(Refusal::new(Status::NOT_FOUND, why));
     };
-    let end = target.recorded.map(|_| bounds.end);
+    // Where no end was asked for, what is being recorded meanwhile is played as well.
+    let ends = target.recorded.filter(|range| range.end != Time::MAX);
+    let end = ends.map(|_| bounds.end);
     let empty = || {
         let why = format!("it holds nothing; recorded is {} to {}", bounds.start, bounds.end);
         Refusal::new(Status::INVALID_RANGE, why)
@@ -135,6 +137,7 @@ mod tests {
     fn the_table_of_the_module() {
         let live = target("rtsp://h/cam");
         let recorded = target("rtsp://h/cam?from=1970-01-01T00:01:40Z&to=+300s");
+        let open = target("rtsp://h/cam?from=1970-01-01T00:01:40Z");
         let seconds = Time::from_secs;
         let at = |from: i64, until: Option<i64>, npt| {
             Ok(Plan::Recorded { from: seconds(from), until: until.map(seconds), npt })
@@ -151,6 +154,8 @@ mod tests {
             (&live, "npt=200-", Err(457)),
             (&recorded, "", at(100, Some(400), true)),
             (&recorded, "npt=0-", at(100, Some(400), true)),
+            (&open, "npt=0-", at(100, None, true)),
+            (&open, "npt=0-50", at(100, Some(150), true)),
             (&recorded, "npt=150-", at(350, Some(400), true)),
             (&recorded, "npt=now-", Err(457)),
             (&recorded, "clock=19700101T000200Z-19700101T001000Z", at(120, Some(400), false)),

@@ -1,0 +1,128 @@
+//! HLS: lists and segments as players fetch them.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use pegasus_base::{Clock as _, SystemClock, Time};
+use pegasus_media::TrackId;
+
+use crate::support::{Node, Publisher, arg, clip, name_of, packet_hashes, run, units};
+
+const START: Time = Time::from_secs(1_763_600_000);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_range_plays_across_a_gap() {
+    let node = Node::open();
+    let (tracks, early) = units(&clip("car-detection.mp4"), START);
+    let hour = START.offset_ns(3_600_000_000_000);
+    let (_, late) = units(&clip("car-detection.mp4"), hour);
+    node.record("/cam/door", &tracks, &early);
+    node.record("/cam/door", &tracks, &late);
+
+    let index = node.get(&format!("/hls/cam/door/index.m3u8?from={START}&to=+2h")).await;
+    assert_eq!(index.status, StatusCode::OK, "{}", index.text());
+    assert!(index.text().contains("CODECS=\"avc1."), "{}", index.text());
+    assert!(index.text().contains("mp4a.40.2\",RESOLUTION=768x432"), "{}", index.text());
+    let list = index.text().lines().last().unwrap().to_owned();
+    let list = node.get(&format!("/hls/cam/door/{list}")).await;
+    assert_eq!(list.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{}", list.text());
+    assert_eq!(list.text().matches("#EXT-X-MAP").count(), 1);
+    assert_eq!(list.text().matches("#EXT-X-PROGRAM-DATE-TIME").count(), 2);
+
+    let address = node.serve().await;
+    let url = format!("http://{address}/hls/cam/door/index.m3u8?from={START}&to=+2h");
+    let shown = packet_hashes(&["-i", &url]).await;
+    let original = packet_hashes(&["-i", arg(&clip("car-detection.mp4"))]).await;
+    for (shown, original) in shown.iter().zip(&original) {
+        let twice: Vec<_> = original.iter().chain(original).cloned().collect();
+        assert_eq!(*shown, twice, "every packet, once, in order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reordered_pictures_are_cut_without_loss() {
+    let node = Node::open();
+    for file in ["bottle-detection.mp4", "one-by-one-person-detection.mp4"] {
+        let (tracks, units) = units(&clip(file), START);
+        let name = format!("/clips/{}", file.replace(".mp4", ""));
+        node.record(&name, &tracks, &units);
+        let address = node.serve().await;
+        let url = format!("http://{address}/hls{name}/index.m3u8?from={START}&to=+10m");
+        let original = packet_hashes(&["-i", arg(&clip(file))]).await;
+        assert_eq!(packet_hashes(&["-i", &url]).await, original, "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_says_so() {
+    let node = Node::open();
+    let (tracks, units) = units(&clip("car-detection.mp4"), START);
+    node.record("/cam/door", &tracks, &units);
+    let cases = [
+        ("/hls/cam/door/index.m3u8", "/cam/door is not live; add ?from=&to= for what is recorded"),
+        ("/hls/cam/door/live.m3u8", "/cam/door is not live"),
+        ("/hls/cam/roof/index.m3u8?from=-1h", "nothing is recorded of /cam/roof"),
+        ("/hls/cam/door/film.mkv", "there is no file film.mkv of /cam/door"),
+        ("/hls/cam/door/vod-5-4-3.m4s", "/cam/door has no such segment"),
+    ];
+    for (uri, sentence) in cases {
+        let answer = node.get(uri).await;
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (StatusCode::NOT_FOUND, sentence),
+            "{uri}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_stream_is_cut_while_somebody_asks() {
+    let node = Node::open();
+    let (tracks, units) = units(&clip("bottle-detection.mp4"), SystemClock.now());
+    let switch = &node.services.switch;
+    let source = switch.publish(&name_of("/cam/door"), "a test", Arc::clone(&tracks)).unwrap();
+    let units: Vec<_> = units.into_iter().filter(|unit| unit.track == TrackId(0)).collect();
+    let publisher = Publisher::start(source, units);
+
+    let index = node.get("/hls/cam/door/index.m3u8").await;
+    assert!(index.text().ends_with("\nlive.m3u8\n"), "{}", index.text());
+    let list = node.get("/hls/cam/door/live.m3u8").await;
+    assert_eq!(list.status, StatusCode::OK, "{}", list.text());
+    let hint = |text: &str| -> String {
+        let line = text.lines().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
+        line.and_then(|line| line.split('"').nth(1)).expect("a hint").to_owned()
+    };
+    // The part that is hinted at, and the list that shows it, are waited for.
+    let part = hint(list.text());
+    let numbers: Vec<u64> = part
+        .trim_start_matches("part-")
+        .trim_end_matches(".m4s")
+        .split('-')
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let (body, next) = tokio::join!(
+        node.get(&format!("/hls/cam/door/{part}")),
+        node.get(&format!(
+            "/hls/cam/door/live.m3u8?_HLS_msn={}&_HLS_part={}",
+            numbers[0], numbers[1]
+        ))
+    );
+    assert_eq!(body.status, StatusCode::OK);
+    assert_eq!(&body.body[4..8], b"moof");
+    assert!(next.text().contains(&format!("URI=\"{part}\"")), "{}", next.text());
+    assert_ne!(hint(next.text()), part);
+    let far = format!("/hls/cam/door/live.m3u8?_HLS_msn={}", numbers[0] + 9);
+    assert_eq!(node.get(&far).await.status, StatusCode::BAD_REQUEST);
+    let labels = node.services.switch.status(&name_of("/cam/door")).unwrap().sinks;
+    assert!(labels.iter().any(|sink| sink.label == "hls"));
+
+    let address = node.serve().await;
+    let url = format!("http://{address}/hls/cam/door/index.m3u8");
+    let frames = "stream=codec_name,nb_read_frames";
+    let probe = ["-v", "error", "-read_intervals", "%+3", "-count_frames", "-show_entries", frames];
+    let probed = run("ffprobe", &[&probe[..], &["-of", "csv=p=0", &url]].concat()).await;
+    let (codec, count) = probed.trim().split_once(',').unwrap();
+    assert_eq!(codec, "h264");
+    assert!(count.parse::<u32>().unwrap() > 30, "{probed}");
+    drop(publisher);
+}

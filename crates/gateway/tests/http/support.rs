@@ -1,0 +1,228 @@
+//! A node's HTTP door with a store on temporary files, and things to record and publish.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use pegasus_base::{Clock, StreamName, SystemClock, Time};
+use pegasus_circuit::{Limits, Source, Switch};
+use pegasus_continuous::{Continuous, Settings};
+use pegasus_disk::{CreateOptions, Disk, FileDisk};
+use pegasus_gateway::sources::Sources;
+use pegasus_gateway::{Access, Events, NodeInfo, Services, http};
+use pegasus_log::{FormatOptions, Log, OpenOptions};
+use pegasus_media::mp4::{Item, Mp4File};
+use pegasus_media::{TrackSet, Unit};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// How long anything in a test may take before it counts as failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node's HTTP door with what stands behind it.
+pub(crate) struct Node {
+    pub(crate) services: Services,
+    pub(crate) router: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// What a request was answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Node {
+    pub(crate) fn open() -> Self {
+        Self::open_with(Access::open())
+    }
+
+    pub(crate) fn open_with(access: Access) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let switch = Switch::new(Limits::default());
+        let list = folder.path().join("sources.json");
+        let services = Services {
+            store: open_store(folder.path(), Arc::clone(&clock)),
+            sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
+            switch,
+            access,
+            events: Events::new(Arc::clone(&clock)),
+            node: Arc::new(NodeInfo {
+                version: "1.2.3".to_owned(),
+                started: clock.now(),
+                http_url: "http://127.0.0.1:7070/".to_owned(),
+                rtsp_url: "rtsp://127.0.0.1:8554/".to_owned(),
+            }),
+            clock,
+            stop: CancellationToken::new(),
+        };
+        Self { router: http::router(services.clone()), services, _folder: folder }
+    }
+
+    /// Opens the door to other programs.
+    pub(crate) async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(http::serve(listener, None, self.services.clone()));
+        address
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        let answer = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = answer.into_parts();
+        let body = tokio::time::timeout(PATIENCE, to_bytes(body, usize::MAX));
+        let body = body.await.expect("the answer ends in time").expect("the answer is whole");
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
+        self.ask(Request::get(uri).body(Body::empty()).unwrap()).await
+    }
+
+    /// Records `units` as one span and returns when all of it is durable.
+    pub(crate) fn record(&self, name: &str, tracks: &TrackSet, units: &[Unit]) {
+        let store = &self.services.store;
+        let recorder = store.recorder(&name_of(name), Arc::clone(tracks)).unwrap();
+        for (index, unit) in units.iter().enumerate() {
+            let _ = recorder.push(Arc::new(unit.clone()));
+            // Several blocks, as a recording in real time has them.
+            if index % 50 == 49 {
+                store.flush().unwrap();
+            }
+        }
+        recorder.finish();
+        store.flush().unwrap();
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("the answer is JSON")
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the answer is text")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The sentence of a refusal.
+    pub(crate) fn error(&self) -> String {
+        self.json()["error"].as_str().expect("an error is told in a sentence").to_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.services.stop.cancel();
+    }
+}
+
+/// A store of three disks in the folder.
+fn open_store(folder: &Path, clock: Arc<dyn Clock>) -> Continuous {
+    let now = clock.now();
+    let disk = |index: usize| -> (String, Option<Arc<dyn Disk>>) {
+        let path = folder.join(format!("disk{index}"));
+        let options = CreateOptions { sparse: true, ..CreateOptions::default() };
+        let disk = FileDisk::create(&path, 256 << 20, options).unwrap();
+        (path.display().to_string(), Some(Arc::new(disk)))
+    };
+    let disks: Vec<_> = (0..3).map(disk).collect();
+    let options =
+        FormatOptions { data: 2, parity: 1, unit_bytes: Some(1 << 20), label: String::new(), now };
+    let array: Vec<Arc<dyn Disk>> = disks.iter().filter_map(|(_, disk)| disk.clone()).collect();
+    Log::format(&array, &options, &mut fastrand::Rng::with_seed(1)).unwrap();
+    let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: false }).unwrap();
+    let settings = Settings { durable_within: Duration::from_millis(200), ..Settings::default() };
+    Continuous::open(log, recovery, settings, clock).unwrap()
+}
+
+pub(crate) fn name_of(name: &str) -> StreamName {
+    name.parse().unwrap()
+}
+
+/// A clip of the project's test media.
+pub(crate) fn clip(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media").join(file)
+}
+
+/// All units of a clip, the first of them captured at `start`.
+pub(crate) fn units(file: &Path, start: Time) -> (TrackSet, Vec<Unit>) {
+    let mut mp4 = Mp4File::open(std::fs::File::open(file).unwrap()).unwrap();
+    let tracks = Arc::clone(mp4.tracks());
+    let mut units = Vec::new();
+    while let Some(item) = mp4.next(start).unwrap() {
+        if let Item::Unit(unit) = item {
+            units.push(unit);
+        }
+    }
+    (tracks, units)
+}
+
+/// Publishes the units in real time, again and again, until dropped.
+pub(crate) struct Publisher(tokio::task::JoinHandle<()>);
+
+impl Publisher {
+    pub(crate) fn start(source: Source, units: Vec<Unit>) -> Self {
+        Self(tokio::spawn(async move {
+            let began = tokio::time::Instant::now();
+            let first = units[0].time;
+            for unit in units {
+                tokio::time::sleep_until(began + unit.time.since(first)).await;
+                source.send(unit);
+            }
+        }))
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a program to its end, which must be a good one without complaints. Yields its output.
+pub(crate) async fn run(program: &str, args: &[&str]) -> String {
+    let output = tokio::process::Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends in time");
+    let output = output.unwrap_or_else(|error| panic!("{program} is installed: {error}"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "{program} {args:?}: {complaints}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The checksums of all packets of `input`, by stream and in order.
+pub(crate) async fn packet_hashes(input: &[&str]) -> Vec<Vec<String>> {
+    let mut args = vec!["-nostdin", "-hide_banner", "-v", "error"];
+    args.extend(input);
+    args.extend(["-map", "0", "-c", "copy", "-f", "framehash", "-"]);
+    let mut hashes: Vec<Vec<String>> = Vec::new();
+    for line in run("ffmpeg", &args).await.lines().filter(|line| !line.starts_with('#')) {
+        // stream, dts, pts, duration, size, hash; behind it side data, if there are any
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let stream: usize = fields[0].parse().unwrap();
+        hashes.resize_with(hashes.len().max(stream + 1), Vec::new);
+        hashes[stream].push(fields[5].to_owned());
+    }
+    hashes
+}
+
+/// A path as an argument.
+pub(crate) fn arg(path: &Path) -> &str {
+    path.to_str().expect("test paths are text")
+}
