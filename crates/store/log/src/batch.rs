@@ -1,39 +1,138 @@
 //! What is to become durable together.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
 use pegasus_base::PnodeId;
 
-use crate::{BlockMap, Log, LogError, Owner, SegmentId, SegmentRef};
+use crate::alloc::Purpose;
+use crate::format::block::Column;
+use crate::format::checkpoint::OpenSegment;
+use crate::format::record::{BlockNote, Record};
+use crate::garbage::GARBAGE_PNODE;
+use crate::log::{Committed, Log, ROOT_PNODE};
+use crate::log_plan::{LogPlan, Planned};
+use crate::pnodes::Pnode;
+use crate::writer::Writer;
+use crate::{BlockMap, LogError, Owner, SegmentId, SegmentRef};
+
+/// Longest piece of a pnode's content that one record holds, in bytes.
+const WRITE_RECORD_BYTES_MAX: usize = 16 << 10;
+/// Most blocks one record names.
+const NOTES_MAX: usize = 512;
+/// A checkpoint is due after so much log, in bytes: it bounds what recovery reads.
+const CHECKPOINT_LOG_BYTES: u64 = 8 << 20;
 
 /// Changes that become durable together, by [`Log::commit`]. Dropping it undoes all of them.
+///
+/// Its continuous blocks and its changes to pnodes and segments: if, after a crash, any of the latter are
+/// there, then all of them and all its blocks are. Blocks may be there alone, as the tail of a segment
+/// that was open before.
 ///
 /// While it lives, the log has no other: [`Log::batch`] and [`Log::checkpoint`] wait for its end.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    log: &'a Log,
+    pub(crate) log: &'a Log,
+    writer: MutexGuard<'a, Writer>,
+    /// Number of the commit it will be.
+    commit: u64,
+    next_segment: u64,
+    next_pnode: u64,
+    /// Segments it touched, as they will be; `None` if they are not open any more.
+    open: BTreeMap<SegmentId, Option<OpenSegment>>,
+    /// Slots it took.
+    taken: Vec<Column>,
+    /// Slots it gives back.
+    retired: BTreeSet<Column>,
+    /// Pnodes it touched, as they will be; `None` if deleted.
+    pnodes: BTreeMap<PnodeId, Option<Arc<Pnode>>>,
+    /// Images and content of pnodes it deletes.
+    killed: Vec<crate::format::pnode::LogAddr>,
+    records: Vec<Record>,
+    blocks: Vec<Planned>,
+    payload_bytes: u64,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(crate) fn new(log: &'a Log, writer: MutexGuard<'a, Writer>) -> Self {
+        Self {
+            log,
+            commit: writer.commit + 1,
+            next_segment: writer.next_segment,
+            next_pnode: writer.next_pnode,
+            open: BTreeMap::new(),
+            taken: Vec::new(),
+            retired: BTreeSet::new(),
+            pnodes: BTreeMap::new(),
+            killed: Vec::new(),
+            records: Vec::new(),
+            blocks: Vec::new(),
+            payload_bytes: 0,
+            writer,
+        }
+    }
+
     /// Opens a continuous segment of `width` data columns and one of parity, for blocks of `owner`.
     /// Fewer columns if fewer disks live or have room.
     ///
     /// # Errors
-    /// [`LogError::Full`].
+    /// [`LogError::Full`], [`LogError::ReadOnly`].
     pub fn open_segment(&mut self, owner: Owner, width: u8) -> Result<SegmentRef, LogError> {
-        unimplemented!("{owner:?} {width} {:p}", self.log)
+        self.log.check_writable()?;
+        let geometry = &self.log.array.geometry;
+        let living = self.log.array.disks.living();
+        let alloc = &mut self.writer.alloc;
+        let room = alloc.with_room(&living, Purpose::Continuous).len();
+        let parity = usize::from(geometry.parity);
+        let data = usize::from(width.clamp(1, geometry.data)).min(room.saturating_sub(parity));
+        let full = LogError::Full {
+            wanted: 1 + parity,
+            after_checkpoint: !alloc.pending().is_empty() || !self.retired.is_empty(),
+        };
+        // Where a mirror has lost a disk, or all but one: better without parity than not at all.
+        let alone = living.len() <= parity;
+        let (data, columns) = if alone { (1, 1) } else { (data, data + parity) };
+        if data == 0 {
+            return Err(full);
+        }
+        let columns = alloc.take(columns, &living, Purpose::Continuous).ok_or(full)?;
+        self.taken.extend_from_slice(&columns);
+        let segment = SegmentRef { id: SegmentId(self.next_segment), columns };
+        self.next_segment += 1;
+        let data = data as u8; // at most the geometry's
+        self.open.insert(segment.id, Some(OpenSegment::new(segment.clone(), owner, data)));
+        self.records.push(Record::SegmentOpened { segment: segment.clone(), owner, data });
+        Ok(segment)
     }
 
-    /// Payload bytes of the longest block that can still be appended to an open segment. 0 if it should
-    /// be sealed: full, or a disk under it died (then short blocks can be appended all the same, to close
-    /// it in good order).
+    /// The working copy of an open segment.
+    fn segment(&mut self, segment: SegmentId) -> Result<&mut OpenSegment, LogError> {
+        let log = self.log;
+        self.open
+            .entry(segment)
+            .or_insert_with(|| log.shared.read().open.get(&segment).cloned())
+            .as_mut()
+            .ok_or(LogError::NotOpen { segment })
+    }
+
+    /// Payload bytes of the longest block that should still be appended to an open segment. 0 if it
+    /// should be sealed: it is full, or not open, or a disk under it died (then blocks can be appended
+    /// all the same while they physically fit, to close it in good order).
     #[must_use]
     pub fn room(&self, segment: SegmentId) -> u64 {
-        unimplemented!("{segment}")
+        let rows = self.log.array.geometry.rows();
+        let room = |open: &OpenSegment| open.room(rows, &self.log.array.disks);
+        match self.open.get(&segment) {
+            Some(open) => open.as_ref().map_or(0, room),
+            None => self.log.room(segment),
+        }
     }
 
     /// Appends a block whose payload is all of `parts` in order; they are copied once.
     ///
     /// # Errors
-    /// [`LogError::SegmentFull`], [`LogError::NotOpen`], or the segment has lost too many disks.
+    /// [`LogError::SegmentFull`], [`LogError::NotOpen`], [`LogError::Crippled`]. The batch is as before.
     ///
     /// # Panics
     /// If the payload is empty.
@@ -42,7 +141,15 @@ impl Batch<'_> {
         segment: SegmentId,
         parts: &[P],
     ) -> Result<BlockMap, LogError> {
-        unimplemented!("{segment} {}", parts.len())
+        let (log, commit) = (self.log, self.commit);
+        let (array, rows) = (log.array.id, log.array.geometry.rows());
+        let open = self.segment(segment)?;
+        let built = open.append(array, rows, &log.array.disks, commit, parts)?;
+        let segment = open.cursor.segment.clone();
+        self.payload_bytes += u64::from(built.header.payload_bytes);
+        let map = log.array.map_of(&built.header, &segment.columns);
+        self.blocks.push(Planned { segment, built, records_at: 0 });
+        Ok(map)
     }
 
     /// Ends an open segment: nothing can be appended any more, and recovery will not look at it.
@@ -50,7 +157,10 @@ impl Batch<'_> {
     /// # Errors
     /// [`LogError::NotOpen`].
     pub fn seal_segment(&mut self, segment: SegmentId) -> Result<(), LogError> {
-        unimplemented!("{segment}")
+        self.segment(segment)?;
+        self.open.insert(segment, None);
+        self.records.push(Record::SegmentSealed { segment });
+        Ok(())
     }
 
     /// Gives back the slots of a segment, sealed or open. They are used again after the next checkpoint.
@@ -58,20 +168,67 @@ impl Batch<'_> {
     /// # Errors
     /// [`LogError::NotOwned`] if some of them are free already.
     pub fn free_segment(&mut self, segment: &SegmentRef) -> Result<(), LogError> {
-        unimplemented!("{segment:?}")
+        let columns = &segment.columns;
+        let twice = columns.iter().any(|column| self.retired.contains(column));
+        if twice || !self.writer.alloc.owns(columns) || self.is_log_segment(segment) {
+            return Err(LogError::NotOwned { segment: segment.id });
+        }
+        if self.segment(segment.id).is_ok() {
+            self.open.insert(segment.id, None);
+        }
+        self.retired.extend(columns);
+        self.records.push(Record::SegmentFreed { segment: segment.clone() });
+        Ok(())
+    }
+
+    fn is_log_segment(&self, segment: &SegmentRef) -> bool {
+        let shared = self.log.shared.read();
+        let mut columns = shared.log_segments.values().flat_map(|log| &log.segment.columns);
+        columns.any(|column| segment.columns.contains(column))
     }
 
     /// Makes an empty pnode. `kind` is the caller's.
     pub fn create_pnode(&mut self, kind: u16) -> PnodeId {
-        unimplemented!("{kind}")
+        let pnode = PnodeId(self.next_pnode);
+        self.next_pnode += 1;
+        self.pnodes.insert(pnode, Some(Arc::new(Pnode::new(pnode, kind))));
+        self.records.push(Record::Create { pnode, kind });
+        pnode
+    }
+
+    /// The working copy of a pnode. It is only put back by [`Batch::put`], so that what fails changes
+    /// nothing.
+    fn pnode(&self, pnode: PnodeId) -> Result<Pnode, LogError> {
+        let found = match self.pnodes.get(&pnode) {
+            Some(touched) => touched.clone(),
+            None => self.log.find_pnode(pnode)?,
+        };
+        match found {
+            Some(found) if pnode != GARBAGE_PNODE => Ok((*found).clone()),
+            _ => Err(LogError::NoPnode { pnode }),
+        }
+    }
+
+    fn put(&mut self, pnode: Pnode, record: Record) {
+        self.pnodes.insert(pnode.id, Some(Arc::new(pnode)));
+        self.records.push(record);
     }
 
     /// Writes `bytes` at `offset`; the pnode grows as needed, room never written reads as zeros.
     ///
     /// # Errors
-    /// [`LogError::NoPnode`], [`LogError::TooLong`], or what is overwritten in part can't be read.
+    /// [`LogError::NoPnode`], [`LogError::TooLong`], or what is overwritten in part can't be read. The
+    /// batch is as before.
     pub fn write(&mut self, pnode: PnodeId, offset: u64, bytes: &[u8]) -> Result<(), LogError> {
-        unimplemented!("{pnode} {offset} {}", bytes.len())
+        let mut changed = self.pnode(pnode)?;
+        changed.write(offset, bytes, &|addr| self.log.load(addr))?;
+        self.pnodes.insert(pnode, Some(Arc::new(changed)));
+        let mut at = offset;
+        for bytes in bytes.chunks(WRITE_RECORD_BYTES_MAX) {
+            self.records.push(Record::Write { pnode, offset: at, bytes: bytes.to_vec() });
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Replaces the attributes: at most [`Log::ATTRIBUTES_BYTES_MAX`].
@@ -79,15 +236,21 @@ impl Batch<'_> {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::TooLong`].
     pub fn set_attributes(&mut self, pnode: PnodeId, bytes: &[u8]) -> Result<(), LogError> {
-        unimplemented!("{pnode} {}", bytes.len())
+        let mut changed = self.pnode(pnode)?;
+        changed.set_attributes(bytes)?;
+        self.put(changed, Record::SetAttributes { pnode, bytes: bytes.to_vec() });
+        Ok(())
     }
 
-    /// Gives up everything before `upto`; offsets stay what they are.
+    /// Gives up everything before `upto`; offsets stay what they are, the size too.
     ///
     /// # Errors
-    /// [`LogError::NoPnode`].
+    /// [`LogError::NoPnode`], or the pnode's map can't be read.
     pub fn trim(&mut self, pnode: PnodeId, upto: u64) -> Result<(), LogError> {
-        unimplemented!("{pnode} {upto}")
+        let mut changed = self.pnode(pnode)?;
+        changed.trim(upto, &|addr| self.log.load(addr))?;
+        self.put(changed, Record::Trim { pnode, upto });
+        Ok(())
     }
 
     /// Sets the size: gives up everything from there on, or grows with zeros.
@@ -95,7 +258,10 @@ impl Batch<'_> {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::TooLong`], or the last block can't be read.
     pub fn truncate(&mut self, pnode: PnodeId, size: u64) -> Result<(), LogError> {
-        unimplemented!("{pnode} {size}")
+        let mut changed = self.pnode(pnode)?;
+        changed.truncate(size, &|addr| self.log.load(addr))?;
+        self.put(changed, Record::Truncate { pnode, size });
+        Ok(())
     }
 
     /// Removes a pnode and all it holds.
@@ -103,12 +269,121 @@ impl Batch<'_> {
     /// # Errors
     /// [`LogError::NoPnode`]; the well-known ones can't be deleted.
     pub fn delete_pnode(&mut self, pnode: PnodeId) -> Result<(), LogError> {
-        unimplemented!("{pnode}")
+        if pnode == ROOT_PNODE {
+            return Err(LogError::NoPnode { pnode });
+        }
+        let mut changed = self.pnode(pnode)?;
+        changed.clear(&|addr| self.log.load(addr));
+        self.killed.append(&mut changed.take_killed());
+        self.pnodes.insert(pnode, None);
+        self.records.push(Record::Delete { pnode });
+        Ok(())
     }
 
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        unimplemented!()
+        self.records.is_empty() && self.blocks.is_empty()
+    }
+
+    /// The transaction's records, emitted; none if only blocks were appended.
+    fn transaction(&self) -> Vec<Vec<u8>> {
+        if self.records.is_empty() {
+            return Vec::new();
+        }
+        let notes: Vec<BlockNote> = self
+            .blocks
+            .iter()
+            .map(|block| {
+                let header = &block.built.header;
+                BlockNote {
+                    segment: header.segment,
+                    row: header.row,
+                    seq: header.seq,
+                    crc: header.payload_crc,
+                }
+            })
+            .collect();
+        let notes = notes.chunks(NOTES_MAX).map(|notes| Record::Blocks { notes: notes.to_vec() });
+        notes.chain(self.records.iter().cloned()).map(|record| record.emit()).collect()
+    }
+
+    /// Carries the batch out; see [`Log::commit`].
+    pub(crate) fn commit(mut self) -> Result<Committed, LogError> {
+        self.log.check_writable()?;
+        if self.is_empty() {
+            return Ok(Committed::default());
+        }
+        let records = self.transaction();
+        let mut plan = LogPlan::at(self.writer.cursor.clone(), self.writer.next.clone());
+        let mut means = self.log.means(&mut self.writer.alloc, self.next_segment, self.commit);
+        let planned = plan.append(&mut means, false, &records);
+        self.next_segment = means.next_segment;
+        if let Err(error) = planned {
+            plan.undo(&mut self.writer.alloc);
+            return Err(error);
+        }
+        let blocks: Vec<&Planned> = self.blocks.iter().chain(&plan.blocks).collect();
+        let written = match self.log.write_blocks(&blocks) {
+            Ok(written) => written,
+            Err(error) => {
+                // Poisoned: what was allocated stays so, nobody will write there.
+                self.taken.clear();
+                return Err(error);
+            }
+        };
+        let mut committed = Committed {
+            written_bytes: written.bytes,
+            parity_bytes: written.parity_bytes,
+            payload_bytes: self.payload_bytes,
+            checkpoint_due: false,
+        };
+        self.apply(plan);
+        committed.checkpoint_due = self.checkpoint_due();
+        let log = self.log;
+        if let Err(error) = log.settle_failures(&mut self.writer) {
+            // The commit itself is durable; the next one tries again, or finds the log poisoned.
+            tracing::error!(%error, "a disk failed, and the log can't be moved off it yet");
+            committed.checkpoint_due = true;
+        }
+        Ok(committed)
+    }
+
+    /// The batch is durable: makes it the state.
+    fn apply(&mut self, plan: LogPlan) {
+        let writer = &mut *self.writer;
+        writer.commit = self.commit;
+        writer.next_segment = self.next_segment;
+        writer.next_pnode = self.next_pnode;
+        self.taken.clear();
+        let retired: Vec<Column> = self.retired.iter().copied().collect();
+        writer.alloc.retire(&retired);
+        writer.killed.append(&mut self.killed);
+        writer.dirty.extend(self.pnodes.keys());
+        let mut shared = self.log.shared.write();
+        writer.adopt_plan(&mut shared, plan);
+        for (id, open) in std::mem::take(&mut self.open) {
+            match open {
+                Some(open) => shared.open.insert(id, open),
+                None => shared.open.remove(&id),
+            };
+        }
+        shared.pnodes.known.append(&mut self.pnodes);
+        self.log.note_usage(writer, &mut shared);
+        self.log.count_commit();
+    }
+
+    fn checkpoint_due(&self) -> bool {
+        let writer = &self.writer;
+        let geometry = &self.log.array.geometry;
+        let short = |disk| writer.alloc.free(disk) <= 2 * geometry.reserve(disk) + 2;
+        writer.log_bytes >= CHECKPOINT_LOG_BYTES
+            || writer.alloc.pending().iter().any(|column| short(column.disk))
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.writer.alloc.release(&self.taken);
     }
 }

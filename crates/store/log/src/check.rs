@@ -1,8 +1,22 @@
 //! The offline check: every byte the log knows of, and every slot accounted for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
-use crate::{BlockMap, Log, SegmentRef};
+use crate::alloc::Allocator;
+use crate::format::block::Column;
+use crate::format::checkpoint::LogSegment;
+use crate::format::fragment::SegmentKind;
+use crate::format::pnode::{Image, LeafAddrs, LogAddr, PageAddrs};
+use crate::format::record::{Record, parse_payload};
+use crate::garbage::{GARBAGE_PNODE, Hole, parse_file};
+use crate::recovery::read_pointers;
+use crate::scan::sight;
+use crate::{BlockMap, DiskState, Log, SegmentId, SegmentRef};
+
+/// No more problems than this are listed; the rest is counted.
+const PROBLEMS_MAX: usize = 200;
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -23,39 +37,259 @@ pub struct CheckReport {
 #[derive(Debug)]
 pub struct Checker<'a> {
     log: &'a Log,
+    report: CheckReport,
+    unlisted: u64,
+    /// Slots in use as the log counts them.
+    alloc: Allocator,
+    claimed: BTreeSet<Column>,
 }
 
 impl<'a> Checker<'a> {
-    /// Verifies superblocks, checkpoint, log segments, garbage file and pnodes.
+    /// Verifies checkpoint pointers, log segments, garbage file and pnodes. What is wrong with superblocks
+    /// and missing disks, [`Recovery::problems`](crate::Recovery::problems) says.
     #[must_use]
     pub fn new(log: &'a Log) -> Self {
-        Self { log }
+        let alloc = log.writer.lock().alloc.clone();
+        let report = CheckReport::default();
+        let mut checker = Self { log, report, unlisted: 0, alloc, claimed: BTreeSet::new() };
+        checker.check_disks();
+        checker.check_pointers();
+        let segments = log.shared.read().log_segments.clone();
+        for segment in segments.values() {
+            checker.claim(&segment.segment, "the log");
+            checker.check_log_segment(segment);
+        }
+        checker.check_live(&segments);
+        checker.check_garbage(&segments);
+        checker
     }
 
     /// Says that `segment` is in use, by `who` (for messages). Reports slots that are marked free or
     /// claimed twice.
     pub fn claim(&mut self, segment: &SegmentRef, who: &str) {
-        unimplemented!("{segment:?} {who} {:p}", self.log)
+        self.report.segments_read += 1;
+        for column in &segment.columns {
+            let place = format!("slot {} of {}", column.slot, column.disk);
+            if !self.log.array.geometry.holds(*column) {
+                self.problem(format!(
+                    "{} of {who} is in {place}, which does not exist",
+                    segment.id
+                ));
+            } else if !self.alloc.owns(&[*column]) {
+                self.problem(format!(
+                    "{} of {who} is in {place}, which is marked free",
+                    segment.id
+                ));
+            } else if !self.claimed.insert(*column) {
+                self.problem(format!(
+                    "{} of {who} is in {place}, which is another's too",
+                    segment.id
+                ));
+            }
+        }
     }
 
     /// Verifies every fragment of a block, and its parity. Returns the payload if it can be read at all.
     pub fn block(&mut self, map: &BlockMap, who: &str) -> Option<Bytes> {
-        unimplemented!("{map:?} {who}")
+        let (payload, wrong) = self.log.array.read_block_fully(map);
+        for sentence in wrong {
+            self.problem(format!("block {} of {} of {who}: {sentence}", map.seq, map.segment));
+        }
+        payload.map_err(|error| self.problem(format!("{who}: {error}"))).ok()
     }
 
     /// Adds what the owner found wrong.
     pub fn problem(&mut self, sentence: String) {
-        unimplemented!("{sentence}")
+        if self.report.problems.len() < PROBLEMS_MAX {
+            self.report.problems.push(sentence);
+        } else {
+            self.unlisted += 1;
+        }
     }
 
     /// Counts units the owner verified.
     pub fn units_verified(&mut self, units: u64) {
-        unimplemented!("{units}")
+        self.report.units_verified += units;
     }
 
     /// Accounts for all slots and sums up.
     #[must_use]
-    pub fn finish(self) -> CheckReport {
-        unimplemented!()
+    pub fn finish(mut self) -> CheckReport {
+        for disk in self.log.array.geometry.indices() {
+            let slots = self.log.array.geometry.slots[usize::from(disk.0)];
+            for column in (0..slots).map(|slot| Column { disk, slot }) {
+                if self.alloc.owns(&[column]) && !self.claimed.contains(&column) {
+                    let slot = column.slot;
+                    self.problem(format!("slot {slot} of {disk} is marked in use, and nobody's"));
+                }
+            }
+        }
+        if self.unlisted > 0 {
+            let more = format!("{} more problems are not listed", self.unlisted);
+            self.report.problems.push(more);
+        }
+        self.report.ok = self.report.problems.is_empty();
+        self.report
     }
+
+    fn check_disks(&mut self) {
+        for disk in self.log.status().disks {
+            if disk.state == DiskState::Failed {
+                self.problem(format!("disk {} has failed", disk.path));
+            }
+        }
+    }
+
+    fn check_pointers(&mut self) {
+        let number = self.log.writer.lock().checkpoint;
+        let living = self.log.array.disks.living().len();
+        let pointers = read_pointers(&self.log.array);
+        let newest = pointers.iter().filter(|pointer| pointer.number == number).count();
+        if newest < living {
+            self.problem(format!("{newest} of {living} disks point to checkpoint {number}"));
+        }
+    }
+
+    /// Reads all blocks of a log segment and verifies each of their fragments.
+    fn check_log_segment(&mut self, log: &LogSegment) {
+        let (mut row, mut seq, mut chain, mut written) = (0, 0, None, 0);
+        loop {
+            let found = self.log.array.probe_rows(&[(&log.segment, row)]).pop().unwrap_or_default();
+            let follows = |header: &crate::format::fragment::BlockHeader| {
+                header.kind == SegmentKind::Log
+                    && header.seq == seq
+                    && chain.is_none_or(|chain| header.previous == chain)
+            };
+            let Some(sighting) = sight(found, follows).0.into_iter().next() else { break };
+            let header = sighting.header;
+            if written >= log.written_bytes {
+                break; // what a crash left behind
+            }
+            let map = self.log.array.map_of(&header, &log.segment.columns);
+            let payload = self.block(&map, "the log");
+            match payload.as_deref().and_then(parse_payload) {
+                Some((_, records)) => written += record_bytes(&records),
+                None => self.problem(format!("block {seq} of {} makes no sense", log.segment.id)),
+            }
+            row += header.sectors;
+            seq += 1;
+            chain = Some(header.chain());
+        }
+        if written != log.written_bytes {
+            let (id, wanted) = (log.segment.id, log.written_bytes);
+            self.problem(format!("{id} of the log holds {written} bytes of records, not {wanted}"));
+        }
+    }
+
+    /// Walks everything the last checkpoint leads to, and compares with the segments' counts.
+    fn check_live(&mut self, segments: &BTreeMap<SegmentId, LogSegment>) {
+        let (mut live, pages) = {
+            let writer = self.log.writer.lock();
+            let shared = self.log.shared.read();
+            let pages: Vec<_> =
+                shared.pnodes.pages.iter().flatten().filter_map(|p| p.addr).collect();
+            let live: Vec<LogAddr> = writer.body.iter().chain(&writer.killed).copied().collect();
+            // Of what was killed since the checkpoint only the body before is reached from nowhere.
+            (live.into_iter().collect::<BTreeSet<_>>(), pages)
+        };
+        for page in pages {
+            let images = self.read_piece(&page, PageAddrs::parse);
+            live.insert(page);
+            for image in images.into_iter().flat_map(|page| page.0).flatten() {
+                self.collect_pnode(&image, &mut live);
+            }
+        }
+        let mut counts: BTreeMap<SegmentId, u64> = BTreeMap::new();
+        for addr in &live {
+            *counts.entry(addr.segment).or_default() += u64::from(Hole::of(addr).len_bytes);
+        }
+        for log in segments.values() {
+            let found = counts.remove(&log.segment.id).unwrap_or(0);
+            if found != log.live_bytes {
+                let (id, wanted) = (log.segment.id, log.live_bytes);
+                self.problem(format!("{found} bytes of {id} of the log are in use, not {wanted}"));
+            }
+        }
+        for id in counts.keys() {
+            self.problem(format!("{id} is in use, and not among the log's"));
+        }
+    }
+
+    fn collect_pnode(&mut self, addr: &LogAddr, live: &mut BTreeSet<LogAddr>) {
+        live.insert(*addr);
+        let Some(image) = self.read_piece(addr, Image::parse) else { return };
+        for leaf in image.leaves.iter().flatten() {
+            live.insert(*leaf);
+            let addrs = self.read_piece(leaf, LeafAddrs::parse);
+            for content in addrs.into_iter().flat_map(|leaf| leaf.0).flatten() {
+                live.insert(content);
+                let _ = self.read_piece(&content, |bytes| Some(bytes.len()));
+            }
+        }
+    }
+
+    fn read_piece<T>(&mut self, addr: &LogAddr, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        match self.log.load(addr) {
+            Ok(bytes) => {
+                let value = parse(&bytes);
+                if value.is_none() {
+                    let (seq, segment) = (addr.seq, addr.segment);
+                    self.problem(format!("a piece in block {seq} of {segment} makes no sense"));
+                }
+                value
+            }
+            Err(error) => {
+                self.problem(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Compares the garbage file with what is in use: together they are all that was written.
+    fn check_garbage(&mut self, segments: &BTreeMap<SegmentId, LogSegment>) {
+        let entries = match self.garbage_entries() {
+            Ok(entries) => entries,
+            Err(sentence) => return self.problem(sentence),
+        };
+        let unsettled = self.log.writer.lock().unsettled.clone();
+        for log in segments.values() {
+            let id = log.segment.id;
+            let mut own: Vec<&Hole> = entries.iter().filter(|hole| hole.segment == id).collect();
+            own.sort_unstable();
+            if own.len() as u64 != log.holes {
+                let (found, wanted) = (own.len(), log.holes);
+                self.problem(format!(
+                    "the garbage file has {found} entries for {id}, not {wanted}"
+                ));
+            }
+            let overlap = own.windows(2).any(|pair| {
+                pair[0].row == pair[1].row && pair[0].offset + pair[0].len_bytes > pair[1].offset
+            });
+            if overlap {
+                self.problem(format!("the garbage file's holes in {id} overlap"));
+            }
+            let new = unsettled.iter().filter(|hole| hole.segment == id);
+            let dead: u64 = own.into_iter().chain(new).map(|hole| u64::from(hole.len_bytes)).sum();
+            if dead + log.live_bytes != log.written_bytes {
+                self.problem(format!(
+                    "of {} bytes written to {id} of the log {} are in use and {dead} are not",
+                    log.written_bytes, log.live_bytes
+                ));
+            }
+        }
+    }
+
+    fn garbage_entries(&self) -> Result<Vec<Hole>, String> {
+        let describe = |error: crate::LogError| format!("the garbage file: {error}");
+        let info = self.log.pnode(GARBAGE_PNODE).map_err(describe)?;
+        let size = info.map_or(0, |info| info.size) as usize;
+        let bytes = self.log.read_pnode(GARBAGE_PNODE, 0, size).map_err(describe)?;
+        parse_file(&bytes).ok_or_else(|| "the garbage file makes no sense".to_owned())
+    }
+}
+
+/// Bytes of a block's records, the announcement of the next segment apart.
+fn record_bytes(records: &[Record]) -> u64 {
+    let counted = records.iter().filter(|record| !matches!(record, Record::NextSegment { .. }));
+    counted.map(|record| record.emit().len() as u64).sum()
 }

@@ -33,6 +33,12 @@ pub enum LogError {
         /// The segment.
         segment: SegmentId,
     },
+    /// More of the segment's disks are dead than parity can replace.
+    #[error("{segment} can't be appended to: too few of its disks live")]
+    Crippled {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// The caller named a slot that is not in use.
     #[error("{segment} does not own the slots it was said to have")]
     NotOwned {

@@ -1,16 +1,33 @@
 //! The core layer: log segments, stripes and parity, pnodes, checkpoints, recovery, garbage file.
 #![forbid(unsafe_code)]
 
+mod alloc;
+mod array;
 mod batch;
 mod check;
+mod checkpoint;
+mod disks;
 mod error;
 mod format;
+mod garbage;
+mod geometry;
 mod log;
+mod log_plan;
+mod open;
+mod pnodes;
+mod recovery;
+mod replay;
+mod scan;
+mod segments;
 mod status;
+mod stripe;
+mod superblocks;
+mod writer;
 
 pub use batch::Batch;
 pub use check::{CheckReport, Checker};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
-pub use log::{Committed, FormatOptions, Log, OpenOptions, Recovered, RecoveredBlock, Recovery};
+pub use log::{Committed, Log};
+pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};

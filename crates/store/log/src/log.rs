@@ -1,77 +1,29 @@
 //! The handle.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use pegasus_base::{ArrayId, PnodeId, Time};
-use pegasus_disk::Disk;
+use parking_lot::{Mutex, RwLock};
+use pegasus_base::{PnodeId, Time};
 
+use crate::array::Array;
+use crate::format::pnode::{LogAddr, PageAddrs};
+use crate::pnodes::{Pnode, load_image, page_of};
+use crate::replay::load_piece;
+use crate::writer::{Shared, Usage, Writer};
 use crate::{
-    Batch, BlockMap, DiskIndex, LogError, LogStatus, Owner, PnodeInfo, SegmentId, SegmentRef,
+    Batch, BlockMap, DiskIndex, DiskStatus, LogError, LogStatus, PnodeInfo, SegmentId, SegmentRef,
 };
 
-/// What an array is to be.
-#[derive(Clone, Debug)]
-pub struct FormatOptions {
-    /// Data columns of a full stripe, at least 1.
-    pub data: u8,
-    /// Parity columns: 1, or 0 for an array that survives no disk's loss.
-    pub parity: u8,
-    /// Length of a slot in bytes: a power of two from 64 KiB to 64 MiB. `None`: the least from 1 MiB on
-    /// with which positioning costs under 10 % of the disks' time, measured.
-    pub unit_bytes: Option<u32>,
-    /// A name for people, at most 64 bytes.
-    pub label: String,
-    /// The present.
-    pub now: Time,
-}
-
-/// How to open an array.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// The present.
-    pub now: Time,
-    /// Write nothing at all, not even what recovery would repair.
-    pub read_only: bool,
-}
-
-/// What opening found.
-#[derive(Debug)]
-pub struct Recovery {
-    /// Whether the log was closed by a checkpoint with nothing after it.
-    pub clean: bool,
-    /// Transactions replayed since the checkpoint.
-    pub transactions: u64,
-    /// Fragments at the tails that were written anew because a crash had torn them.
-    pub repaired_fragments: u64,
-    /// What is wrong, a sentence each: missing, foreign, stale disks, damage met.
-    pub problems: Vec<String>,
-    /// The continuous segments that are open. Their owner may append to them, or seal them.
-    pub open_segments: Vec<Recovered>,
-}
-
-/// A continuous segment that was open.
-#[derive(Debug, Clone)]
-pub struct Recovered {
-    /// The segment.
-    pub segment: SegmentRef,
-    /// Whose it is.
-    pub owner: Owner,
-    /// All its blocks, in order.
-    pub blocks: Vec<RecoveredBlock>,
-}
-
-/// A block of a segment that was open.
-#[derive(Debug, Clone)]
-pub struct RecoveredBlock {
-    /// Where it is.
-    pub map: BlockMap,
-    /// The beginning of its payload, verified: at least [`Log::HEAD_BYTES`] if it is as long.
-    pub head: Bytes,
-}
+/// The pnode for the owner's catalogue.
+pub(crate) const ROOT_PNODE: PnodeId = PnodeId(1);
+/// Smaller numbers are the log's own.
+pub(crate) const FIRST_PNODE: PnodeId = PnodeId(16);
 
 /// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {
     /// Bytes written in all, to all disks.
@@ -87,41 +39,48 @@ pub struct Committed {
 
 /// An array of disks as a log. All methods may be called from any thread; they block on disks.
 #[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    pub(crate) array: Array,
+    pub(crate) read_only: bool,
+    pub(crate) label: String,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) shared: RwLock<Shared>,
+    /// Why nothing is written any more.
+    pub(crate) poison: OnceLock<String>,
+    commits: AtomicU64,
+    checkpoints: AtomicU64,
+}
 
 impl Log {
     /// Most bytes of a pnode's attributes.
-    pub const ATTRIBUTES_BYTES_MAX: usize = 4096;
+    pub const ATTRIBUTES_BYTES_MAX: usize = crate::format::pnode::ATTRIBUTES_BYTES_MAX;
     /// How much of a block's beginning recovery hands out at least.
-    pub const HEAD_BYTES: usize = 3968;
+    pub const HEAD_BYTES: usize = pegasus_disk::SECTOR - crate::format::fragment::HEADER_BYTES;
 
-    /// Makes an array of `disks`, whatever was on them before.
-    ///
-    /// # Errors
-    /// [`LogError::BadGeometry`], or a disk fails.
-    pub fn format(
-        disks: &[Arc<dyn Disk>],
-        options: &FormatOptions,
-        rng: &mut fastrand::Rng,
-    ) -> Result<ArrayId, LogError> {
-        unimplemented!("{} {options:?} {rng:?}", disks.len())
-    }
-
-    /// Opens an array. `disks` are in any order, each with its path; `None` where there is nothing.
-    ///
-    /// # Errors
-    /// [`LogError::NotAnArray`] if too many disks are missing or foreign, [`LogError::Damaged`].
-    pub fn open(
-        disks: Vec<(String, Option<Arc<dyn Disk>>)>,
-        options: &OpenOptions,
-    ) -> Result<(Self, Recovery), LogError> {
-        unimplemented!("{} {options:?}", disks.len())
+    pub(crate) fn assemble(
+        array: Array,
+        read_only: bool,
+        writer: Writer,
+        mut shared: Shared,
+    ) -> Self {
+        let label = writer.superblock.label.clone();
+        shared.usage = Usage::of(&array, &writer);
+        Self {
+            array,
+            read_only,
+            label,
+            writer: Mutex::new(writer),
+            shared: RwLock::new(shared),
+            poison: OnceLock::new(),
+            commits: AtomicU64::new(0),
+            checkpoints: AtomicU64::new(0),
+        }
     }
 
     /// Begins a batch; waits for the end of another one.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
-        unimplemented!()
+        Batch::new(self, self.writer.lock())
     }
 
     /// Makes a batch durable, on all disks at the same time: one phase of writes, one of flushes. A disk
@@ -129,23 +88,35 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Full`] with nothing written; [`LogError::Poisoned`] if too many disks failed: the
-    /// batch may or may not be durable, and nothing is accepted after it.
+    /// batch may or may not be durable, and nothing is accepted after it. [`LogError::ReadOnly`].
+    ///
+    /// # Panics
+    /// If the batch is another log's.
     pub fn commit(&self, batch: Batch<'_>) -> Result<Committed, LogError> {
-        unimplemented!("{batch:?}")
+        assert!(std::ptr::eq(self, batch.log), "a batch is committed by the log that began it");
+        batch.commit()
     }
 
-    /// Writes a checkpoint: what recovery starts from. Makes freed slots available.
+    /// Writes a checkpoint: what recovery starts from. Makes freed slots available. Does nothing if
+    /// nothing was committed since the last one.
     ///
     /// # Errors
-    /// As [`Log::commit`].
+    /// As [`Log::commit`]; [`LogError::Damaged`] if a map that has to be changed can't be read.
     pub fn checkpoint(&self, now: Time) -> Result<(), LogError> {
-        unimplemented!("{now}")
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        writer.now = now;
+        self.settle_failures(&mut writer)?;
+        if writer.commit == writer.settled {
+            return Ok(());
+        }
+        self.write_checkpoint(&mut writer, now, false)
     }
 
     /// The pnode for the owner's catalogue. Exists from the beginning, kind 0, empty.
     #[must_use]
     pub fn root(&self) -> PnodeId {
-        unimplemented!()
+        ROOT_PNODE
     }
 
     /// What is known of a pnode; `None` if it does not exist.
@@ -153,7 +124,7 @@ impl Log {
     /// # Errors
     /// If its image can't be read.
     pub fn pnode(&self, pnode: PnodeId) -> Result<Option<PnodeInfo>, LogError> {
-        unimplemented!("{pnode}")
+        Ok(self.find_pnode(pnode)?.map(|pnode| pnode.info()))
     }
 
     /// Reads up to `len` bytes of a pnode from `offset` on: fewer only at its end. Committed state only.
@@ -161,7 +132,52 @@ impl Log {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::Damaged`].
     pub fn read_pnode(&self, pnode: PnodeId, offset: u64, len: usize) -> Result<Vec<u8>, LogError> {
-        unimplemented!("{pnode} {offset} {len}")
+        loop {
+            let found = self.find_pnode(pnode)?.ok_or(LogError::NoPnode { pnode })?;
+            let outcome = found.read(offset, len, &|addr| self.load(addr));
+            if outcome.is_ok() {
+                return outcome;
+            }
+            // While it was read, it may have changed, and its old pieces' slots been used again.
+            let now = self.shared.read().pnodes.known.get(&pnode).cloned().flatten();
+            if now.is_none_or(|now| Arc::ptr_eq(&now, &found)) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Reads a piece of the log.
+    pub(crate) fn load(&self, addr: &LogAddr) -> Result<Vec<u8>, LogError> {
+        let segment = self.shared.read().log_segments.get(&addr.segment).map(|l| l.segment.clone());
+        load_piece(&self.array, segment.as_ref(), addr)
+    }
+
+    /// Finds a pnode, and keeps it in memory.
+    pub(crate) fn find_pnode(&self, pnode: PnodeId) -> Result<Option<Arc<Pnode>>, LogError> {
+        loop {
+            let page = match self.shared.read().pnodes.find(pnode) {
+                Ok(known) => return Ok(known),
+                Err(page) => page,
+            };
+            let load = |addr: &LogAddr| self.load(addr);
+            let (number, place) = page_of(pnode);
+            let outcome = page.get(&load, PageAddrs::parse).and_then(|addrs| {
+                let image = addrs.0[place];
+                image.map(|addr| load_image(pnode, addr, &load)).transpose()
+            });
+            let mut shared = self.shared.write();
+            let now = shared.pnodes.pages.get(number).cloned().flatten();
+            if now.is_some_and(|now| !Arc::ptr_eq(&now, &page)) {
+                continue; // a checkpoint came in between
+            }
+            return match outcome? {
+                Some(found) => {
+                    let known = shared.pnodes.known.entry(pnode);
+                    Ok(known.or_insert_with(|| Some(Arc::new(found))).clone())
+                }
+                None => Ok(None),
+            };
+        }
     }
 
     /// Reads a block: verified, and rebuilt from parity if a fragment is bad, or its disk dead.
@@ -169,30 +185,99 @@ impl Log {
     /// # Errors
     /// [`LogError::Block`]; also if its segment was freed and its slots used again.
     pub fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
-        unimplemented!("{map:?}")
+        self.array.read_block(map)
     }
 
     /// Where an open continuous segment lies.
     #[must_use]
     pub fn segment(&self, segment: SegmentId) -> Option<SegmentRef> {
-        unimplemented!("{segment}")
+        self.shared.read().open.get(&segment).map(|open| open.cursor.segment.clone())
     }
 
     /// As [`Batch::room`], outside a batch.
     #[must_use]
     pub fn room(&self, segment: SegmentId) -> u64 {
-        unimplemented!("{segment}")
+        let rows = self.array.geometry.rows();
+        let shared = self.shared.read();
+        shared.open.get(&segment).map_or(0, |open| open.room(rows, &self.array.disks))
     }
 
-    /// How the log is doing.
+    /// Looks whether all disks are still there ([`pegasus_disk::Disk::probe`]) and gives up those that are
+    /// not. Returns the newly failed ones. Worth calling every few seconds.
+    pub fn probe(&self) -> Vec<DiskIndex> {
+        self.array.disks.probe()
+    }
+
+    pub(crate) fn count_commit(&self) {
+        self.commits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_checkpoint(&self) {
+        self.checkpoints.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn note_usage(&self, writer: &Writer, shared: &mut Shared) {
+        shared.usage = Usage::of(&self.array, writer);
+    }
+
+    /// How the log is doing. Waits for no disk.
     #[must_use]
     pub fn status(&self) -> LogStatus {
-        unimplemented!()
+        let shared = self.shared.read();
+        let geometry = &self.array.geometry;
+        let unit = u64::from(geometry.unit_bytes);
+        let slots: u64 = geometry.slots.iter().copied().map(u64::from).sum();
+        let free: u64 = shared.usage.free.iter().copied().map(u64::from).sum();
+        let pending = shared.usage.pending;
+        let reserve: u64 = geometry.indices().map(|disk| u64::from(geometry.reserve(disk))).sum();
+        let beside_parity =
+            |slots: u64| slots * unit / geometry.disks() as u64 * u64::from(geometry.data);
+        LogStatus {
+            array: self.array.id,
+            label: self.label.clone(),
+            data: geometry.data,
+            parity: geometry.parity,
+            unit_bytes: geometry.unit_bytes,
+            capacity_bytes: beside_parity(slots),
+            used_bytes: beside_parity(slots - free - pending),
+            free_bytes: beside_parity((free + pending).saturating_sub(reserve)),
+            pending_slots: pending,
+            log_segments: shared.log_segments.len() as u64,
+            log_live_bytes: shared.log_segments.values().map(|log| log.live_bytes).sum(),
+            garbage_entries: shared.log_segments.values().map(|log| log.holes).sum(),
+            open_segments: shared.open.len() as u64,
+            rebuilt_fragments: self.array.rebuilt_fragments(),
+            commits: self.commits.load(Relaxed),
+            checkpoints: self.checkpoints.load(Relaxed),
+            poisoned: self.poison.get().cloned(),
+            disks: self.disk_status(&shared.usage),
+        }
     }
 
-    /// Looks whether all disks are still there ([`Disk::probe`]) and gives up those that are not. Returns
-    /// the newly failed ones. Worth calling every few seconds.
-    pub fn probe(&self) -> Vec<DiskIndex> {
-        unimplemented!()
+    fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
+        let status = |(index, entry): (DiskIndex, &crate::disks::Entry)| {
+            let stats = entry.disk().map(|disk| disk.stats()).unwrap_or_default();
+            DiskStatus {
+                index,
+                id: entry.id,
+                path: entry.label.clone(),
+                state: entry.state(),
+                errors: entry.errors(),
+                read_bytes: stats.read_bytes,
+                written_bytes: stats.written_bytes,
+                slots: self.array.geometry.slots[usize::from(index.0)],
+                free_slots: usage.free[usize::from(index.0)],
+            }
+        };
+        self.array.disks.iter().map(status).collect()
+    }
+}
+
+impl Usage {
+    pub(crate) fn of(array: &Array, writer: &Writer) -> Self {
+        Self {
+            free: array.geometry.indices().map(|disk| writer.alloc.free(disk)).collect(),
+            pending: writer.alloc.pending().len() as u64,
+        }
     }
 }

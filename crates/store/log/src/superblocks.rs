@@ -49,7 +49,8 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         }
     }
     let Some(array) = commonest(&candidates) else {
-        let why = if problems.is_empty() { "there are no disks".to_owned() } else { problems.join("; ") };
+        let why =
+            if problems.is_empty() { "there are no disks".to_owned() } else { problems.join("; ") };
         return Err(LogError::NotAnArray { why });
     };
     let mut seats = seat(array, candidates, &mut problems)?;
@@ -60,9 +61,13 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         .max_by_key(|superblock| (superblock.epoch, superblock.update))
         .expect("the commonest array has a disk")
         .clone();
-    let failed: Vec<bool> = seats.iter().zip(&newest.members).map(|(seat, member)| {
-        member.failed || seat.as_ref().is_some_and(|own| is_apart(own, &newest, &mut problems))
-    }).collect();
+    let failed: Vec<bool> = seats
+        .iter()
+        .zip(&newest.members)
+        .map(|(seat, member)| {
+            member.failed || seat.as_ref().is_some_and(|own| is_apart(own, &newest, &mut problems))
+        })
+        .collect();
     let mut absent = absent.into_iter();
     let mut entries = Vec::new();
     for (index, member) in newest.members.iter().enumerate() {
@@ -97,9 +102,12 @@ fn read_superblock(
         .wait_all()
         .into_iter()
         .map(|outcome| {
-            let buf = outcome.map(Done::into_buf).map_err(|error| format!("can't be read: {error}"))?;
+            let buf =
+                outcome.map(Done::into_buf).map_err(|error| format!("can't be read: {error}"))?;
             Superblock::parse(&buf).map_err(|why| match why {
-                NotASuperblock::Absent => "has no superblock: it is empty, or no disk of a store".to_owned(),
+                NotASuperblock::Absent => {
+                    "has no superblock: it is empty, or no disk of a store".to_owned()
+                }
                 NotASuperblock::Damaged => "has a damaged superblock".to_owned(),
                 NotASuperblock::Unknown => {
                     "was formatted by a later version of this program".to_owned()
@@ -163,16 +171,24 @@ fn seat(
             });
         }
         if index != given_at && seats.len() > given_at {
-            tracing::info!(path, index, given_at, "disks are given in another order than formatted");
+            tracing::info!(
+                path,
+                index,
+                given_at,
+                "disks are given in another order than formatted"
+            );
         }
         match &mut seats[index] {
             Some(first) if first.superblock.epoch >= superblock.epoch => {
-                problems.push(format!("disk {path} is a copy of disk {} and is left out", first.path));
+                problems
+                    .push(format!("disk {path} is a copy of disk {} and is left out", first.path));
             }
             seat => {
                 if let Some(first) = seat {
-                    problems
-                        .push(format!("disk {} is an old copy of disk {path} and is left out", first.path));
+                    problems.push(format!(
+                        "disk {} is an old copy of disk {path} and is left out",
+                        first.path
+                    ));
                 }
                 *seat = Some(candidate);
             }
@@ -187,7 +203,9 @@ fn is_apart(own: &Candidate, newest: &Superblock, problems: &mut Vec<String>) ->
     let (path, superblock) = (&own.path, &own.superblock);
     let member = newest.members.get(usize::from(superblock.index.0));
     if member.map(|member| member.id) != Some(superblock.member().id) {
-        problems.push(format!("disk {path} was replaced in the array and does not belong to it any more"));
+        problems.push(format!(
+            "disk {path} was replaced in the array and does not belong to it any more"
+        ));
         return true;
     }
     if superblock.epoch == newest.epoch && superblock.open_id != newest.open_id {
@@ -195,7 +213,9 @@ fn is_apart(own: &Candidate, newest: &Superblock, problems: &mut Vec<String>) ->
         return true;
     }
     if superblock.epoch < newest.epoch {
-        problems.push(format!("disk {path} was away while the store was used; what it lacks is rebuilt when read"));
+        problems.push(format!(
+            "disk {path} was away while the store was used; what it lacks is rebuilt when read"
+        ));
     }
     false
 }

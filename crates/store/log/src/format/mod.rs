@@ -5,3 +5,8 @@
 
 pub(crate) mod block;
 pub(crate) mod bytes;
+pub(crate) mod checkpoint;
+pub(crate) mod fragment;
+pub(crate) mod pnode;
+pub(crate) mod record;
+pub(crate) mod superblock;

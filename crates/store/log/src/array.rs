@@ -1,0 +1,435 @@
+//! Reading blocks and pieces: verified, and rebuilt where a fragment is bad or its disk dead.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use pegasus_base::ArrayId;
+use pegasus_disk::{AlignedBuf, SECTOR};
+
+use crate::disks::Disks;
+use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
+use crate::format::pnode::LogAddr;
+use crate::geometry::Geometry;
+use crate::stripe;
+use crate::{BlockMap, Column, Extent, LogError, SegmentRef};
+
+/// An array of disks with its shape; what is needed to read from it.
+#[derive(Debug)]
+pub(crate) struct Array {
+    pub(crate) id: ArrayId,
+    pub(crate) geometry: Geometry,
+    pub(crate) disks: Disks,
+    rebuilt: AtomicU64,
+}
+
+/// The fragments of one block, as far as they could be had.
+#[derive(Debug)]
+pub(crate) struct Fragments {
+    pub(crate) header: BlockHeader,
+    /// By position; parity last.
+    pub(crate) got: Vec<Option<AlignedBuf>>,
+}
+
+impl Fragments {
+    fn count(&self) -> usize {
+        self.got.iter().flatten().count()
+    }
+
+    /// Whether the payload can be had.
+    pub(crate) fn suffice(&self) -> bool {
+        self.count() >= usize::from(self.header.data)
+    }
+
+    /// Rebuilds what is missing; its positions.
+    ///
+    /// # Panics
+    /// If they don't [suffice](Self::suffice).
+    pub(crate) fn complete(&mut self) -> Vec<u8> {
+        let missing: Vec<u8> =
+            (0..self.header.fragments()).filter(|p| self.got[usize::from(*p)].is_none()).collect();
+        if let [position] = missing[..] {
+            let others: Vec<(u8, &[u8])> = (0_u8..)
+                .zip(&self.got)
+                .filter_map(|(at, buf)| Some((at, &buf.as_ref()?[..])))
+                .collect();
+            let rebuilt = stripe::rebuild(&self.header, &others, position);
+            self.got[usize::from(position)] = Some(rebuilt);
+        }
+        assert!(self.got.iter().all(Option::is_some), "a block was rebuilt from too little");
+        missing
+    }
+
+    /// The payload, copied.
+    ///
+    /// # Panics
+    /// If a data fragment is missing; see [`Fragments::complete`].
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        let len = self.header.payload_bytes as usize;
+        let mut payload = Vec::with_capacity(len);
+        for buf in &self.got[..usize::from(self.header.data)] {
+            let slice = &buf.as_ref().expect("all data fragments are there")[HEADER_BYTES..];
+            payload.extend_from_slice(&slice[..slice.len().min(len - payload.len())]);
+        }
+        payload
+    }
+
+    /// The payload; a block of one data fragment is not copied.
+    ///
+    /// # Panics
+    /// If they don't [suffice](Self::suffice).
+    pub(crate) fn into_payload(mut self) -> Bytes {
+        let data = usize::from(self.header.data);
+        if self.got[..data].iter().any(Option::is_none) {
+            self.complete();
+        }
+        if data == 1 {
+            let len = self.header.payload_bytes as usize;
+            let buf = self.got.swap_remove(0).expect("it is there or rebuilt");
+            return Bytes::from_owner(buf).slice(HEADER_BYTES..HEADER_BYTES + len);
+        }
+        self.payload().into()
+    }
+}
+
+impl Array {
+    pub(crate) fn new(id: ArrayId, geometry: Geometry, disks: Disks) -> Self {
+        Self { id, geometry, disks, rebuilt: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn rebuilt_fragments(&self) -> u64 {
+        self.rebuilt.load(Relaxed)
+    }
+
+    /// The map of a block that lies in `columns`.
+    pub(crate) fn map_of(&self, header: &BlockHeader, columns: &[Column]) -> BlockMap {
+        let at = |position| self.geometry.extent(columns[header.column(position)], header.row);
+        BlockMap {
+            segment: header.segment,
+            seq: header.seq,
+            fragments: (0..header.data).map(at).collect(),
+            parity: (header.parity == 1).then(|| at(header.data)),
+            fragment_bytes: header.sectors * SECTOR as u32,
+            payload_bytes: header.payload_bytes,
+            crc: header.payload_crc,
+        }
+    }
+
+    /// Reads one extent; says in a sentence what is wrong with it.
+    fn read_extents(&self, extents: &[(Extent, usize)]) -> Vec<Result<AlignedBuf, String>> {
+        let tickets: Vec<_> = extents
+            .iter()
+            .map(|(extent, len)| self.disks.submit_read(extent.disk, extent.offset, *len))
+            .collect();
+        let finish = |((extent, _), ticket): (&(Extent, usize), Option<_>)| match ticket {
+            Some(ticket) => {
+                self.disks.finish_read(extent.disk, ticket).map_err(|error| error.to_string())
+            }
+            None => Err(format!("disk {} is missing", self.disks.entry(extent.disk).label)),
+        };
+        extents.iter().zip(tickets).map(finish).collect()
+    }
+
+    /// Names the place of a fragment, for messages.
+    pub(crate) fn place(&self, extent: Extent) -> String {
+        format!("disk {} offset {}", self.disks.entry(extent.disk).label, extent.offset)
+    }
+
+    /// Reads a block by its map.
+    pub(crate) fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
+        let mut reading = Reading::new(self, map)?;
+        let data = map.fragments.len();
+        // First what is likely to do; then parity; then disks that were given up.
+        reading.fetch(|at, living| living && at < data);
+        if reading.fragments.iter().take(data).any(Option::is_none) {
+            reading.fetch(|_, living| living);
+        }
+        if !reading.suffice() {
+            reading.fetch(|_, _| true);
+        }
+        reading.finish()
+    }
+
+    /// Reads all fragments of a block on disks that live, and says what is wrong with each.
+    pub(crate) fn read_block_fully(
+        &self,
+        map: &BlockMap,
+    ) -> (Result<Bytes, LogError>, Vec<String>) {
+        let mut reading = match Reading::new(self, map) {
+            Ok(reading) => reading,
+            Err(error) => return (Err(error), Vec::new()),
+        };
+        reading.fetch(|_, living| living);
+        if let Some(wrong) = reading.parity_mismatch() {
+            reading.wrong.push(wrong);
+        }
+        let wrong = reading.wrong.clone();
+        if !reading.suffice() {
+            reading.fetch(|_, _| true);
+        }
+        (reading.finish(), wrong)
+    }
+
+    /// Reads a piece of a log block in `segment`, as few sectors as hold it; or the whole block, to
+    /// rebuild it.
+    pub(crate) fn read_piece(
+        &self,
+        addr: &LogAddr,
+        segment: &SegmentRef,
+    ) -> Result<Vec<u8>, LogError> {
+        if segment.columns.len() < usize::from(addr.data) {
+            return Err(self.damaged_piece(addr, "its address does not fit its segment"));
+        }
+        if let Some(bytes) = self.read_piece_directly(addr, segment) {
+            return Ok(bytes);
+        }
+        let blocks = self.read_row(segment, addr.row, u32::from(addr.sectors), |header| {
+            header.seq == addr.seq && header.data == addr.data
+        });
+        let range = addr.offset as usize..addr.offset as usize + addr.len_bytes as usize;
+        blocks
+            .into_iter()
+            .filter(Fragments::suffice)
+            .filter_map(|fragments| fragments.into_payload().get(range.clone()).map(<[u8]>::to_vec))
+            .find(|bytes| crc32c::crc32c(bytes) == addr.crc)
+            .inspect(|_| {
+                self.rebuilt.fetch_add(1, Relaxed);
+            })
+            .ok_or_else(|| {
+                self.damaged_piece(addr, "neither its fragments nor their parity hold it")
+            })
+    }
+
+    fn damaged_piece(&self, addr: &LogAddr, why: &str) -> LogError {
+        let what = format!("{} bytes in block {} of {}", addr.len_bytes, addr.seq, addr.segment);
+        LogError::Damaged { what, why: why.to_owned() }
+    }
+
+    fn read_piece_directly(&self, addr: &LogAddr, segment: &SegmentRef) -> Option<Vec<u8>> {
+        let slice = slice_bytes(u32::from(addr.sectors));
+        let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
+        let (mut extents, mut cuts) = (Vec::new(), Vec::new());
+        while left > 0 {
+            let (position, from) = (at / slice, at % slice);
+            let here = left.min(slice - from);
+            let columns = segment.columns.len();
+            if position >= usize::from(addr.data) {
+                return None;
+            }
+            let column = segment.columns[(addr.seq as usize % columns + position) % columns];
+            let first = (HEADER_BYTES + from) / SECTOR;
+            let end = (HEADER_BYTES + from + here).div_ceil(SECTOR);
+            if !self.disks.is_ok(column.disk) {
+                return None;
+            }
+            let extent = self.geometry.extent(column, addr.row + first as u32);
+            extents.push((extent, (end - first) * SECTOR));
+            cuts.push((HEADER_BYTES + from - first * SECTOR, here));
+            at += here;
+            left -= here;
+        }
+        let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
+        for (buf, (from, len)) in self.read_extents(&extents).into_iter().zip(cuts) {
+            bytes.extend_from_slice(&buf.ok()?[from..from + len]);
+        }
+        if crc32c::crc32c(&bytes) == addr.crc {
+            return Some(bytes);
+        }
+        extents.iter().for_each(|(extent, _)| self.disks.count_error(extent.disk));
+        None
+    }
+
+    /// All valid fragments of `sectors` sectors at a row of a segment for which `wanted` holds, by
+    /// block: after a crash there may be those of more than one.
+    pub(crate) fn read_row(
+        &self,
+        segment: &SegmentRef,
+        row: u32,
+        sectors: u32,
+        wanted: impl Fn(&BlockHeader) -> bool,
+    ) -> Vec<Fragments> {
+        let len = sectors as usize * SECTOR;
+        let in_slot = row.checked_add(sectors).is_some_and(|end| end <= self.geometry.rows());
+        if sectors == 0 || !in_slot {
+            return Vec::new();
+        }
+        let columns: Vec<usize> = (0..segment.columns.len())
+            .filter(|column| self.geometry.holds(segment.columns[*column]))
+            .collect();
+        let extents: Vec<_> = columns
+            .iter()
+            .map(|column| (self.geometry.extent(segment.columns[*column], row), len))
+            .collect();
+        let mut blocks: Vec<Fragments> = Vec::new();
+        for (column, buf) in columns.into_iter().zip(self.read_extents(&extents)) {
+            let Ok(buf) = buf else { continue };
+            let belongs = |header: &FragmentHeader| {
+                self.belongs(header, segment, row, column) && wanted(&header.block)
+            };
+            if let Ok(header) = stripe::verify(&buf, belongs) {
+                let at = blocks.iter().position(|block| block.header == header.block);
+                let at = at.unwrap_or_else(|| {
+                    let got = (0..header.block.fragments()).map(|_| None).collect();
+                    blocks.push(Fragments { header: header.block, got });
+                    blocks.len() - 1
+                });
+                blocks[at].got[usize::from(header.position)] = Some(buf);
+            }
+        }
+        blocks
+    }
+
+    /// Whether a fragment with this header may be at `row` of column number `column` of `segment`.
+    pub(crate) fn belongs(
+        &self,
+        header: &FragmentHeader,
+        segment: &SegmentRef,
+        row: u32,
+        column: usize,
+    ) -> bool {
+        let block = &header.block;
+        block.array == self.id
+            && block.segment == segment.id
+            && block.row == row
+            && usize::from(block.columns) == segment.columns.len()
+            && block.column(header.position) == column
+            && row.checked_add(block.sectors).is_some_and(|end| end <= self.geometry.rows())
+    }
+
+    /// Reads the first sectors of a row in all columns of several segments at the same time; the valid
+    /// headers that may be there, with their sectors.
+    pub(crate) fn probe_rows(
+        &self,
+        places: &[(&SegmentRef, u32)],
+    ) -> Vec<Vec<(FragmentHeader, AlignedBuf)>> {
+        let mut extents = Vec::new();
+        let mut owners = Vec::new();
+        for (at, (segment, row)) in places.iter().enumerate() {
+            for (column, place) in segment.columns.iter().enumerate() {
+                if *row < self.geometry.rows() && self.geometry.holds(*place) {
+                    extents.push((self.geometry.extent(*place, *row), SECTOR));
+                    owners.push((at, column));
+                }
+            }
+        }
+        let mut found: Vec<Vec<_>> = places.iter().map(|_| Vec::new()).collect();
+        for ((at, column), buf) in owners.into_iter().zip(self.read_extents(&extents)) {
+            let Ok(buf) = buf else { continue };
+            let (segment, row) = places[at];
+            if let Ok(header) = stripe::verify_first(&buf)
+                && self.belongs(&header, segment, row, column)
+            {
+                found[at].push((header, buf));
+            }
+        }
+        found
+    }
+}
+
+/// A block being read by its map.
+struct Reading<'a> {
+    array: &'a Array,
+    map: &'a BlockMap,
+    places: Vec<Extent>,
+    rows: Vec<u32>,
+    /// By position, parity last.
+    fragments: Vec<Option<AlignedBuf>>,
+    header: Option<BlockHeader>,
+    tried: Vec<bool>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(array: &'a Array, map: &'a BlockMap) -> Result<Self, LogError> {
+        let places: Vec<Extent> = map.fragments.iter().chain(&map.parity).copied().collect();
+        let impossible = |why: String| LogError::Block { map: Box::new(map.clone()), why };
+        let mut rows = Vec::with_capacity(places.len());
+        for place in &places {
+            if usize::from(place.disk.0) >= array.geometry.disks() {
+                return Err(impossible(format!("the array has no {}", place.disk)));
+            }
+            let row = array.geometry.row_at(place.offset);
+            rows.push(row.ok_or_else(|| impossible(format!("no slot at {}", place.offset)))?);
+        }
+        let sectors = map.fragment_bytes / SECTOR as u32;
+        if rows.iter().any(|row| row.saturating_add(sectors) > array.geometry.rows()) {
+            return Err(impossible("it does not fit into a slot".to_owned()));
+        }
+        let fragments = places.iter().map(|_| None).collect();
+        let tried = vec![false; places.len()];
+        Ok(Self { array, map, places, rows, fragments, header: None, tried, wrong: Vec::new() })
+    }
+
+    fn suffice(&self) -> bool {
+        self.fragments.iter().flatten().count() >= self.map.fragments.len()
+    }
+
+    /// Reads those fragments not tried yet for which `choose` holds, given position and whether the disk
+    /// lives.
+    fn fetch(&mut self, choose: impl Fn(usize, bool) -> bool) {
+        let chosen: Vec<usize> = (0..self.places.len())
+            .filter(|at| {
+                !self.tried[*at] && choose(*at, self.array.disks.is_ok(self.places[*at].disk))
+            })
+            .collect();
+        let len = self.map.fragment_bytes as usize;
+        let extents: Vec<_> = chosen.iter().map(|at| (self.places[*at], len)).collect();
+        for (at, outcome) in chosen.into_iter().zip(self.array.read_extents(&extents)) {
+            self.tried[at] = true;
+            let place = self.places[at];
+            match outcome {
+                Err(why) => self.wrong.push(why),
+                Ok(buf) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
+                    Ok(header) => {
+                        self.header = Some(header.block);
+                        self.fragments[at] = Some(buf);
+                    }
+                    Err(bad) => {
+                        self.array.disks.count_error(place.disk);
+                        self.wrong.push(format!("{}: {bad}", self.array.place(place)));
+                    }
+                },
+            }
+        }
+    }
+
+    fn is_wanted(&self, header: &FragmentHeader, at: usize) -> bool {
+        let (block, map) = (&header.block, self.map);
+        block.array == self.array.id
+            && block.segment == map.segment
+            && block.seq == map.seq
+            && block.row == self.rows[at]
+            && usize::from(header.position) == at
+            && usize::from(block.data) == map.fragments.len()
+            && usize::from(block.parity) == usize::from(map.parity.is_some())
+            && block.payload_bytes == map.payload_bytes
+            && block.payload_crc == map.crc
+    }
+
+    /// With all fragments there: whether the parity is that of the data.
+    fn parity_mismatch(&self) -> Option<String> {
+        let bufs = self.fragments.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
+        let place = self.map.parity?;
+        let mut sum = bufs[0][HEADER_BYTES..].to_vec();
+        bufs[1..].iter().for_each(|buf| stripe::xor_into(&mut sum, &buf[HEADER_BYTES..]));
+        let mismatch = sum.iter().any(|byte| *byte != 0);
+        mismatch.then(|| format!("{}: not the parity of its data", self.array.place(place)))
+    }
+
+    fn finish(self) -> Result<Bytes, LogError> {
+        let (Some(header), true) = (self.header, self.suffice()) else {
+            let why = self.wrong.join("; ");
+            return Err(LogError::Block { map: Box::new(self.map.clone()), why });
+        };
+        let data = self.map.fragments.len();
+        let rebuilds = self.fragments[..data].iter().any(Option::is_none);
+        let payload = Fragments { header, got: self.fragments }.into_payload();
+        if rebuilds {
+            self.array.rebuilt.fetch_add(1, Relaxed);
+            if crc32c::crc32c(&payload) != self.map.crc {
+                let why = format!("rebuilt wrongly; {}", self.wrong.join("; "));
+                return Err(LogError::Block { map: Box::new(self.map.clone()), why });
+            }
+        }
+        Ok(payload)
+    }
+}

@@ -1,0 +1,184 @@
+//! How a disk is divided: superblocks, checkpoint slots, and slots of one stripe unit each.
+
+use pegasus_disk::{Measured, SECTOR};
+
+use crate::format::block::{Column, DISKS_MAX, Extent};
+use crate::format::superblock::{Superblock, UNIT_BYTES_MAX, UNIT_BYTES_MIN};
+use crate::{DiskIndex, LogError};
+
+/// Where slots begin, in bytes.
+const SLOTS_START: u64 = 1 << 20;
+/// Bytes at the end of a disk that no slot reaches into.
+const TAIL_BYTES: u64 = 64 << 10;
+/// Where the two checkpoint pointers of a disk are: checkpoint number `c` uses the one at `c % 2`.
+pub(crate) const POINTER_OFFSETS: [u64; 2] = [128 << 10, 192 << 10];
+/// Fewest slots of a disk: what the log needs and one segment.
+const SLOTS_MIN: u32 = 8;
+/// Share of the disks' time that positioning may cost.
+const POSITIONING_LOSS_MAX: f64 = 0.1;
+/// Least stripe unit that is chosen without being asked for.
+const UNIT_BYTES_CHOSEN_MIN: u32 = 1 << 20;
+/// A disk is divided into at least so many slots where the unit is chosen.
+const SLOTS_CHOSEN_MIN: u64 = 256;
+
+/// Where a disk of `size_bytes` has its superblocks.
+pub(crate) fn superblock_offsets(size_bytes: u64) -> [u64; 4] {
+    [0, 64 << 10, size_bytes.saturating_sub(TAIL_BYTES), size_bytes.saturating_sub(SECTOR as u64)]
+}
+
+/// The shape of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) data: u8,
+    pub(crate) parity: u8,
+    pub(crate) unit_bytes: u32,
+    /// Slots of each disk.
+    pub(crate) slots: Vec<u32>,
+}
+
+impl Geometry {
+    /// The shape of a new array on disks of these sizes.
+    pub(crate) fn new(
+        data: u8,
+        parity: u8,
+        unit_bytes: u32,
+        sizes_bytes: &[u64],
+    ) -> Result<Self, LogError> {
+        let bad = |why: String| Err(LogError::BadGeometry { why });
+        let disks = usize::from(data) + usize::from(parity);
+        if data == 0 || parity > 1 || disks > DISKS_MAX {
+            return bad(format!(
+                "{data} data and {parity} parity columns; there may be up to {DISKS_MAX} in all, \
+                 at least 1 of data and at most 1 of parity"
+            ));
+        }
+        if sizes_bytes.len() != disks {
+            let given = sizes_bytes.len();
+            return bad(format!(
+                "{data} data and {parity} parity columns need {disks} disks, not {given}"
+            ));
+        }
+        if !unit_bytes.is_power_of_two() || !(UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&unit_bytes)
+        {
+            return bad(format!(
+                "a stripe unit of {unit_bytes} bytes is not a power of two from {UNIT_BYTES_MIN} \
+                 to {UNIT_BYTES_MAX}"
+            ));
+        }
+        let slots: Vec<u32> = sizes_bytes.iter().map(|size| slots_of(*size, unit_bytes)).collect();
+        if let Some(at) = slots.iter().position(|slots| *slots < SLOTS_MIN) {
+            let least = SLOTS_START + TAIL_BYTES + u64::from(SLOTS_MIN) * u64::from(unit_bytes);
+            return bad(format!(
+                "disk {at} has {} bytes, fewer than the {least} it takes with a stripe unit of \
+                 {unit_bytes}",
+                sizes_bytes[at]
+            ));
+        }
+        Ok(Self { data, parity, unit_bytes, slots })
+    }
+
+    /// The shape a superblock tells of.
+    pub(crate) fn of(superblock: &Superblock) -> Self {
+        Self {
+            data: superblock.data,
+            parity: superblock.parity,
+            unit_bytes: superblock.unit_bytes,
+            slots: superblock.members.iter().map(|member| member.slots).collect(),
+        }
+    }
+
+    pub(crate) fn disks(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All disks of the array.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = DiskIndex> + use<> {
+        (0..self.slots.len() as u16).map(DiskIndex)
+    }
+
+    /// Sectors of a slot.
+    pub(crate) fn rows(&self) -> u32 {
+        self.unit_bytes / SECTOR as u32
+    }
+
+    /// Whether the array has this slot.
+    pub(crate) fn holds(&self, column: Column) -> bool {
+        self.slots.get(usize::from(column.disk.0)).is_some_and(|slots| column.slot < *slots)
+    }
+
+    /// Where `row` of a column is.
+    pub(crate) fn extent(&self, column: Column, row: u32) -> Extent {
+        let slot = SLOTS_START + u64::from(column.slot) * u64::from(self.unit_bytes);
+        Extent { disk: column.disk, offset: slot + u64::from(row) * SECTOR as u64 }
+    }
+
+    /// The row that is at `offset` of any disk, if a slot is there.
+    pub(crate) fn row_at(&self, offset: u64) -> Option<u32> {
+        let within = offset.checked_sub(SLOTS_START)? % u64::from(self.unit_bytes);
+        Some((within / SECTOR as u64) as u32)
+    }
+
+    /// Slots of a disk kept for the log, so that freeing and checkpoints go on when the store is full.
+    pub(crate) fn reserve(&self, disk: DiskIndex) -> u32 {
+        (self.slots[usize::from(disk.0)] / 32).clamp(2, 16)
+    }
+}
+
+fn slots_of(size_bytes: u64, unit_bytes: u32) -> u32 {
+    let room = size_bytes.saturating_sub(SLOTS_START + TAIL_BYTES);
+    u32::try_from(room / u64::from(unit_bytes)).unwrap_or(u32::MAX)
+}
+
+/// The stripe unit for disks that measured so: the least power of two with which positioning costs
+/// under a tenth of each disk's time, but not so large that a disk has only a few slots.
+pub(crate) fn choose_unit(measured: &[Measured], least_size_bytes: u64) -> u32 {
+    let cheap = |unit: &u32| {
+        let loses = |disk: &Measured| disk.positioning_loss(u64::from(*unit));
+        measured.iter().all(|disk| loses(disk) < POSITIONING_LOSS_MAX)
+    };
+    let units = || (0..).map(|shift| UNIT_BYTES_MIN << shift).take_while(|u| *u <= UNIT_BYTES_MAX);
+    let wanted = units().filter(|u| *u >= UNIT_BYTES_CHOSEN_MIN).find(cheap);
+    let fits = |unit: &u32| u64::from(*unit) <= least_size_bytes / SLOTS_CHOSEN_MIN;
+    let allowed = units().take_while(fits).last();
+    wanted.unwrap_or(UNIT_BYTES_MAX).min(allowed.unwrap_or(UNIT_BYTES_MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_stay_clear_of_superblocks() {
+        let size = 64 << 20;
+        let geometry = Geometry::new(1, 1, 1 << 20, &[size; 2]).unwrap();
+        let last = Column { disk: DiskIndex(0), slot: geometry.slots[0] - 1 };
+        assert!(geometry.holds(last));
+        let end = geometry.extent(last, geometry.rows()).offset;
+        assert!(end <= superblock_offsets(size)[2]);
+        assert!(geometry.extent(Column { disk: DiskIndex(0), slot: 0 }, 0).offset >= SLOTS_START);
+        assert_eq!(geometry.row_at(geometry.extent(last, 7).offset), Some(7));
+    }
+
+    #[test]
+    fn impossible_arrays_are_refused() {
+        for (data, parity, unit, disks) in
+            [(0, 1, 1 << 20, 1), (1, 2, 1 << 20, 3), (4, 1, 1 << 20, 4), (1, 1, 3 << 20, 2)]
+        {
+            let sizes = vec![1 << 30; disks];
+            assert!(Geometry::new(data, parity, unit, &sizes).is_err(), "{data} {parity} {unit}");
+        }
+        assert!(Geometry::new(1, 0, 1 << 20, &[4 << 20]).is_err(), "too small");
+    }
+
+    #[test]
+    fn the_unit_follows_the_disk() {
+        let flash = Measured { position_us: 100, bytes_per_s: 500_000_000 };
+        let disk = Measured { position_us: 10_000, bytes_per_s: 200_000_000 };
+        let large = 1 << 40;
+        assert_eq!(choose_unit(&[flash; 5], large), 1 << 20);
+        // 10 ms against 2 MB per 10 ms: 9 times that is over 16 MiB.
+        assert_eq!(choose_unit(&[disk], large), 32 << 20);
+        assert_eq!(choose_unit(&[flash, disk], large), 32 << 20);
+        assert_eq!(choose_unit(&[flash], 64 << 20), 256 << 10, "a small disk");
+    }
+}

@@ -1,0 +1,281 @@
+//! A block as fragments: payload split over data fragments, and their parity.
+//!
+//! The payload is copied once, into the data fragments, and its checksums are computed in one pass over
+//! them. Fragments of a block are equally long; parity is the exclusive-or of the data slices. So any
+//! one fragment is the exclusive-or of all others.
+
+use std::sync::Arc;
+
+use pegasus_disk::{AlignedBuf, SECTOR};
+
+use crate::format::fragment::{
+    BlockHeader, FragmentHeader, HEADER_BYTES, fragment_sectors, slice_bytes,
+};
+
+/// A block ready to be written.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) header: BlockHeader,
+    /// The fragments, parity last.
+    pub(crate) fragments: Vec<Arc<AlignedBuf>>,
+}
+
+/// The three checksums of a slice.
+struct SliceCrc {
+    first: u32,
+    slice: u32,
+    /// Of the payload in it: without the padding.
+    payload: u32,
+}
+
+/// Builds the fragments of a block from the `parts` of its payload. Fills in what `header` says of
+/// the payload: its length, checksum, and the fragments' length.
+///
+/// # Panics
+/// If the payload is empty.
+pub(crate) fn build<P: AsRef<[u8]>>(mut header: BlockHeader, parts: &[P]) -> Built {
+    let len: usize = parts.iter().map(|part| part.as_ref().len()).sum();
+    assert!(len > 0, "a block has a payload");
+    header.sectors = fragment_sectors(len, header.data);
+    header.payload_bytes = u32::try_from(len).expect("a block fits into a segment");
+    let slice = slice_bytes(header.sectors);
+    let mut bufs = split(parts, usize::from(header.data), slice);
+    let mut crcs = Vec::with_capacity(bufs.len() + 1);
+    header.payload_crc = 0;
+    for (i, buf) in bufs.iter().enumerate() {
+        let filled = len.saturating_sub(i * slice).min(slice);
+        let crc = slice_crc(&buf[HEADER_BYTES..], filled);
+        header.payload_crc = crc32c::crc32c_combine(header.payload_crc, crc.payload, filled);
+        crcs.push(crc);
+    }
+    if header.parity == 1 {
+        let buf = parity_of(&bufs);
+        crcs.push(slice_crc(&buf[HEADER_BYTES..], slice));
+        bufs.push(buf);
+    }
+    for (position, (buf, crc)) in bufs.iter_mut().zip(&crcs).enumerate() {
+        let fragment = FragmentHeader {
+            block: header,
+            position: position as u8, // at most DISKS_MAX
+            slice_crc: crc.slice,
+            first_crc: crc.first,
+        };
+        buf[..HEADER_BYTES].copy_from_slice(&fragment.emit());
+    }
+    Built { header, fragments: bufs.into_iter().map(Arc::new).collect() }
+}
+
+/// Copies the payload into `count` fragments with room for `slice` bytes each.
+fn split<P: AsRef<[u8]>>(parts: &[P], count: usize, slice: usize) -> Vec<AlignedBuf> {
+    let mut bufs: Vec<AlignedBuf> =
+        (0..count).map(|_| AlignedBuf::for_overwrite(slice + HEADER_BYTES)).collect();
+    let mut at = 0;
+    for part in parts {
+        let mut rest = part.as_ref();
+        while !rest.is_empty() {
+            let (i, from) = (at / slice, at % slice);
+            let (now, later) = rest.split_at(rest.len().min(slice - from));
+            bufs[i][HEADER_BYTES + from..][..now.len()].copy_from_slice(now);
+            at += now.len();
+            rest = later;
+        }
+    }
+    for (i, buf) in bufs.iter_mut().enumerate() {
+        let filled = at.saturating_sub(i * slice).min(slice);
+        buf[HEADER_BYTES + filled..].fill(0);
+    }
+    bufs
+}
+
+fn parity_of(bufs: &[AlignedBuf]) -> AlignedBuf {
+    let mut parity = AlignedBuf::for_overwrite(bufs[0].len());
+    parity[HEADER_BYTES..].copy_from_slice(&bufs[0][HEADER_BYTES..]);
+    for buf in &bufs[1..] {
+        xor_into(&mut parity[HEADER_BYTES..], &buf[HEADER_BYTES..]);
+    }
+    parity
+}
+
+/// Checksums of a slice of which the first `filled` bytes are payload.
+fn slice_crc(slice: &[u8], filled: usize) -> SliceCrc {
+    let first_len = SECTOR - HEADER_BYTES;
+    let head = filled.min(first_len);
+    let head_crc = crc32c::crc32c(&slice[..head]);
+    let first = crc32c::crc32c_append(head_crc, &slice[head..first_len]);
+    let payload = crc32c::crc32c_append(head_crc, &slice[head..filled]);
+    // Behind the payload comes the padding; what of it is in the first sector need not be done twice.
+    let slice = if filled >= first_len {
+        crc32c::crc32c_append(payload, &slice[filled..])
+    } else {
+        crc32c::crc32c_append(first, &slice[first_len..])
+    };
+    SliceCrc { first, slice, payload }
+}
+
+/// Exclusive-or of `other` into `acc`.
+pub(crate) fn xor_into(acc: &mut [u8], other: &[u8]) {
+    assert_eq!(acc.len(), other.len(), "fragments of a block are equally long");
+    let (acc_words, acc_rest) = acc.as_chunks_mut::<32>();
+    let (other_words, other_rest) = other.as_chunks::<32>();
+    for (a, b) in acc_words.iter_mut().zip(other_words) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a ^= b;
+        }
+    }
+    for (a, b) in acc_rest.iter_mut().zip(other_rest) {
+        *a ^= b;
+    }
+}
+
+/// Why a fragment is not the one that was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadFragment {
+    /// There is no valid header: never written, torn, or overwritten.
+    NoHeader,
+    /// A valid fragment of something else: stale or misdirected.
+    Other(FragmentHeader),
+    /// Its bytes do not have the checksum its header says.
+    Checksum {
+        /// What the header says.
+        expected: u32,
+        /// What the bytes have.
+        found: u32,
+    },
+}
+
+impl std::fmt::Display for BadFragment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoHeader => f.write_str("no fragment there"),
+            Self::Other(header) => {
+                let block = &header.block;
+                write!(
+                    f,
+                    "a fragment of something else there: number {} of block {} of {}, row {}, commit \
+                     {:#x}, payload checksum {:08x}",
+                    header.position,
+                    block.seq,
+                    block.segment,
+                    block.row,
+                    block.commit,
+                    block.payload_crc
+                )
+            }
+            Self::Checksum { expected, found } => {
+                write!(f, "checksum {found:08x} instead of {expected:08x}")
+            }
+        }
+    }
+}
+
+/// Verifies a whole fragment; `wanted` says whether its header is the one looked for.
+pub(crate) fn verify(
+    bytes: &[u8],
+    wanted: impl FnOnce(&FragmentHeader) -> bool,
+) -> Result<FragmentHeader, BadFragment> {
+    let header = FragmentHeader::parse(bytes).ok_or(BadFragment::NoHeader)?;
+    let len = header.block.sectors as usize * SECTOR;
+    if !wanted(&header) || len != bytes.len() {
+        return Err(BadFragment::Other(header));
+    }
+    let found = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+    if found != header.slice_crc {
+        return Err(BadFragment::Checksum { expected: header.slice_crc, found });
+    }
+    Ok(header)
+}
+
+/// Verifies a fragment's first sector alone.
+pub(crate) fn verify_first(sector: &[u8]) -> Result<FragmentHeader, BadFragment> {
+    let header = FragmentHeader::parse(sector).ok_or(BadFragment::NoHeader)?;
+    let found = crc32c::crc32c(&sector[HEADER_BYTES..SECTOR]);
+    if found != header.first_crc {
+        return Err(BadFragment::Checksum { expected: header.first_crc, found });
+    }
+    Ok(header)
+}
+
+/// The one fragment missing among `data + 1`, from all others: data at their places, parity last.
+pub(crate) fn rebuild(block: &BlockHeader, others: &[(u8, &[u8])], missing: u8) -> AlignedBuf {
+    assert_eq!(others.len(), usize::from(block.data), "all fragments but one are needed");
+    let mut buf = AlignedBuf::for_overwrite(block.sectors as usize * SECTOR);
+    buf[HEADER_BYTES..].copy_from_slice(&others[0].1[HEADER_BYTES..]);
+    for (_, other) in &others[1..] {
+        xor_into(&mut buf[HEADER_BYTES..], &other[HEADER_BYTES..]);
+    }
+    let slice = slice_bytes(block.sectors);
+    let crc = slice_crc(&buf[HEADER_BYTES..], slice);
+    let header = FragmentHeader {
+        block: *block,
+        position: missing,
+        slice_crc: crc.slice,
+        first_crc: crc.first,
+    };
+    buf[..HEADER_BYTES].copy_from_slice(&header.emit());
+    buf
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::block::{Owner, SegmentId};
+    use crate::format::fragment::SegmentKind;
+    use pegasus_base::ArrayId;
+    use proptest::prelude::*;
+
+    fn header(data: u8, parity: u8) -> BlockHeader {
+        BlockHeader {
+            array: ArrayId(1),
+            segment: SegmentId(2),
+            kind: SegmentKind::Continuous,
+            owner: Owner::default(),
+            seq: 3,
+            row: 4,
+            columns: data + parity,
+            data,
+            parity,
+            sectors: 0,
+            payload_bytes: 0,
+            payload_crc: 0,
+            previous: 5,
+            commit: 6,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_one_fragment_is_rebuilt(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9_000), 1..6),
+            data in 1_u8..6,
+        ) {
+            let payload = parts.concat();
+            prop_assume!(!payload.is_empty());
+            let built = build(header(data, 1), &parts);
+            prop_assert_eq!(built.header.payload_crc, crc32c::crc32c(&payload));
+            prop_assert_eq!(built.header.payload_bytes as usize, payload.len());
+            let slices: Vec<u8> = built.fragments[..usize::from(data)].iter().flat_map(|f| f[HEADER_BYTES..].to_vec()).collect();
+            prop_assert_eq!(&slices[..payload.len()], &payload[..]);
+            for (position, fragment) in built.fragments.iter().enumerate() {
+                let head = verify(fragment, |h| h.block == built.header).unwrap();
+                prop_assert_eq!(usize::from(head.position), position);
+                prop_assert_eq!(verify_first(&fragment[..SECTOR]), Ok(head));
+                let others: Vec<(u8, &[u8])> = built.fragments.iter().enumerate()
+                    .filter(|(i, _)| *i != position)
+                    .map(|(i, f)| (i as u8, &f[..]))
+                    .collect();
+                let again = rebuild(&built.header, &others, position as u8);
+                prop_assert_eq!(&again[..], &fragment[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let built = build(header(2, 1), &[vec![7_u8; 10_000]]);
+        for bit in [0, 8 * 127, 8 * 128, 8 * 4_000, 8 * 5_000 + 3] {
+            let mut bytes = built.fragments[1].to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify(&bytes, |_| true).is_err(), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The state of a log that is being written, and carrying out what was planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pegasus_base::{PnodeId, Time};
+use pegasus_disk::{AlignedBuf, SECTOR};
+
+use crate::alloc::Allocator;
+use crate::disks::Write;
+use crate::format::checkpoint::{Cursor, LogSegment, OpenSegment};
+use crate::format::pnode::LogAddr;
+use crate::format::superblock::Superblock;
+use crate::garbage::Hole;
+use crate::geometry::superblock_offsets;
+use crate::log::Log;
+use crate::log_plan::{LogPlan, Means, Planned};
+use crate::pnodes::Pnodes;
+use crate::{DiskIndex, DiskState, LogError, SegmentId, SegmentRef};
+
+/// A commit's number: the epoch above these bits, a counter below.
+pub(crate) const COMMIT_EPOCH_SHIFT: u32 = 40;
+
+/// What only the one who writes needs. Locked before [`Shared`].
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) alloc: Allocator,
+    /// Where the log goes on.
+    pub(crate) cursor: Cursor,
+    /// And where then.
+    pub(crate) next: SegmentRef,
+    pub(crate) next_segment: u64,
+    pub(crate) next_pnode: u64,
+    /// Number of the last commit.
+    pub(crate) commit: u64,
+    /// Number of the commit the last checkpoint was.
+    pub(crate) settled: u64,
+    /// Number of the last checkpoint.
+    pub(crate) checkpoint: u64,
+    /// The parts of its body.
+    pub(crate) body: Vec<LogAddr>,
+    /// Records since then: all of them are dead after the next checkpoint.
+    pub(crate) unsettled: Vec<Hole>,
+    /// Pieces that died since then.
+    pub(crate) killed: Vec<LogAddr>,
+    /// Pnodes changed, made or deleted since then.
+    pub(crate) dirty: BTreeSet<PnodeId>,
+    /// Bytes of log since then.
+    pub(crate) log_bytes: u64,
+    /// What the superblocks say.
+    pub(crate) superblock: Superblock,
+    /// The disks that lived when places in the log were last chosen.
+    pub(crate) living: BTreeSet<DiskIndex>,
+    /// The time when it was last told.
+    pub(crate) now: Time,
+}
+
+/// What readers need too: the state as of the last commit.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) pnodes: Pnodes,
+    pub(crate) log_segments: BTreeMap<SegmentId, LogSegment>,
+    pub(crate) open: BTreeMap<SegmentId, OpenSegment>,
+    pub(crate) usage: Usage,
+}
+
+/// Copies of what the writer counts, for [`Log::status`], which must not wait for it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Usage {
+    pub(crate) free: Vec<u32>,
+    pub(crate) pending: u64,
+}
+
+/// What was written.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    pub(crate) parity_bytes: u64,
+}
+
+impl Writer {
+    /// A transaction was written: its log is what it says now.
+    pub(crate) fn adopt_plan(&mut self, shared: &mut Shared, mut plan: LogPlan) {
+        for segment in plan.allocated {
+            shared.log_segments.insert(segment.id, LogSegment::new(segment));
+        }
+        for block in &plan.blocks {
+            let records = block.records();
+            shared.written(&records);
+            self.unsettled.push(records);
+            let sectors = block.built.header.sectors as usize;
+            self.log_bytes += (sectors * SECTOR * block.built.fragments.len()) as u64;
+        }
+        self.cursor = plan.cursor;
+        self.next = plan.chain.pop_front().expect("the next segment is always known");
+        assert!(plan.chain.is_empty(), "a segment was allocated that nothing leads to");
+    }
+}
+
+impl Shared {
+    /// So many bytes of records were written.
+    pub(crate) fn written(&mut self, records: &Hole) {
+        if let Some(log) = self.log_segments.get_mut(&records.segment) {
+            log.written_bytes += u64::from(records.len_bytes);
+        }
+    }
+}
+
+impl LogSegment {
+    /// A log segment with nothing in it.
+    pub(crate) fn new(segment: SegmentRef) -> Self {
+        Self { segment, written_bytes: 0, live_bytes: 0, holes: 0 }
+    }
+}
+
+impl Log {
+    pub(crate) fn means<'a>(
+        &self,
+        alloc: &'a mut Allocator,
+        next_segment: u64,
+        commit: u64,
+    ) -> Means<'a> {
+        Means {
+            array: self.array.id,
+            rows: self.array.geometry.rows(),
+            parity: self.array.geometry.parity,
+            living: self.array.disks.living(),
+            alloc,
+            next_segment,
+            commit,
+        }
+    }
+
+    /// Refuses if nothing can be written.
+    pub(crate) fn check_writable(&self) -> Result<(), LogError> {
+        if self.read_only {
+            return Err(LogError::ReadOnly);
+        }
+        match self.poison.get() {
+            Some(why) => Err(LogError::Poisoned { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// From now on nothing is written: what is on the disks is not known any more.
+    pub(crate) fn poison(&self, why: String) -> LogError {
+        tracing::error!(why, "the store takes no more writes");
+        let why = self.poison.get_or_init(|| why).clone();
+        LogError::Poisoned { why }
+    }
+
+    /// Writes blocks durably. Each counts if so many of its fragments arrived that it can be read.
+    pub(crate) fn write_blocks(&self, blocks: &[&Planned]) -> Result<Written, LogError> {
+        let mut writes = Vec::new();
+        let mut written = Written::default();
+        for block in blocks {
+            let header = &block.built.header;
+            for (position, buf) in (0_u8..).zip(&block.built.fragments) {
+                let column = block.segment.columns[header.column(position)];
+                let extent = self.array.geometry.extent(column, header.row);
+                written.bytes += buf.len() as u64;
+                if position == header.data {
+                    written.parity_bytes += buf.len() as u64;
+                }
+                writes.push(Write { disk: extent.disk, offset: extent.offset, buf: buf.clone() });
+            }
+        }
+        let durable = self.array.disks.write_durably(&writes);
+        let mut durable = &durable[..];
+        for block in blocks {
+            let (own, rest) = durable.split_at(block.built.fragments.len());
+            durable = rest;
+            let header = &block.built.header;
+            if own.iter().filter(|durable| **durable).count() < usize::from(header.data) {
+                return Err(self.poison(format!(
+                    "block {} of {} reached too few disks to be read again",
+                    header.seq, header.segment
+                )));
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes all superblocks anew, two of each disk's four at a time, so that a torn one never is the
+    /// only one.
+    pub(crate) fn write_superblocks(&self, superblock: &mut Superblock) -> Result<(), LogError> {
+        superblock.update += 1;
+        for (index, entry) in self.array.disks.iter() {
+            let member = &mut superblock.members[usize::from(index.0)];
+            member.failed |= entry.state() == DiskState::Failed;
+        }
+        for half in [[0, 2], [1, 3]] {
+            let mut writes = Vec::new();
+            for (index, entry) in self.array.disks.iter() {
+                let Some(disk) = entry.disk() else { continue };
+                let own = Superblock { index, size_bytes: disk.size(), ..superblock.clone() };
+                let buf = Arc::new(AlignedBuf::from_slice(&own.emit()));
+                for copy in half {
+                    let offset = superblock_offsets(disk.size())[copy];
+                    writes.push(Write { disk: index, offset, buf: buf.clone() });
+                }
+            }
+            let durable = self.array.disks.write_durably(&writes);
+            if !durable.contains(&true) {
+                return Err(self.poison("no disk takes its superblock".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// If disks failed since the last time: says so on the others, and moves the log to living ones.
+    pub(crate) fn settle_failures(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let living = self.array.disks.living();
+        if living == writer.living {
+            return Ok(());
+        }
+        let mut superblock = writer.superblock.clone();
+        self.write_superblocks(&mut superblock)?;
+        writer.superblock = superblock;
+        let now = writer.now;
+        self.write_checkpoint(writer, now, true)?;
+        Ok(())
+    }
+}
