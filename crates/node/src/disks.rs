@@ -56,7 +56,7 @@ pub enum StoreError {
 }
 
 /// A disk's path, and the disk if it is there.
-pub(crate) type Place = (String, Option<Arc<dyn Disk>>);
+pub type Place = (String, Option<Arc<dyn Disk>>);
 
 /// Opens the disks that exist, none of them made or changed.
 ///
@@ -107,21 +107,16 @@ pub(crate) fn open_store(
     Ok((log, recovery))
 }
 
-/// Opens the store for reading only, for checks.
+/// The disks of a node's store, opened, for checks while the node is stopped.
 ///
 /// # Errors
-/// As [`open_store`], and if there is none.
-pub fn open_store_read_only(
-    config: &Config,
-    data: &Path,
-    now: Time,
-) -> Result<(Log, Recovery), StoreError> {
+/// If none of them is there, or one is in use by another process.
+pub fn existing_disks(config: &Config, data: &Path) -> Result<Vec<Place>, StoreError> {
     let paths = config.disk_paths(data);
     if !paths.iter().any(|path| path.exists()) {
         return Err(StoreError::Absent(data.to_owned()));
     }
-    let options = pegasus_log::OpenOptions { now, read_only: true };
-    Ok(Log::open(open_disks(&paths)?, &options)?)
+    open_disks(&paths)
 }
 
 /// The disks to format, or `None` if they hold a store already.

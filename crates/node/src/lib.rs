@@ -13,7 +13,7 @@ mod recording;
 mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};
-pub use disks::{StoreError, open_store_read_only};
+pub use disks::{Place, StoreError, existing_disks};
 pub use logging::start_logging;
 pub use node::{Node, NodeError, Summary};
 pub use tls::TlsError;

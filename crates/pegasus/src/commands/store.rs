@@ -21,8 +21,8 @@ pub(crate) fn run(command: &Store, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn check(config: &Config, data: &Path, json: bool) -> Result<ExitCode, Failure> {
-    let (log, recovery) = pegasus_node::open_store_read_only(config, data, super::now())?;
-    let report = pegasus_continuous::check(&log, &recovery);
+    let disks = pegasus_node::existing_disks(config, data)?;
+    let report = pegasus_continuous::check_store(disks, super::now())?;
     if json {
         output::json(&report)?;
     } else {
