@@ -23,6 +23,8 @@ const WRITE_RECORD_BYTES_MAX: usize = 16 << 10;
 const NOTES_MAX: usize = 512;
 /// A checkpoint is due after so much log, in bytes: it bounds what recovery reads.
 const CHECKPOINT_LOG_BYTES: u64 = 8 << 20;
+/// And after so many changed content blocks: they are held in memory.
+const CHECKPOINT_CHANGED_BLOCKS: usize = 2048;
 
 /// Changes that become durable together, by [`Log::commit`]. Dropping it undoes all of them.
 ///
@@ -368,7 +370,13 @@ impl<'a> Batch<'a> {
                 None => shared.open.remove(&id),
             };
         }
-        shared.pnodes.known.append(&mut self.pnodes);
+        for (id, pnode) in std::mem::take(&mut self.pnodes) {
+            let changed =
+                |pnode: &Option<Arc<Pnode>>| pnode.as_ref().map_or(0, |p| p.changed_blocks());
+            writer.changed_blocks += changed(&pnode);
+            let old = shared.pnodes.known.insert(id, pnode);
+            writer.changed_blocks -= old.as_ref().map_or(0, changed);
+        }
         self.log.note_usage(writer, &mut shared);
         self.log.count_commit();
     }
@@ -378,6 +386,7 @@ impl<'a> Batch<'a> {
         let geometry = &self.log.array.geometry;
         let short = |disk| writer.alloc.free(disk) <= 2 * geometry.reserve(disk) + 2;
         writer.log_bytes >= CHECKPOINT_LOG_BYTES
+            || writer.changed_blocks >= CHECKPOINT_CHANGED_BLOCKS
             || writer.alloc.pending().iter().any(|column| short(column.disk))
     }
 }

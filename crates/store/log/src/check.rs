@@ -142,11 +142,12 @@ impl<'a> Checker<'a> {
 
     fn check_pointers(&mut self) {
         let number = self.log.writer.lock().checkpoint;
-        let living = self.log.array.disks.living().len();
         let pointers = read_pointers(&self.log.array);
-        let newest = pointers.iter().filter(|pointer| pointer.number == number).count();
-        if newest < living {
-            self.problem(format!("{newest} of {living} disks point to checkpoint {number}"));
+        for disk in self.log.array.disks.living() {
+            if !pointers.iter().any(|(index, pointer)| (*index, pointer.number) == (disk, number)) {
+                let path = &self.log.array.disks.entry(disk).label;
+                self.problem(format!("disk {path} does not point to checkpoint {number}"));
+            }
         }
     }
 

@@ -94,6 +94,7 @@ impl Log {
         writer.killed = std::mem::replace(&mut writer.body, placed.parts);
         writer.dirty.clear();
         writer.log_bytes = 0;
+        writer.changed_blocks = 0;
         let mut shared = self.shared.write();
         draft.apply(&mut shared, pages);
         self.note_usage(writer, &mut shared);

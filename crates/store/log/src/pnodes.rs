@@ -409,16 +409,6 @@ impl Pnode {
             leaves: (first_leaf..end).map(addr).collect(),
         }
     }
-
-    /// All pieces it has in the log, for the checker; its image apart.
-    pub(crate) fn pieces(&self, load: Load<'_>) -> Result<Vec<LogAddr>, LogError> {
-        let mut pieces = Vec::new();
-        for leaf in self.leaves.values() {
-            pieces.extend(leaf.addr);
-            pieces.extend(leaf.get(load, LeafAddrs::parse)?.0.iter().flatten());
-        }
-        Ok(pieces)
-    }
 }
 
 fn leaf_of(block: u64) -> u32 {

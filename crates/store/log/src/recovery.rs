@@ -5,10 +5,14 @@
 //! newest commit of all may be torn: its blocks are verified whole, and its transaction counts only if
 //! all blocks it names are there. The cost depends on the log since the checkpoint and on the open
 //! segments, not on how much is stored.
+//!
+//! Opening the log for writing begins an epoch, and writes a checkpoint before any batch. So all batches
+//! after a checkpoint are of its epoch. Commits of later epochs that may be found are checkpoints of
+//! recoveries that were cut short themselves: they say nothing about what was flushed before.
 
 use std::collections::BTreeMap;
 
-use pegasus_disk::{AlignedBuf, Batch, Done, Request, SECTOR};
+use pegasus_disk::{Batch, Request, SECTOR};
 
 use crate::array::{Array, Fragments};
 use crate::format::checkpoint::{Body, Cursor, Pointer};
@@ -19,7 +23,8 @@ use crate::garbage::Hole;
 use crate::geometry::POINTER_OFFSETS;
 use crate::replay::State;
 use crate::scan::{Scanned, Sighting, scan, sight, verify_newest};
-use crate::{LogError, SegmentId, SegmentRef};
+use crate::writer::COMMIT_EPOCH_SHIFT;
+use crate::{DiskIndex, LogError, SegmentId, SegmentRef};
 
 /// What recovery came to.
 pub(crate) struct Outcome {
@@ -30,7 +35,7 @@ pub(crate) struct Outcome {
     /// Newest commit seen, whole or torn.
     pub(crate) commit: u64,
     pub(crate) transactions: u64,
-    /// Blocks of the newest commit that lack a fragment.
+    /// Blocks that lack a fragment: those of the newest commit, and any of the log.
     pub(crate) repairs: Vec<(SegmentRef, Fragments)>,
     /// The open segments' blocks.
     pub(crate) sightings: BTreeMap<SegmentId, Vec<Sighting>>,
@@ -58,7 +63,12 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
     let last_at = blocks.iter().rposition(|block| !block.head.pieces && block.head.last);
     // Where the last transaction's first part is; all before it is beyond doubt.
     let first_at = last_at.map(|at| at - blocks[at].head.part as usize);
-    let log_commit = blocks.last().map_or(0, |block| block.fragments.header.commit);
+    let log_commit = blocks
+        .iter()
+        .map(|block| block.fragments.header.commit)
+        .filter(|commit| same_epoch(*commit, pointer.commit))
+        .max();
+    let log_commit = log_commit.unwrap_or(pointer.commit);
     let doubtful = first_at.unwrap_or(blocks.len());
 
     let mut state = State::restore(array, &pointer, body)?;
@@ -68,7 +78,7 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
     let records = blocks[doubtful..].iter().flat_map(|block| &block.records);
     let mut scanned = to_scan(&state, records.clone());
     let mut segments: Vec<Scanned> = std::mem::take(&mut scanned);
-    let commit = scan(array, &mut segments, pointer.commit).max(log_commit).max(pointer.commit);
+    let commit = scan(array, &mut segments, pointer.commit).max(log_commit);
     let mut repairs = Vec::new();
     for scanned in &mut segments {
         if commit > pointer.commit {
@@ -90,8 +100,7 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
         _ => None,
     });
     if last_commit == Some(commit) && !notes.flatten().all(whole) {
-        // Its blocks did not all arrive: it never happened. Nothing can be behind it but pieces of a
-        // checkpoint, and those come from a later commit.
+        // Its blocks did not all arrive: it never happened.
         blocks.truncate(doubtful);
     }
     for block in blocks.iter().skip(doubtful) {
@@ -100,9 +109,10 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
     let mut sightings = BTreeMap::new();
     for scanned in segments {
         let id = scanned.open.cursor.segment.id;
-        if state.open.contains_key(&id) {
-            let (open, blocks) = scanned.into_open();
-            state.open.insert(id, open);
+        // The last transaction may have sealed it.
+        if let Some(open) = state.open.get_mut(&id) {
+            let blocks;
+            (*open, blocks) = scanned.into_open();
             sightings.insert(id, blocks);
         }
     }
@@ -111,12 +121,17 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
         .last()
         .map_or((pointer.cursor.clone(), pointer.next.clone()), |block| block.after.clone());
     for block in blocks {
-        let torn = block.fragments.got.iter().any(Option::is_none);
-        if torn && block.fragments.header.commit == commit {
+        // All of them were read whole anyway; and a checkpoint cut short may have left several torn.
+        if block.fragments.got.iter().any(Option::is_none) {
             repairs.push((block.segment, block.fragments));
         }
     }
     Ok(Outcome { state, pointer, cursor, next, commit, transactions, repairs, sightings, problems })
+}
+
+/// Whether two commits are of one opening.
+pub(crate) fn same_epoch(a: u64, b: u64) -> bool {
+    a >> COMMIT_EPOCH_SHIFT == b >> COMMIT_EPOCH_SHIFT
 }
 
 fn is_noted(header: &BlockHeader, note: &BlockNote) -> bool {
@@ -137,7 +152,7 @@ fn drop_torn_transaction(blocks: &mut Vec<LogBlock>) {
 
 /// The newest checkpoint that can be read.
 fn find_checkpoint(array: &Array, problems: &mut Vec<String>) -> Result<(Pointer, Body), LogError> {
-    let mut pointers = read_pointers(array);
+    let mut pointers: Vec<Pointer> = read_pointers(array).into_iter().map(|(_, p)| p).collect();
     pointers.sort_by_key(|pointer| std::cmp::Reverse((pointer.commit, pointer.number)));
     pointers.dedup();
     let mut why = "no disk has a checkpoint".to_owned();
@@ -153,19 +168,21 @@ fn find_checkpoint(array: &Array, problems: &mut Vec<String>) -> Result<(Pointer
     Err(LogError::Damaged { what: "every checkpoint".to_owned(), why })
 }
 
-/// All valid pointers of the array's disks.
-pub(crate) fn read_pointers(array: &Array) -> Vec<Pointer> {
+/// All valid pointers, each with the disk it is on.
+pub(crate) fn read_pointers(array: &Array) -> Vec<(DiskIndex, Pointer)> {
     let mut batch = Batch::new();
-    for (_, entry) in array.disks.iter() {
+    let mut places = Vec::new();
+    for (index, entry) in array.disks.iter() {
         let Some(disk) = entry.disk() else { continue };
         for offset in POINTER_OFFSETS {
             batch.add(&**disk, Request::Read { offset, len: SECTOR });
+            places.push(index);
         }
     }
-    let sectors = batch.wait_all().into_iter().flatten().map(Done::into_buf);
-    sectors
-        .filter_map(|sector: AlignedBuf| Pointer::parse(&sector))
-        .filter(|pointer| {
+    let read = places.into_iter().zip(batch.wait_all());
+    read.filter_map(|(index, outcome)| Some((index, outcome.ok()?.into_buf())))
+        .filter_map(|(index, sector)| Some((index, Pointer::parse(&sector)?)))
+        .filter(|(_, pointer)| {
             let segments = pointer.parts.iter().map(|(_, segment)| segment);
             let mut segments = segments.chain([&pointer.cursor.segment, &pointer.next]);
             pointer.array == array.id && segments.all(|segment| fits(array, segment))

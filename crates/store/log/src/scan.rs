@@ -11,6 +11,7 @@ use pegasus_disk::{AlignedBuf, SECTOR};
 use crate::array::{Array, Fragments};
 use crate::format::checkpoint::{Cursor, OpenSegment};
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind};
+use crate::recovery::same_epoch;
 use crate::stripe::xor_into;
 
 /// Headers of one block and the first sectors they were found in.
@@ -95,7 +96,8 @@ impl Scanned {
         let damaged_before = self.is_known() && !self.problems.is_empty();
         header.kind == SegmentKind::Continuous
             && header.owner == self.open.owner
-            && (self.is_known() || header.commit > after_commit)
+            && (self.is_known()
+                || header.commit > after_commit && same_epoch(header.commit, after_commit))
             && (header.seq == self.at.seq && header.previous == self.at.chain
                 || damaged_before && header.seq >= self.at.seq)
     }

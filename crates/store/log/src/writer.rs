@@ -47,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) dirty: BTreeSet<PnodeId>,
     /// Bytes of log since then.
     pub(crate) log_bytes: u64,
+    /// Content blocks changed since then, all of them in memory.
+    pub(crate) changed_blocks: usize,
     /// What the superblocks say.
     pub(crate) superblock: Superblock,
     /// The disks that lived when places in the log were last chosen.

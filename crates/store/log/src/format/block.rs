@@ -52,9 +52,13 @@ pub struct SegmentRef {
 
 impl SegmentRef {
     /// Appends the segment's bytes to `out`: 12 and 8 for each column.
+    ///
+    /// # Panics
+    /// If it has more columns than an array may have disks.
     pub fn emit(&self, out: &mut Vec<u8>) {
+        assert!(self.columns.len() <= DISKS_MAX, "a column for each disk at most");
         out.u64(self.id.0);
-        out.u32(u32::try_from(self.columns.len()).expect("a segment has few columns"));
+        out.u32(self.columns.len() as u32);
         for column in &self.columns {
             out.u32(u32::from(column.disk.0));
             out.u32(column.slot);

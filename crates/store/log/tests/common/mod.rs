@@ -1,6 +1,8 @@
 //! What the tests of the log share.
 #![allow(dead_code)] // not every test binary uses everything
 
+pub(crate) mod model;
+
 use std::sync::Arc;
 
 use pegasus_base::{ArrayId, PnodeId, StreamId, Time};

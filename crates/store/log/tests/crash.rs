@@ -1,0 +1,240 @@
+//! After a power cut at any operation the store is what it was at some moment, and everything
+//! acknowledged is before that moment.
+//!
+//! A random workload runs on simulated disks that record every operation. Then for many operations the
+//! disks are put into a state that a cut just there might leave - unflushed writes there, missing or
+//! torn - and the store is opened and compared with what the model was.
+
+mod common;
+
+use common::model::Model;
+use common::{check, format, open, report, seed};
+use pegasus_base::Time;
+use pegasus_disk::{Disk, SimDisk, TearAt};
+use pegasus_log::{Log, Recovery};
+
+/// A model and the operation by which it was acknowledged.
+struct Moment {
+    acknowledged_op: u64,
+    model: Model,
+}
+
+/// Runs `commits` random commits; what the model was after each.
+fn run(
+    log: &Log,
+    disks: &[SimDisk],
+    model: Model,
+    commits: usize,
+    rng: &mut fastrand::Rng,
+) -> Vec<Moment> {
+    let counter = disks[0].counter().clone();
+    let mut moments = vec![Moment { acknowledged_op: counter.next_op(), model }];
+    for _ in 0..commits {
+        let mut model = moments.last().unwrap().model.clone();
+        let mut batch = log.batch();
+        model.change(&mut batch, rng);
+        log.commit(batch).unwrap();
+        moments.push(Moment { acknowledged_op: counter.next_op(), model });
+        if rng.u8(..4) == 0 {
+            log.checkpoint(Time::from_secs(1_700_000_100)).unwrap();
+        }
+    }
+    moments
+}
+
+/// The disks as a cut before `op` might leave them.
+fn cut(disks: &[SimDisk], op: u64, rng: &mut fastrand::Rng) -> Vec<SimDisk> {
+    let tear = if rng.bool() { TearAt::Bytes512 } else { TearAt::Bytes4096 };
+    let counter = pegasus_disk::OpCounter::new();
+    disks.iter().map(|disk| disk.image_at(op, tear, rng).counted_by(&counter)).collect()
+}
+
+/// Asserts that what was recovered is one of the moments the cut at `op` allows; that one.
+#[track_caller]
+fn assert_moment(log: &Log, recovery: &Recovery, moments: &[Moment], op: u64) -> Model {
+    let last = moments.iter().rposition(|moment| moment.acknowledged_op <= op).unwrap();
+    let (before, after) = (&moments[last], moments.get(last + 1));
+    let mut model = match (before.model.pnodes_differ(log), after) {
+        (None, None) => before.model.clone(),
+        (Some(why), None) => panic!("cut at {op}: {why}"),
+        (before_differs, Some(after)) => {
+            let after_differs = after.model.pnodes_differ(log);
+            assert!(
+                before_differs.is_none() || after_differs.is_none(),
+                "cut at {op}: neither before ({before_differs:?}) nor after ({after_differs:?})"
+            );
+            // Both, if only blocks or segments changed: then those tell.
+            let happened = before_differs.is_some()
+                || after_differs.is_none() && same_segments(recovery, &after.model);
+            if happened { after.model.clone() } else { before.model.clone() }
+        }
+    };
+    adopt_tails(recovery, &mut model, after.map(|moment| &moment.model));
+    model.assert_blocks(log);
+    model
+}
+
+/// Whether exactly the model's open segments are open, with all its blocks.
+fn same_segments(recovery: &Recovery, model: &Model) -> bool {
+    let open = model.segments.values().filter(|segment| segment.open);
+    open.clone().count() == recovery.open_segments.len()
+        && open.clone().zip(&recovery.open_segments).all(|(model, found)| {
+            model.segment == found.segment && model.blocks.len() == found.blocks.len()
+        })
+}
+
+/// Asserts that the open segments are the model's, with at least its blocks, and at most those that were
+/// on their way; takes over the latter.
+#[track_caller]
+fn adopt_tails(recovery: &Recovery, model: &mut Model, after: Option<&Model>) {
+    let open: Vec<_> = model.segments.values().filter(|s| s.open).map(|s| s.segment.id).collect();
+    let found: Vec<_> = recovery.open_segments.iter().map(|found| found.segment.id).collect();
+    assert_eq!(open, found, "other segments are open");
+    for found in &recovery.open_segments {
+        let segment = model.segments.get_mut(&found.segment.id).unwrap();
+        assert_eq!(found.segment, segment.segment);
+        assert_eq!(found.owner, common::owner(segment.owner));
+        let coming = after.and_then(|after| after.segments.get(&segment.segment.id));
+        let coming = coming.map_or(&segment.blocks, |coming| &coming.blocks).clone();
+        assert!(found.blocks.len() >= segment.blocks.len(), "a durable block is missing");
+        assert!(found.blocks.len() <= coming.len().max(segment.blocks.len()), "a block too many");
+        for (block, (map, bytes)) in found.blocks.iter().zip(&coming) {
+            assert_eq!(block.map, *map);
+            assert_eq!(block.head, bytes[..bytes.len().min(Log::HEAD_BYTES)]);
+        }
+        if coming.len() > segment.blocks.len() {
+            segment.blocks = coming[..found.blocks.len()].to_vec();
+        }
+    }
+}
+
+/// One workload, and cuts all over it.
+fn torture(seed: u64, data: u8, parity: u8, cuts: usize) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let count = usize::from(data + parity);
+    let disks = SimDisk::array(count, 12 << 20, rng.u64(..));
+    format(&disks, data, parity, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    disks.iter().for_each(SimDisk::record);
+    let moments = run(&log, &disks, Model::new(&log), 30, &mut rng);
+    drop(log);
+    let (first, end) = (moments[0].acknowledged_op, disks[0].counter().next_op());
+    for at in 0..cuts {
+        let case = seed.wrapping_mul(1_000).wrapping_add(at as u64);
+        let mut rng = fastrand::Rng::with_seed(case);
+        let op = rng.u64(first..=end);
+        let images = cut(&disks, op, &mut rng);
+        // The recovery itself is cut too, and once more the one after that.
+        let images = recut(&images, &mut rng);
+        let (log, recovery) =
+            open(&images).unwrap_or_else(|e| panic!("cut at {op}, case {case}: {e}"));
+        let model = assert_moment(&log, &recovery, &moments, op);
+        let (segments, blocks) = model.claims();
+        check(&log, &segments, &blocks);
+        if at % 4 == 0 {
+            go_on(&log, &images, model, &mut rng);
+        }
+    }
+}
+
+/// Opens the disks and cuts that short, at most twice.
+fn recut(images: &[SimDisk], rng: &mut fastrand::Rng) -> Vec<SimDisk> {
+    let mut images = images.to_vec();
+    for _ in 0..rng.u8(..3) {
+        let first = images[0].counter().next_op();
+        images.iter().for_each(SimDisk::record);
+        drop(open(&images).unwrap());
+        let op = rng.u64(first..=images[0].counter().next_op());
+        images = cut(&images, op, rng);
+    }
+    images
+}
+
+/// More commits after a recovery, and one more cut.
+fn go_on(log: &Log, images: &[SimDisk], model: Model, rng: &mut fastrand::Rng) {
+    let first = images[0].counter().next_op();
+    images.iter().for_each(SimDisk::record);
+    let moments = run(log, images, model, 4, rng);
+    let op = rng.u64(first..=images[0].counter().next_op());
+    let images = cut(images, op, rng);
+    let (log, recovery) = open(&images).unwrap();
+    let model = assert_moment(&log, &recovery, &moments, op);
+    let (segments, blocks) = model.claims();
+    check(&log, &segments, &blocks);
+}
+
+#[test]
+fn any_cut_leaves_some_moment_five_disks() {
+    let seed = seed(1);
+    for round in 0..6 {
+        torture(seed + round, 4, 1, 60);
+    }
+}
+
+#[test]
+fn any_cut_leaves_some_moment_mirror() {
+    let seed = seed(100);
+    for round in 0..5 {
+        torture(seed + round, 1, 1, 60);
+    }
+}
+
+#[test]
+fn any_cut_leaves_some_moment_without_parity() {
+    let seed = seed(200);
+    for round in 0..3 {
+        torture(seed + round, 3, 0, 40);
+    }
+}
+
+/// After the cut one disk is gone, or full of lies: what was acknowledged is there all the same.
+#[test]
+fn a_cut_and_one_bad_disk() {
+    let seed = seed(300);
+    for round in 0..8 {
+        let mut rng = fastrand::Rng::with_seed(seed + round);
+        let (data, parity) = if round % 2 == 0 { (4, 1) } else { (2, 1) };
+        let disks = SimDisk::array(usize::from(data + parity), 12 << 20, rng.u64(..));
+        format(&disks, data, parity, 64 << 10);
+        let (log, _) = open(&disks).unwrap();
+        let moments = {
+            disks.iter().for_each(SimDisk::record);
+            run(&log, &disks, Model::new(&log), 25, &mut rng)
+        };
+        drop(log);
+        for _ in 0..25 {
+            // Between commits: one that is under way may be torn where the disk is bad.
+            let moment = &moments[rng.usize(..moments.len())];
+            let op = moment.acknowledged_op;
+            let mut images = cut(&disks, op, &mut rng);
+            let bad = rng.usize(..images.len());
+            let mut given = common::given(&images);
+            match rng.u8(..4) {
+                0 => given[bad].1 = None,
+                1 => images[bad].spoil(1 << 20..images[bad].size()),
+                2 => {
+                    // As it was some time before.
+                    let earlier = rng.u64(moments[0].acknowledged_op..=op);
+                    images[bad] = cut(&disks, earlier, &mut rng).swap_remove(bad);
+                    given = common::given(&images);
+                }
+                _ => {
+                    let len = 2 << 20;
+                    let at = rng.u64(256..(images[bad].size() - len) / 4096) * 4096;
+                    images[bad].overwrite(at, &common::payload(rng.u64(..), len as usize));
+                }
+            }
+            let (log, recovery) = common::open_given(given, false).unwrap();
+            let model = assert_moment(&log, &recovery, &moments, op);
+            // What is lost may be missed, but nothing else.
+            let (segments, blocks) = model.claims();
+            let report = report(&log, &segments, &blocks);
+            let label = images[bad].label();
+            assert!(
+                report.problems.iter().all(|p| p.contains(&label)),
+                "{label} {:#?}",
+                report.problems
+            );
+        }
+    }
+}
