@@ -64,8 +64,10 @@ impl<'a> Fmtp<'a> {
         let mut nals = Vec::new();
         for text in self.text(name).unwrap_or("").split(',') {
             let Ok(bytes) = TOLERANT.decode(text.trim()) else { continue };
-            if bytes.starts_with(&[0, 0, 1]) || bytes.starts_with(&[0, 0, 0, 1]) {
-                nals.extend(nal::annex_b(&bytes).map(Bytes::copy_from_slice));
+            // Some have start codes in front, behind or between.
+            if bytes.windows(3).any(|window| window == [0, 0, 1]) {
+                let stream = [&[0, 0, 1], &bytes[..]].concat();
+                nals.extend(nal::annex_b(&stream).map(Bytes::copy_from_slice));
             } else if !bytes.is_empty() {
                 nals.push(bytes.into());
             }

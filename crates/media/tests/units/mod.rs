@@ -1,5 +1,7 @@
 //! Random units that look like their codec's, as far as RTP looks into them.
 
+#![allow(dead_code)] // each test file uses its own part
+
 use bytes::{BufMut, Bytes, BytesMut};
 use pegasus_base::Time;
 use pegasus_media::codec::{aac, av1, mjpeg, nal, opus};
