@@ -12,17 +12,20 @@ use pegasus_circuit::{Command, Commands};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
+use super::challenge::Gate;
 use super::decode::{Decoder, Item};
 use super::message::{Method, Request, Response, Status};
 use super::player::{Fed, Player};
 use super::publishing::{Announcement, Publishing};
 use super::server::Limits;
 use super::session::{Session, Step};
+use super::target::Target;
 use super::udp::{DATAGRAMS_QUEUED_MAX, Datagram, UdpPair};
-use crate::Services;
+use crate::{Level, Services};
 
-/// How much is asked of the connection at a time.
+/// How much memory is set aside to read into, and how little of it may be left.
 const READ_BYTES: usize = 64 << 10;
+const READ_BYTES_LEAST: usize = 4 << 10;
 
 /// Why a connection ends.
 pub(super) type Ended = String;
@@ -45,6 +48,7 @@ pub(super) struct Connection<S> {
     /// Bytes on their way to the client.
     pub(super) out: BytesMut,
     pub(super) session: Session,
+    gate: Gate,
     pub(super) media: Media,
     /// UDP ports by track.
     pub(super) ports: BTreeMap<usize, UdpPair>,
@@ -89,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             decoder: Decoder::new(limits.decode),
             out: BytesMut::new(),
             session: Session::new(rng.fork()),
+            gate: Gate::new(services.access.clone(), &mut rng),
             media: Media::None,
             ports: BTreeMap::new(),
             inbox: mpsc::channel(DATAGRAMS_QUEUED_MAX),
@@ -125,7 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let Self { reader, writer, decoder, out, media, inbox, services, limits, .. } = self;
         let roomy = out.len() < limits.write_queue_bytes;
         let buffer = decoder.buffer();
-        buffer.reserve(READ_BYTES);
+        if buffer.capacity() - buffer.len() < READ_BYTES_LEAST {
+            buffer.reserve(READ_BYTES);
+        }
         tokio::select! {
             read = reader.read_buf(buffer) => Happening::Read(read),
             wrote = writer.write(out), if !out.is_empty() => Happening::Wrote(wrote),
@@ -198,6 +205,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 Ok(None) => break,
                 Err(error) => {
                     Response::refuse(error.status(), &error).emit(&mut self.out);
+                    let subject = format!("rtsp {}", self.peer.ip());
+                    let text = format!("a client sent no RTSP: {error}");
+                    self.services.events.report(Level::Warning, subject, text);
                     return Err(format!("the client sent no RTSP: {error}"));
                 }
             }
@@ -209,15 +219,13 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
     async fn request(&mut self, request: Request) {
         let (method, peer) = (request.method.clone(), self.peer);
         tracing::debug!(%peer, %method, url = %without_password(&request.url), "request");
-        let authorized = method == Method::Options
-            || self.services.access.check_basic(request.headers.get("Authorization"));
-        if !authorized {
-            let response = Response::new(Status::UNAUTHORIZED)
-                .with("CSeq", request.headers.get("CSeq").unwrap_or_default())
-                .with("WWW-Authenticate", "Basic realm=\"pegasus\", charset=\"UTF-8\"");
+        // OPTIONS tells nothing, and some clients send it without credentials.
+        let asked = (method != Method::Options).then(|| self.gate.check(&request)).flatten();
+        if let Some(response) = asked {
             response.emit(&mut self.out);
             return;
         }
+        let subject = self.subject(&request);
         if method == Method::Teardown {
             self.drain().await;
         }
@@ -232,12 +240,25 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             }
         };
         if response.status != Status::OK {
-            let reason = &response.reason;
-            tracing::info!(%peer, %method, status = response.status.0, %reason, "refused");
+            let (status, reason) = (response.status.0, &response.reason);
+            if matches!(method, Method::Announce | Method::Record) {
+                let text = format!("a publisher at {} was refused: {status} {reason}", peer.ip());
+                self.services.events.report(Level::Warning, subject, text);
+            } else {
+                tracing::info!(%peer, %method, status, %reason, "refused");
+            }
         } else if method == Method::Teardown {
             self.teardown();
         }
         response.emit(&mut self.out);
+    }
+
+    /// What an event about this request is about: the stream it names, else the client.
+    fn subject(&self, request: &Request) -> String {
+        match Target::parse(&request.url, self.services.clock.now()) {
+            Ok(target) => target.name.to_string(),
+            Err(_) => format!("rtsp {}", self.peer.ip()),
+        }
     }
 
     fn teardown(&mut self) {

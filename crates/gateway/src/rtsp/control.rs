@@ -16,6 +16,7 @@ use super::recorded::{self, Recorded};
 use super::session::{AnnouncedTrack, Answer, Ask, Description, Refusal, Session, Started};
 use super::target::Target;
 use super::udp::UdpPair;
+use crate::Level;
 
 impl<S> Connection<S> {
     /// Does what the session machine asks for.
@@ -77,7 +78,8 @@ impl<S> Connection<S> {
         }
         for track in &announcement.tracks {
             if let Some(why) = &track.refused {
-                tracing::warn!(peer = %self.peer, %name, %why, "a track is not carried");
+                let text = format!("a track of the publisher is not carried: {why}");
+                self.services.events.report(Level::Warning, name, text);
             }
         }
         let tracks = announcement.tracks.clone();

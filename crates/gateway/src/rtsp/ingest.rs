@@ -239,7 +239,12 @@ impl Ingest {
         };
         let track = lane.track.id;
         let time = self.clock.time(track, frame.pts, arrival);
-        let Frame { pts, duration, key, data, .. } = frame;
+        let Frame { pts, duration, key, mut data, .. } = frame;
+        if lane.track.kind() == Kind::Audio {
+            // A slice of what was received would keep far more than itself in memory; pictures have
+            // been put together, and so copied, already.
+            data = Bytes::copy_from_slice(&data);
+        }
         self.ready.push_back(Ingested::Unit(Unit { track, pts, dts, time, duration, key, data }));
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! `docs/ref/rtsp.md` says what clients may ask for.
 
+mod challenge;
 mod connection;
 mod control;
 pub mod decode;

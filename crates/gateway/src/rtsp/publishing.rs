@@ -9,6 +9,7 @@ use super::ingest::{Ingest, Ingested};
 use super::message::Status;
 use super::session::{AnnouncedTrack, Channel, Refusal, TRACKS_MAX};
 use super::transport::Way;
+use crate::{Events, Level};
 
 /// What a publisher announced: for each track, in the order of the description, how it is coded;
 /// none where it can't be carried.
@@ -150,14 +151,19 @@ impl Publishing {
         self.ingest.deadline()
     }
 
-    /// Receiver reports for all channels; and one line of log if packets were lost or bad since the
-    /// last time.
-    pub(super) fn reports(&mut self, now: Time) -> Feedback {
+    /// Receiver reports for all channels; and an event if packets were lost or bad since the last
+    /// time.
+    pub(super) fn reports(&mut self, now: Time, events: &Events) -> Feedback {
         let (lost, bad) =
             (std::mem::take(&mut self.lost_packets), std::mem::take(&mut self.bad_packets));
         if lost + bad > 0 {
             let (stream, trouble) = (self.source.name(), &self.trouble);
-            tracing::warn!(%stream, lost, bad, %trouble, "packets of the publisher are missing");
+            tracing::debug!(%stream, lost, bad, %trouble, "packets are missing");
+            let text = match lost {
+                0 => format!("packets of the publisher make no sense: {trouble}"),
+                _ => "packets of the publisher did not arrive".to_owned(),
+            };
+            events.report(Level::Warning, stream, text);
         }
         self.each_lane(|ingest, lane| ingest.report(lane, now))
     }

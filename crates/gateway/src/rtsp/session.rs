@@ -190,8 +190,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with nothing agreed. Its id and SSRCs are drawn from `rng`: from an unguessable one,
-    /// since the id is what lets a client control the session.
+    /// A session with nothing agreed. Its id and SSRCs are drawn from `rng`. They need not be secret:
+    /// a session can only be controlled on its own connection.
     #[must_use]
     pub fn new(mut rng: fastrand::Rng) -> Self {
         let id = format!("{:016X}", rng.u64(..));

@@ -136,7 +136,7 @@ impl<S> Connection<S> {
             && self.reported.elapsed() >= REPORT_EVERY
         {
             self.reported = Instant::now();
-            let reports = publishing.reports(self.services.clock.now());
+            let reports = publishing.reports(self.services.clock.now(), &self.services.events);
             self.feedback(reports).await;
         }
         self.overdue().map_or(Ok(()), Err)
