@@ -222,6 +222,21 @@ pub(crate) async fn packet_hashes(input: &[&str]) -> Vec<Vec<String>> {
     hashes
 }
 
+/// The checksums of all packets of a clip, also of those that its edit list would have a player skip.
+pub(crate) async fn clip_hashes(file: &str) -> Vec<Vec<String>> {
+    packet_hashes(&["-ignore_editlist", "1", "-i", arg(&clip(file))]).await
+}
+
+/// Asserts that the packets are the same, stream by stream.
+pub(crate) fn assert_same_packets(what: &str, shown: &[Vec<String>], original: &[Vec<String>]) {
+    assert_eq!(shown.len(), original.len(), "{what}: streams");
+    for (stream, (shown, original)) in shown.iter().zip(original).enumerate() {
+        let differs = shown.iter().zip(original).position(|(a, b)| a != b);
+        let found = (shown.len(), differs);
+        assert_eq!(found, (original.len(), None), "{what}: packets, first that differs ({stream})");
+    }
+}
+
 /// A path as an argument.
 pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().expect("test paths are text")
