@@ -88,10 +88,12 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
         }
         problems.append(&mut scanned.problems);
     }
-    let whole = |note: &BlockNote| {
+    let arrived = |note: &BlockNote| {
         segments.iter().any(|scanned| {
-            scanned.open.cursor.segment.id == note.segment
-                && scanned.blocks.iter().any(|block| is_noted(&block.header, note))
+            let segment = &scanned.open.cursor.segment;
+            segment.id == note.segment
+                && (scanned.blocks.iter().any(|block| is_noted(&block.header, note))
+                    || is_lost_only_to_dead_disks(array, segment, note, commit))
         })
     };
     let last_commit = blocks.get(doubtful).map(|block| block.fragments.header.commit);
@@ -99,7 +101,7 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
         Record::Blocks { notes } => Some(notes),
         _ => None,
     });
-    if last_commit == Some(commit) && !notes.flatten().all(whole) {
+    if last_commit == Some(commit) && !notes.flatten().all(arrived) {
         // Its blocks did not all arrive: it never happened.
         blocks.truncate(doubtful);
     }
@@ -136,6 +138,27 @@ pub(crate) fn same_epoch(a: u64, b: u64) -> bool {
 
 fn is_noted(header: &BlockHeader, note: &BlockNote) -> bool {
     (header.row, header.seq, header.payload_crc) == (note.row, note.seq, note.crc)
+}
+
+/// Whether a block that can't be read has all fragments that should be on living disks: then it was
+/// durable once, and dead disks took it, not a crash. Its transaction stands.
+fn is_lost_only_to_dead_disks(
+    array: &Array,
+    segment: &SegmentRef,
+    note: &BlockNote,
+    commit: u64,
+) -> bool {
+    let found = array.probe_rows(&[(segment, note.row)]).pop().unwrap_or_default();
+    let header = found.iter().map(|(header, _)| header.block);
+    let header = header.into_iter().find(|block| is_noted(block, note) && block.commit == commit);
+    let Some(header) = header else { return false };
+    let blocks = array.read_row(segment, header.row, header.sectors, |own| *own == header);
+    blocks.first().is_some_and(|block| {
+        (0..header.fragments()).all(|position| {
+            let disk = segment.columns[header.column(position)].disk;
+            block.got[usize::from(position)].is_some() || !array.disks.is_ok(disk)
+        })
+    })
 }
 
 /// The segments whose ends are not known: those open before the last transaction, and those it opened.

@@ -49,9 +49,15 @@ impl Model {
     }
 
     /// Puts a few random changes into `batch` and into the model. A full store is not an error.
+    ///
+    /// If the batch has anything but appended blocks, it leaves a mark in the attributes of the root
+    /// pnode, so that one can tell afterwards whether it happened.
     pub(crate) fn change(&mut self, batch: &mut Batch<'_>, rng: &mut fastrand::Rng) {
+        let mut appends_only = true;
         for _ in 0..rng.usize(1..5) {
-            match rng.u8(..16) {
+            let what = rng.u8(..16);
+            appends_only &= what < 6;
+            match what {
                 0..6 => self.append(batch, rng),
                 6 | 7 => self.open(batch, rng),
                 8 => {
@@ -63,6 +69,11 @@ impl Model {
                 9 if self.segments.len() > 4 => self.free(batch, rng),
                 _ => self.change_pnode(batch, rng),
             }
+        }
+        if !appends_only {
+            let (root, pnode) = self.pnodes.iter_mut().next().unwrap();
+            pnode.attributes = payload(rng.u64(..), 16);
+            batch.set_attributes(*root, &pnode.attributes).unwrap();
         }
     }
 

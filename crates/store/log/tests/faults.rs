@@ -1,0 +1,199 @@
+//! One disk of the array fails, lies or goes away, and nothing is lost.
+
+mod common;
+
+use common::model::Model;
+use common::{check, format, given, open, open_given, owner, payload, report, seed};
+use pegasus_disk::{Disk, Fault, SimDisk, Trigger};
+use pegasus_log::{DiskIndex, DiskState, Log, LogError};
+
+fn commit_some(log: &Log, model: &mut Model, commits: usize, rng: &mut fastrand::Rng) {
+    for _ in 0..commits {
+        let mut batch = log.batch();
+        model.change(&mut batch, rng);
+        let committed = log.commit(batch).unwrap();
+        if committed.checkpoint_due || rng.u8(..6) == 0 {
+            log.checkpoint(common::NOW).unwrap();
+        }
+    }
+}
+
+#[track_caller]
+fn assert_is(log: &Log, model: &Model) {
+    assert_eq!(model.pnodes_differ(log), None);
+    model.assert_blocks(log);
+}
+
+/// Asserts that nothing is wrong but with the disk labelled so.
+#[track_caller]
+fn assert_only_blames(log: &Log, model: &Model, label: &str) {
+    let (segments, blocks) = model.claims();
+    let report = report(log, &segments, &blocks);
+    assert!(report.problems.iter().all(|p| p.contains(label)), "{label}: {:#?}", report.problems);
+}
+
+#[test]
+fn one_disk_may_do_what_it_likes() {
+    let seed = seed(1);
+    let faults = [
+        Fault::WriteError,
+        Fault::FlushError,
+        Fault::Death,
+        Fault::LostWrite,
+        Fault::MisdirectedWrite,
+        Fault::TornWrite,
+        Fault::BitRot,
+        Fault::BadSector,
+        Fault::ReadError,
+    ];
+    for round in 0..36 {
+        let mut rng = fastrand::Rng::with_seed(seed + round);
+        let (data, parity) = [(4, 1), (1, 1), (2, 1)][rng.usize(..3)];
+        let disks = SimDisk::array(usize::from(data + parity), 12 << 20, rng.u64(..));
+        format(&disks, data, parity, 64 << 10);
+        let (log, _) = open(&disks).unwrap();
+        let mut model = Model::new(&log);
+        commit_some(&log, &mut model, 8, &mut rng);
+        let bad = &disks[rng.usize(..disks.len())];
+        let fault = faults[round as usize % faults.len()];
+        let trigger = match rng.u8(..3) {
+            0 => Trigger::Once { from_op: 0 },
+            1 => Trigger::Always { from_op: 0 },
+            _ => Trigger::Chance { per_million: 200_000 },
+        };
+        bad.inject(fault, trigger);
+        commit_some(&log, &mut model, 12, &mut rng);
+        assert_is(&log, &model);
+        assert_only_blames(&log, &model, &bad.label());
+        drop(log);
+        bad.heal();
+        // It comes back, or does not.
+        let mut given = given(&disks);
+        if rng.bool() {
+            let at = given.iter().position(|(label, _)| *label == bad.label()).unwrap();
+            given[at].1 = None;
+        }
+        let (log, _) = open_given(given, false).unwrap();
+        assert_is(&log, &model);
+        commit_some(&log, &mut model, 5, &mut rng);
+        assert_is(&log, &model);
+        assert_only_blames(&log, &model, &bad.label());
+    }
+}
+
+#[test]
+fn a_disk_that_dies_is_given_up_and_new_data_has_its_parity_elsewhere() {
+    let disks = SimDisk::array(5, 16 << 20, 2);
+    format(&disks, 4, 1, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    let old = batch.open_segment(owner(1), 4).unwrap();
+    let map = batch.append(old.id, &[payload(1, 40_000)]).unwrap();
+    log.commit(batch).unwrap();
+    assert!(log.room(old.id) > 0);
+
+    disks[2].kill();
+    let mut batch = log.batch();
+    let torn = batch.append(old.id, &[payload(2, 40_000)]).unwrap();
+    log.commit(batch).unwrap();
+    let states: Vec<_> = log.status().disks.iter().map(|disk| disk.state).collect();
+    use DiskState::{Failed, Ok};
+    assert_eq!(states, [Ok, Ok, Failed, Ok, Ok]);
+    assert_eq!(log.room(old.id), 0, "the segment should be closed");
+
+    let mut batch = log.batch();
+    let index = batch.append(old.id, &[payload(3, 10_000)]).unwrap();
+    batch.seal_segment(old.id).unwrap();
+    let new = batch.open_segment(owner(1), 4).unwrap();
+    assert_eq!(new.columns.len(), 4, "three of data and parity");
+    assert!(new.columns.iter().all(|column| column.disk != DiskIndex(2)));
+    let whole = batch.append(new.id, &[payload(4, 40_000)]).unwrap();
+    batch.write(log.root(), 0, b"after").unwrap();
+    log.commit(batch).unwrap();
+    drop(log);
+
+    // Now even another one may go: what was written since does not need both.
+    let mut given = given(&disks);
+    given[2].1 = None;
+    let lost = usize::from(new.columns[0].disk.0);
+    given[lost].1 = None;
+    let (log, recovery) = open_given(given, false).unwrap();
+    assert!(recovery.problems.iter().any(|problem| problem.contains("missing")));
+    assert_eq!(log.read_block(&whole).unwrap(), payload(4, 40_000));
+    assert_eq!(log.read_pnode(log.root(), 0, 9).unwrap(), b"after");
+    for map in [&map, &torn, &index] {
+        let missing = |extent: &pegasus_log::Extent| {
+            extent.disk == DiskIndex(2) || usize::from(extent.disk.0) == lost
+        };
+        let extents = map.fragments.iter().chain(&map.parity);
+        let readable = extents.filter(|extent| missing(extent)).count() < 2;
+        assert_eq!(log.read_block(map).is_ok(), readable, "{map:?}");
+    }
+    assert_eq!(log.status().disks[2].state, DiskState::Missing);
+}
+
+#[test]
+fn two_disks_at_once_are_too_many_and_nothing_is_accepted_after() {
+    let disks = SimDisk::array(5, 8 << 20, 3);
+    format(&disks, 4, 1, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    let segment = batch.open_segment(owner(1), 4).unwrap();
+    let kept = batch.append(segment.id, &[payload(1, 40_000)]).unwrap();
+    log.commit(batch).unwrap();
+    for at in 0..2 {
+        disks[usize::from(segment.columns[at].disk.0)]
+            .inject(Fault::WriteError, Trigger::Always { from_op: 0 });
+    }
+    let mut batch = log.batch();
+    batch.append(segment.id, &[payload(2, 40_000)]).unwrap();
+    let error = log.commit(batch).unwrap_err();
+    assert!(matches!(error, LogError::Poisoned { .. }), "{error}");
+    let mut batch = log.batch();
+    batch.create_pnode(1);
+    assert!(matches!(log.commit(batch), Err(LogError::Poisoned { .. })));
+    assert!(matches!(log.checkpoint(common::NOW), Err(LogError::Poisoned { .. })));
+    assert!(log.status().poisoned.is_some());
+    assert_eq!(log.read_block(&kept).unwrap(), payload(1, 40_000), "reading goes on");
+}
+
+#[test]
+fn a_failed_disk_stays_failed_after_reopening() {
+    let disks = SimDisk::array(3, 8 << 20, 4);
+    format(&disks, 2, 1, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    disks[1].inject(Fault::FlushError, Trigger::Once { from_op: 0 });
+    // Each goes to two of the three disks, in turn as the log moves on.
+    while log.status().disks[1].state == DiskState::Ok {
+        let mut batch = log.batch();
+        batch.write(log.root(), 0, &payload(1, 30_000)).unwrap();
+        log.commit(batch).unwrap();
+    }
+    assert_eq!(log.status().disks[1].state, DiskState::Failed);
+    drop(log);
+    let (log, recovery) = open(&disks).unwrap();
+    assert_eq!(log.status().disks[1].state, DiskState::Failed);
+    assert!(recovery.problems.iter().any(|problem| problem.contains("sim1")), "{recovery:?}");
+}
+
+#[test]
+fn a_disk_that_vanishes_is_noticed_by_a_probe() {
+    let disks = SimDisk::array(3, 8 << 20, 5);
+    format(&disks, 2, 1, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    assert!(log.probe().is_empty());
+    disks[0].kill();
+    assert_eq!(log.probe(), [DiskIndex(0)]);
+    assert!(log.probe().is_empty(), "told once");
+    // Moves the log to the living ones.
+    log.checkpoint(common::NOW).unwrap();
+    let mut batch = log.batch();
+    batch.write(log.root(), 0, b"two are enough").unwrap();
+    log.commit(batch).unwrap();
+    let mut given = given(&disks);
+    given[0].1 = None;
+    drop(log);
+    let (log, _) = open_given(given, false).unwrap();
+    assert_eq!(log.read_pnode(log.root(), 0, 99).unwrap(), b"two are enough");
+    check(&log, &[], &[]);
+}
