@@ -46,8 +46,9 @@ impl Core {
         let retained = committed.and_then(|()| self.retain(inner, now));
         let done = retained.and_then(|()| self.checkpoint_if_due(inner, now));
         self.forget_idle(inner);
-        if let Err(error) = &done {
-            self.judge(inner, error);
+        match &done {
+            Ok(()) => inner.set_trouble(None),
+            Err(error) => self.judge(inner, error),
         }
         done
     }
@@ -197,9 +198,7 @@ impl Core {
             inner.fail(&trouble);
         }
         for writer in self.writers.values() {
-            if !writer.assembler.ready().is_empty() {
-                writer.stream.queue(|queue| queue.set_trouble(Some(trouble.clone())));
-            }
+            writer.stream.queue(|queue| queue.set_trouble(Some(trouble.clone())));
         }
         inner.set_trouble(Some(error));
     }

@@ -123,7 +123,6 @@ fn run(inner: &Inner) {
                 if std::mem::take(&mut in_trouble) {
                     tracing::info!("recording again");
                 }
-                inner.set_trouble(None);
             }
             Err(error) => {
                 if !std::mem::replace(&mut in_trouble, true) {

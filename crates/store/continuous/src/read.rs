@@ -122,11 +122,14 @@ impl Reader {
             None => None,
         };
         match key {
+            // From the beginning: whatever there is, also what comes late and belongs before.
+            Some((_, _, time)) if from <= span.head.start => self.start = Some(time),
             Some((anchor, ordinal, time)) => {
                 self.gate = Gate::at_key(anchor, ordinal, time);
                 self.start = Some(time);
                 self.lead = at.since(time);
             }
+            None if from <= span.head.start => self.start = Some(at),
             None => {
                 self.gate = Gate::first_key(at);
                 self.start = Some(at);

@@ -51,7 +51,7 @@ pub enum Health {
     Degraded,
     /// There is no room, and nothing left that may be deleted.
     Full,
-    /// It can't be written any more; what is recorded may still be read.
+    /// It can't be written, or not at present; what is recorded may still be read.
     Failed,
 }
 
@@ -151,11 +151,12 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
     let (health, reason) = match (failed, full) {
         (Some(why), _) => (Health::Failed, Some(why)),
         (None, true) => (Health::Full, last),
+        (None, false) if last.is_some() => (Health::Failed, last),
         (None, false) if !bad.is_empty() => {
             let paths = bad.join(", ");
             (Health::Degraded, Some(format!("a disk is missing or has failed: {paths}")))
         }
-        (None, false) => (Health::Ok, last),
+        (None, false) => (Health::Ok, None),
     };
     StoreStatus {
         health,

@@ -247,7 +247,7 @@ fn too_many_dead_disks_stop_recording_but_say_so() {
     };
     feed(0);
     rig.store().flush().unwrap();
-    rig.disks[..3].iter().for_each(SimDisk::kill);
+    rig.disks[..4].iter().for_each(SimDisk::kill);
     feed(1);
     let error = rig.store().flush().unwrap_err();
     assert!(!error.to_string().is_empty());
