@@ -302,6 +302,33 @@ fn reordered_pictures_keep_their_order() {
     assert!(shown.windows(2).all(|pair| pair[0].1 < pair[1].1));
 }
 
+/// Pictures at an even cadence while the machine's own clock is set by `step_ns` after a minute;
+/// gives the line's steps less the cadence's.
+fn own_clock_set(step_ns: i64) -> Vec<i64> {
+    let mut clock = MediaClock::new(&tracks());
+    let mut times = Vec::new();
+    for i in 0..4_500i64 {
+        let set_ns = if i < 1_500 { 0 } else { step_ns };
+        let arrival = Time::from_ns(START_NS + i * 40 * MS + set_ns);
+        times.push(clock.time(TrackId(0), i * 3_600, arrival).as_ns());
+    }
+    times.windows(2).map(|pair| pair[1] - pair[0] - 40 * MS).collect()
+}
+
+#[test]
+fn our_own_clock_set_forward_makes_one_gap() {
+    let steps = own_clock_set(3_600 * S);
+    let gaps: Vec<&i64> = steps.iter().filter(|step| **step > 40 * MS).collect();
+    assert_eq!(gaps, [&(3_600 * S)]);
+}
+
+#[test]
+fn our_own_clock_set_back_slows_the_line() {
+    let steps = own_clock_set(-3_600 * S);
+    assert!(steps.iter().all(|step| (-40 * MS..=0).contains(step)), "never back, never ahead");
+    assert!(steps[2_000..].iter().all(|step| *step == -2 * MS), "5 % slow");
+}
+
 #[test]
 fn reports_that_say_nothing_are_ignored() {
     let mut clock = MediaClock::new(&tracks());

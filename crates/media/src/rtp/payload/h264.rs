@@ -77,7 +77,7 @@ impl Receiver {
         let [indicator, header, body @ ..] = payload else { return Err("its FU-A is cut short") };
         if header & START != 0 {
             self.0.begin(&[indicator & 0xe0 | header & 0x1f], body, out)?;
-        } else if !self.0.extend(body)? {
+        } else if !self.0.extend(body, out)? {
             return Err("it goes on with a NAL unit that never began");
         }
         if header & END != 0 {

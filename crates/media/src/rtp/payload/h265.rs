@@ -86,7 +86,7 @@ impl Receiver {
         };
         if header & START != 0 {
             self.0.begin(&[first & 0x81 | (header & 0x3f) << 1, *second], body, out)?;
-        } else if !self.0.extend(body)? {
+        } else if !self.0.extend(body, out)? {
             return Err("it goes on with a NAL unit that never began");
         }
         if header & END != 0 {

@@ -110,8 +110,16 @@ impl<C: NalCodec> Assembly<C> {
         self.grow(body)
     }
 
-    /// Goes on with the NAL unit begun. False if none is.
-    pub(super) fn extend(&mut self, part: &[u8]) -> Result<bool, &'static str> {
+    /// Goes on with the NAL unit begun. False if none is, and no loss explains that.
+    pub(super) fn extend(
+        &mut self,
+        part: &[u8],
+        out: &mut Collector,
+    ) -> Result<bool, &'static str> {
+        if self.start == Start::Doubtful {
+            self.start = Start::Skipping;
+            out.unit_lost();
+        }
         if self.start == Start::Skipping {
             return Ok(true);
         }
