@@ -1,0 +1,24 @@
+//! Turning measurements into figures.
+
+use std::time::Duration;
+
+/// Milliseconds, to the microsecond.
+pub(crate) fn ms(took: Duration) -> f64 {
+    round(took.as_secs_f64() * 1e3, 3)
+}
+
+/// The measurement that `share` (0 to 1) of all are not above, in milliseconds.
+///
+/// # Panics
+/// If nothing was measured.
+pub(crate) fn quantile_ms(took: &mut [Duration], share: f64) -> f64 {
+    took.sort_unstable();
+    let last = took.len().checked_sub(1).expect("something was measured");
+    ms(took[(share * last as f64).round() as usize])
+}
+
+/// `value` with so many digits behind the point.
+pub(crate) fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}

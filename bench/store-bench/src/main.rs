@@ -1,0 +1,117 @@
+//! Measures the store by itself, without a network: what `bench/store.py` runs. Each subcommand prints
+//! one JSON object of figures.
+//!
+//! - [`disk`]: how fast real disk files take what recorders push, and how many bytes that costs.
+//! - [`timeline`]: how long a query for spans takes over a month of many streams.
+//! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
+//!
+//! [`camera`] makes the units, [`array`] the store.
+
+#![forbid(unsafe_code)]
+
+mod array;
+mod camera;
+mod disk;
+mod figures;
+mod reopen;
+mod timeline;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+/// Why a measurement could not be made.
+type Failure = Box<dyn std::error::Error>;
+
+/// Measures the store by itself and prints figures as JSON.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Feed a store on real files as fast as it takes.
+    Disk {
+        /// Folder for the five disk files; they are removed at the end.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Streams recorded.
+        #[arg(long, default_value_t = 50)]
+        streams: usize,
+        /// Rate of each stream's media, in Mb per second of media time.
+        #[arg(long, default_value_t = 4.0)]
+        rate_mbps: f64,
+        /// How long to feed it, in seconds.
+        #[arg(long, default_value_t = 20.0)]
+        seconds: f64,
+        /// Size of each disk file in MiB.
+        #[arg(long, default_value_t = 2048)]
+        disk_mib: u64,
+    },
+    /// Ask for the spans of many streams over many days.
+    Timeline {
+        /// Days recorded.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        /// Streams recorded.
+        #[arg(long, default_value_t = 50)]
+        streams: usize,
+    },
+    /// Open a killed store.
+    Reopen {
+        /// Recordings in it, in TB (10^12 bytes, parity apart).
+        #[arg(long)]
+        terabytes: f64,
+        /// Streams recorded.
+        #[arg(long, default_value_t = 50)]
+        streams: usize,
+        /// Rate of each stream's media, in Mb per second.
+        #[arg(long, default_value_t = 4.0)]
+        rate_mbps: f64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().what) {
+        Ok(figures) => {
+            print(&figures);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: &What) -> Result<Value, Failure> {
+    match what {
+        What::Disk { dir, streams, rate_mbps, seconds, disk_mib } => disk::run(&disk::Load {
+            dir,
+            streams: *streams,
+            rate_bps: rate_mbps * 1e6,
+            seconds: *seconds,
+            disk_bytes: disk_mib << 20,
+        }),
+        What::Timeline { days, streams } => timeline::run(*days, *streams),
+        What::Reopen { terabytes, streams, rate_mbps } => reopen::run(&reopen::Store {
+            bytes: terabytes * 1e12,
+            streams: *streams,
+            rate_bps: rate_mbps * 1e6,
+        }),
+    }
+}
+
+#[allow(clippy::print_stdout)] // it is what the program is for
+fn print(figures: &Value) {
+    println!("{figures}");
+}
+
+#[allow(clippy::print_stderr)]
+fn complain(sentence: &str) {
+    eprintln!("{sentence}");
+}

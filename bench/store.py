@@ -1,0 +1,107 @@
+"""The store by itself: disk throughput against fio, span queries, opening after a kill.
+
+The measuring is done by `bench/store-bench`, which is built here; this file runs fio beside it, and
+says what of its figures is worth showing.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE_MBPS = 4
+DISKS, DATA = 5, 4
+COMMIT_S = 0.5
+DISK_MIB = 2048
+SIZES_TB = (0.01, 0.1, 1)
+
+
+def program():
+    """Builds what measures; its path."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "pegasus-store-bench"], cwd=ROOT, check=True)
+    return target / "release" / "pegasus-store-bench"
+
+
+def measure(*arguments):
+    """The figures of a subcommand, and the CPU seconds it took."""
+    before = os.times()
+    done = subprocess.run([program(), *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return json.loads(done.stdout), cpu
+
+
+def fio(folder, seconds, fragment, every):
+    """MB/s that five jobs get which write in pieces of `fragment` bytes and flush after `every` of them."""
+    done = subprocess.run(
+        ["fio", "--name=disk", f"--directory={folder}", f"--numjobs={DISKS}", f"--size={DISK_MIB}M", f"--bs={fragment}",
+         "--rw=write", "--direct=1", "--ioengine=psync", f"--fdatasync={every}", "--time_based", f"--runtime={seconds}",
+         "--group_reporting", "--output-format=json"],
+        stdout=subprocess.PIPE, text=True, check=True)
+    for file in Path(folder).glob("disk.*"):
+        file.unlink()
+    return json.loads(done.stdout)["jobs"][0]["write"]["bw_bytes"] / 1e6
+
+
+def disk(options):
+    """The store on real files, between two runs of fio that write as it does: so long, so often flushed."""
+    seconds = min(options.seconds, 20)
+    # A commit is half a second of each stream, a fragment of it for each disk.
+    fragment = -(-int(RATE_MBPS * 1e6 / 8 * COMMIT_S / DATA) // 4096) * 4096
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/var/tmp"))  # where files are on a disk
+    try:
+        peers = [fio(folder, seconds, fragment, options.streams)]
+        ours, cpu = measure("disk", "--dir", folder, "--streams", options.streams, "--rate-mbps", RATE_MBPS,
+                            "--seconds", seconds, "--disk-mib", DISK_MIB)
+        peers.append(fio(folder, seconds, fragment, options.streams))
+        large = fio(folder, seconds / 2, "1M", 16)
+    finally:
+        shutil.rmtree(folder)
+    peer = sum(peers) / len(peers)
+    return {
+        "pegasus: MB/s to the disks": ours["disks_mb_s"],
+        f"fio, {fragment >> 10} KiB writes: MB/s before and after": " ".join(f"{p:.1f}" for p in peers),
+        "fio, 1 MiB writes: MB/s": round(large, 1),
+        "share of fio": round(ours["disks_mb_s"] / peer, 3),
+        "bytes written per media byte, parity apart": ours["bytes_per_media_byte"],
+        "pegasus: media MB/s": ours["media_mb_s"],
+        "pegasus: share of time the disks are busy": ours["disk_busy_share"],
+        "pegasus: bytes a write, writes a flush": f"{ours['bytes_per_write']} {ours['writes_per_flush']}",
+        "pegasus: CPU s per GB of media": round(cpu / ours["media_bytes"] * 1e9, 2),
+        "pegasus: commits, longest ms": f"{ours['commits']} {ours['commit_ms_max']:.0f}",
+        "direct I/O": ours["direct"],
+    }
+
+
+def timeline(options):
+    """One query is the spans of all streams."""
+    days = 30
+    figures, _ = measure("timeline", "--days", days, "--streams", options.streams)
+    return {
+        "streams, days, spans": f"{figures['streams']} {days} {figures['spans']}",
+        f"{days} days: ms p50": figures["whole_ms_p50"],
+        f"{days} days: ms p99": figures["whole_ms_p99"],
+        "a random day: ms p50": figures["day_ms_p50"],
+        "a random day: ms p99": figures["day_ms_p99"],
+        f"{days} days, first after opening: ms p50, max": f"{figures['first_ms_p50']} {figures['first_ms_max']}",
+        "first after opening: reads, MB": f"{figures['first_reads']} {figures['first_read_bytes'] / 1e6:.1f}",
+    }
+
+
+def reopen(options):
+    """Stores of several sizes on simulated disks; times with disks are the CPU's and those of a model of them."""
+    result = {}
+    for size in SIZES_TB:
+        figures, _ = measure("reopen", "--terabytes", size, "--streams", options.streams, "--rate-mbps", RATE_MBPS)
+        result |= {
+            f"{size:g} TB: segments": int(figures["segments"]),
+            f"{size:g} TB: ms p50, max of {figures['openings']}": f"{figures['ms_p50']:.1f} {figures['ms_max']:.1f}",
+            f"{size:g} TB: reads, MB at most": f"{figures['reads_max']} {figures['read_bytes_max'] / 1e6:.1f}",
+            f"{size:g} TB: ms at most with flash, hard disks":
+                f"{figures['flash_ms_max']:.0f} {figures['hard_disk_ms_max']:.0f}",
+        }
+    return result
