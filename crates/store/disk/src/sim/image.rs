@@ -52,7 +52,10 @@ impl Image {
 
 /// The page of one sector's bytes.
 pub(super) fn page(bytes: &[u8]) -> Page {
-    let len = bytes.iter().rposition(|b| *b != 0)? + 1;
+    // Zeros are passed over many at a time: large simulated stores consist of little else.
+    let zeros = bytes.rchunks(64).take_while(|chunk| chunk.iter().fold(0, |all, b| all | b) == 0);
+    let rest = &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()];
+    let len = rest.iter().rposition(|b| *b != 0)? + 1;
     Some(bytes[..len].into())
 }
 
