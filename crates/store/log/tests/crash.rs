@@ -11,7 +11,7 @@ use common::model::Model;
 use common::{check, format, open, report, seed};
 use pegasus_base::Time;
 use pegasus_disk::{Disk, SimDisk, TearAt};
-use pegasus_log::{Log, Recovery};
+use pegasus_log::{BlockMap, Log, Recovery};
 
 /// A model and the operation by which it was acknowledged.
 struct Moment {
@@ -65,7 +65,7 @@ fn assert_moment(log: &Log, recovery: &Recovery, moments: &[Moment], op: u64) ->
                 panic!("cut at {op}: neither before ({differs:?}) nor after ({after:?})")
             }
         };
-    adopt_tails(recovery, &mut model, after.map(|moment| &moment.model));
+    adopt_tails(log, recovery, &mut model, after.map(|moment| &moment.model));
     model.assert_blocks(log);
     model
 }
@@ -73,7 +73,7 @@ fn assert_moment(log: &Log, recovery: &Recovery, moments: &[Moment], op: u64) ->
 /// Asserts that the open segments are the model's, with at least its blocks, and at most those that were
 /// on their way; takes over the latter.
 #[track_caller]
-fn adopt_tails(recovery: &Recovery, model: &mut Model, after: Option<&Model>) {
+fn adopt_tails(log: &Log, recovery: &Recovery, model: &mut Model, after: Option<&Model>) {
     let open: Vec<_> = model.segments.values().filter(|s| s.open).map(|s| s.segment.id).collect();
     let found: Vec<_> = recovery.open_segments.iter().map(|found| found.segment.id).collect();
     assert_eq!(open, found, "other segments are open");
@@ -85,6 +85,9 @@ fn adopt_tails(recovery: &Recovery, model: &mut Model, after: Option<&Model>) {
         else {
             // It was being freed; whatever was appended to it just before may be there.
             assert!(found.blocks.len() >= segment.blocks.len(), "a durable block is missing");
+            let read = |map: &BlockMap| (map.clone(), log.read_block(map).unwrap().to_vec());
+            let more = found.blocks[segment.blocks.len()..].iter().map(|block| read(&block.map));
+            segment.blocks.extend(more);
             continue;
         };
         let coming = coming.blocks.clone();

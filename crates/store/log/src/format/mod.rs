@@ -10,3 +10,5 @@ pub(crate) mod fragment;
 pub(crate) mod pnode;
 pub(crate) mod record;
 pub(crate) mod superblock;
+#[cfg(test)]
+mod tests;

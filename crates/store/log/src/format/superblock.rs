@@ -127,8 +127,8 @@ impl Superblock {
         let mut fields = Fields::new(&sector[MAGIC.len()..]);
         let version = fields.u32();
         let _compatible = fields.u32();
-        // Not even reading is safe with unknown bits here; the field between them would let an
-        // older program read, and there is nothing to set there yet.
+        // A later version may set bits in the first field freely. With any in the other two, this one
+        // can't write, or can't even read; it does not tell them apart.
         let unknown = fields.u32() != Some(0) || fields.u32() != Some(0);
         if version != Some(VERSION) || unknown {
             return Err(NotASuperblock::Unknown);
