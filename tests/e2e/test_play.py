@@ -49,7 +49,7 @@ class Play(NodeTest):
     def test_a_gstreamer_client(self):
         out = self.node.data / "gst.ts"
         pipeline = (
-            f"rtspsrc location={self.node.rtsp}/cam/door protocols=tcp ! rtph264depay ! h264parse "
+            f"rtspsrc location={self.node.rtsp}/cam/door protocols=tcp ! rtph264depay ! h264parse ! video/x-h264,alignment=au "
             f"! identity eos-after=40 ! mpegtsmux ! filesink location={out}"
         )
         done = subprocess.run(
