@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | open a store, list, delete, watch | [`Continuous`] |
 //! | record | [`Continuous::recorder`], [`Recorder`] |
+//! | find key units without reading media | [`Continuous::marks`] |
 //! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
 //! | set durability and retention | [`Settings`] |
 //! | check offline | [`check_store`] |
@@ -62,17 +63,22 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod assemble;
 mod check;
 mod commit;
 mod delete;
 mod directory;
+mod draft;
 mod driver;
 mod error;
 mod format;
 mod gate;
+mod geometry;
 mod indexes;
+mod inner;
 mod locate;
+mod marks;
 mod open;
 mod queue;
 mod read;
@@ -94,6 +100,9 @@ mod writer;
 pub use check::check_store;
 pub use error::Error;
 pub use format::FormatError;
+#[doc(hidden)]
+pub use format::fuzz_formats;
+pub use marks::Mark;
 pub use pegasus_log::CheckReport;
 pub use queue::Pushed;
 pub use read::{Item, ReadOptions, Reader};
