@@ -53,6 +53,7 @@ pub(crate) struct Assembler {
     /// Cost of units that were left out and are to be released.
     dropped_cost: u64,
     unit_bytes_max: usize,
+    overhead_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -76,33 +77,31 @@ impl Assembler {
             noted: Noted::default(),
             dropped_cost: 0,
             unit_bytes_max: usize::MAX,
+            overhead_bytes: 0,
         }
     }
 
-    /// From now on a unit of more than `bytes` is left out.
-    pub(crate) fn set_unit_bytes_max(&mut self, bytes: usize) {
-        self.unit_bytes_max = bytes;
-    }
-
-    /// The tracks pushed last.
-    pub(crate) fn tracks(&self) -> &TrackSet {
-        &self.tracks
-    }
-
-    /// Takes in what a recorder pushed by about `now`.
-    pub(crate) fn take(&mut self, entry: Entry, now: Time) {
+    /// Takes in what a recorder pushed by about `now`. A unit that does not fit a payload of
+    /// `payload_max` bytes is left out.
+    pub(crate) fn take(&mut self, entry: Entry, now: Time, payload_max: usize) {
         match entry {
             Entry::Tracks(tracks) => {
                 self.close();
+                self.overhead_bytes = overhead_bytes(&tracks);
                 self.timeline.set_tracks(tracks.clone());
                 self.tracks = tracks;
             }
-            Entry::Gap => {
-                self.close();
-                self.timeline.gap();
+            Entry::Gap => self.gap(),
+            Entry::Unit(unit) => {
+                self.unit_bytes_max = payload_max.saturating_sub(self.overhead_bytes);
+                self.unit(unit, now);
             }
-            Entry::Unit(unit) => self.unit(unit, now),
         }
+    }
+
+    fn gap(&mut self) {
+        self.close();
+        self.timeline.gap();
     }
 
     fn unit(&mut self, unit: Arc<Unit>, now: Time) {
@@ -110,7 +109,7 @@ impl Assembler {
         if unit.data.len() > self.unit_bytes_max {
             self.noted.oversize_units += 1;
             self.dropped_cost += cost;
-            self.take(Entry::Gap, now);
+            self.gap();
             return;
         }
         // The span before is known only until the next is begun.
@@ -216,7 +215,7 @@ impl Open {
 }
 
 /// Payload bytes that a block with units of `unit_bytes` in all may take beyond these.
-pub(crate) fn overhead_bytes(tracks: &TrackSet) -> usize {
+fn overhead_bytes(tracks: &TrackSet) -> usize {
     let configs: usize = tracks.iter().map(|track| track.config.len()).sum();
     HEAD_LEN + 1 + tracks.len() * 18 + configs + UNIT_BYTES
 }
@@ -239,8 +238,7 @@ mod tests {
     fn assemble(entries: Vec<Entry>) -> (Vec<Block>, Noted) {
         let timeline = Timeline::new(None, 0, Totals::default());
         let mut assembler = Assembler::new(STREAM, timeline);
-        assembler.set_unit_bytes_max(1 << 20);
-        entries.into_iter().for_each(|entry| assembler.take(entry, sample::now()));
+        entries.into_iter().for_each(|entry| assembler.take(entry, sample::now(), 1 << 20));
         assembler.close();
         let blocks = assembler.ready().iter().map(|pending| {
             let block = Block::parse(&payload(pending), STREAM).unwrap();

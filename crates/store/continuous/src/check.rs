@@ -49,6 +49,9 @@ struct Check<'a, 'log> {
 
 impl Check<'_, '_> {
     fn stream(&mut self) {
+        if let Err(error) = self.stream.check_damage() {
+            return self.problem(error.to_string());
+        }
         let mut after: Option<Totals> = None;
         for index in self.stream.view(|view| view.segments.clone()) {
             match self.stream.segment(self.log, self.record_len, index) {

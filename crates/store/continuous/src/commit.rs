@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use pegasus_base::{StreamName, Time};
-use pegasus_log::{Batch, DiskState, LogError, LogStatus};
+use pegasus_log::{Batch, LogError};
 
-use crate::assemble::overhead_bytes;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::format::catalogue;
-use crate::store::{Durable, Inner};
-use crate::writer::{Draft, Geometry, Stop, Writer};
+use crate::geometry::Geometry;
+use crate::inner::Inner;
+use crate::store::Durable;
+use crate::writer::{Stop, Writer};
 
 /// How often room is made and the commit tried again before the blocks wait for the next tick.
 const ROUNDS_MAX: usize = 4;
@@ -57,7 +59,8 @@ impl Core {
     fn gather(&mut self, inner: &Inner, now: Time) {
         let geometry = self.geometry(inner);
         for stream in inner.all_streams() {
-            let entries = stream.queue(|queue| queue.take());
+            let (entries, dropped) = stream.queue(|queue| (queue.take(), queue.take_uncounted()));
+            inner.counters.dropped_units.fetch_add(dropped, Relaxed);
             if entries.is_empty() && !self.writers.contains_key(&stream.name) {
                 continue;
             }
@@ -66,10 +69,7 @@ impl Core {
                 .entry(stream.name.clone())
                 .or_insert_with(|| Writer::new(stream.clone()));
             for entry in entries {
-                let room = geometry.payload_max();
-                let overhead = overhead_bytes(writer.assembler.tracks());
-                writer.assembler.set_unit_bytes_max(room.saturating_sub(overhead));
-                writer.assembler.take(entry, now);
+                writer.assembler.take(entry, now, geometry.payload_max());
             }
             writer.assembler.close();
             writer.settle(inner);
@@ -78,7 +78,7 @@ impl Core {
 
     /// What the array is like at present.
     pub(crate) fn geometry(&self, inner: &Inner) -> Geometry {
-        geometry(&inner.log.status(), self.record_len, inner.log.root())
+        Geometry::of(&inner.log.status(), self.record_len, inner.log.root())
     }
 
     fn commit(&mut self, inner: &Inner, now: Time) -> Result<(), Error> {
@@ -231,25 +231,6 @@ impl<'a> FreeSlots<'a> {
         }
         self.next += 1;
         u32::try_from(self.next - 1).expect("streams are fewer than 2^32")
-    }
-}
-
-/// What an array in this state allows.
-pub(crate) fn geometry(
-    status: &LogStatus,
-    record_len: usize,
-    root: pegasus_base::PnodeId,
-) -> Geometry {
-    let parity = usize::from(status.parity);
-    let living = status.disks.iter().filter(|disk| disk.state == DiskState::Ok).count();
-    let width_max = living.saturating_sub(parity).clamp(1, usize::from(status.data.max(1)));
-    Geometry {
-        unit_bytes: status.unit_bytes as usize,
-        width_max: width_max as u8,
-        columns: usize::from(status.data) + parity,
-        parity,
-        record_len,
-        root,
     }
 }
 

@@ -16,10 +16,10 @@ use crate::format::block::{self, Totals};
 use crate::format::catalogue::slot_offset;
 use crate::format::segment::{SegmentRecord, State};
 use crate::format::span::{RECORD_LEN, SpanRecord};
+use crate::inner::Inner;
 use crate::locate::{Finder, Place};
 use crate::read::Step;
 use crate::settings::StreamRetention;
-use crate::store::Inner;
 use crate::stream::Stream;
 
 /// A key unit at which a span is cut.
@@ -49,7 +49,9 @@ impl Core {
             None => {
                 let waiting = stream.queue(|queue| queue.take());
                 if let Some(mut writer) = self.writers.remove(&stream.name) {
-                    waiting.into_iter().for_each(|entry| writer.assembler.take(entry, Time::MIN));
+                    waiting
+                        .into_iter()
+                        .for_each(|entry| writer.assembler.take(entry, Time::MIN, usize::MAX));
                     writer.assembler.close();
                     writer.drop_pending(inner);
                 }

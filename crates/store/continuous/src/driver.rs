@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::Inner;
+use crate::inner::Inner;
 
 /// Longest sleep.
 const IDLE: Duration = Duration::from_secs(5);

@@ -65,6 +65,14 @@ pub enum Error {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// A stream's directory or list of spans could not be read when the store was opened.
+    #[error("the recording of {name} is damaged: {why}")]
+    DamagedStream {
+        /// The stream.
+        name: StreamName,
+        /// What was found.
+        why: String,
+    },
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::index::Entry;
 use crate::format::segment::{SegmentRecord, State};
 use crate::format::span::SpanRecord;
-use crate::store::Inner;
+use crate::inner::Inner;
 use crate::stream::Stream;
 
 /// A block of a stream: record of the directory, and place in the segment's index.

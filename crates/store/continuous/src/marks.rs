@@ -102,7 +102,7 @@ mod tests {
         // A range has those inside, and the one it begins with.
         let (from, to) = (sample::at(7_500), sample::at(33_000));
         let some = rig.store().marks(&name(CAM), TimeRange::new(from, to)).unwrap();
-        let before = all.iter().filter(|mark| mark.time <= from).next_back().unwrap();
+        let before = all.iter().rfind(|mark| mark.time <= from).unwrap();
         let inside = all.iter().filter(|mark| from < mark.time && mark.time < to);
         let expected: Vec<Mark> = [before].into_iter().chain(inside).copied().collect();
         assert_eq!(some, expected);

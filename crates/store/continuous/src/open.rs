@@ -30,7 +30,7 @@ pub(crate) struct Opened {
 /// Reads what is needed to go on.
 ///
 /// # Errors
-/// [`Error::Damaged`], or the log's.
+/// [`Error::Damaged`] if the catalogue is, or the log's. A stream that is damaged says so itself.
 pub(crate) fn load(log: &Log, recovery: Recovery, settings: &Settings) -> Result<Opened, Error> {
     let status = log.status();
     let record_len = record_len(usize::from(status.data) + usize::from(status.parity));
@@ -40,9 +40,15 @@ pub(crate) fn load(log: &Log, recovery: Recovery, settings: &Settings) -> Result
     let mut streams = BTreeMap::new();
     for (slot, record) in slots.iter().flatten().enumerate() {
         let Some(record) = record else { continue };
-        let view = load_stream(log, slot as u32, record, record_len, &mut recovered)?;
-        let queue = Queue::new(settings.queue_bytes_max);
-        let stream = Stream::new(record.name.clone(), record.id, queue, view);
+        let (name, id) = (record.name.clone(), record.id);
+        let stream = match load_stream(log, slot as u32, record, record_len, &mut recovered) {
+            Ok(view) => Stream::new(name, id, Queue::new(settings.queue_bytes_max), view),
+            Err(error) => {
+                // The others are not to suffer for it.
+                tracing::error!(stream = %name, %error, "its recording can't be opened");
+                Stream::damaged(name, id, error.to_string())
+            }
+        };
         if streams.insert(record.name.clone(), Arc::new(stream)).is_some() {
             let source = FormatError::Field { field: "names (one stands twice)" };
             return Err(Error::Damaged { what: "the catalogue".to_owned(), source });

@@ -63,6 +63,8 @@ pub(crate) struct Queue {
     attached: bool,
     dropping: bool,
     dropped_units: u64,
+    /// Those of them that are in no counter yet.
+    uncounted_units: u64,
     trouble: Option<String>,
     closed: bool,
 }
@@ -79,6 +81,7 @@ impl Queue {
             bound_fixed: bound_bytes.is_some(),
             dropping: false,
             dropped_units: 0,
+            uncounted_units: 0,
             trouble: None,
             closed: false,
         }
@@ -129,17 +132,27 @@ impl Queue {
             return Pushed::UnknownTrack;
         }
         if self.closed {
-            self.dropped_units += 1;
+            self.note_dropped();
             return Pushed::Refused;
         }
         let cost = cost_bytes(&unit);
         if !self.admits(&unit, cost) {
-            self.dropped_units += 1;
+            self.note_dropped();
             return Pushed::Behind;
         }
         self.held_bytes += cost;
         self.entries.push_back(Entry::Unit(unit));
         Pushed::Queued
+    }
+
+    fn note_dropped(&mut self) {
+        self.dropped_units += 1;
+        self.uncounted_units += 1;
+    }
+
+    /// Units dropped since it was last asked.
+    pub(crate) fn take_uncounted(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted_units)
     }
 
     fn admits(&mut self, unit: &Unit, cost: u64) -> bool {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use pegasus_base::Time;
 use pegasus_media::{TrackSet, Unit};
 
+use crate::ahead::Coming;
 use crate::error::Error;
 use crate::format::block::{self, Block};
 use crate::format::index::Entry;
 use crate::format::span::SpanRecord;
 use crate::gate::{Gate, Until};
+use crate::inner::Inner;
 use crate::locate::{Entries, Finder, Place};
-use crate::store::Inner;
 use crate::stream::Stream;
 
 /// What to read.
@@ -65,6 +66,10 @@ pub struct Reader {
     epoch: u64,
     /// A block that was read already, to find the key unit in it.
     held: Option<(Place, Block)>,
+    /// The next block, on its way.
+    coming: Option<Coming>,
+    /// Blocks shown: reading ahead begins with the second.
+    blocks: u64,
 }
 
 /// A gap that is told of if anything follows it.
@@ -98,6 +103,8 @@ impl Reader {
             lead: Duration::ZERO,
             epoch,
             held: None,
+            coming: None,
+            blocks: 0,
         };
         reader.seek(from)?;
         Ok(reader)
@@ -181,9 +188,17 @@ impl Reader {
                 self.next = None;
                 continue;
             }
+            if let Some((entry, block)) = self.fetched(place) {
+                self.block(place, &entry, Some(block))?;
+                continue;
+            }
             let growth = self.finder.inner.growth();
-            match self.finder.entry(place)? {
-                Step::Block(entry) => self.block(place, &entry)?,
+            let step = self.finder.entry(place).inspect_err(|_| {
+                // The segment's index can't be read; what follows may.
+                self.next = Some(Place { segment: place.segment + 1, block: 0 });
+            });
+            match step? {
+                Step::Block(entry) => self.block(place, &entry, None)?,
                 Step::Skip(place) => self.next = Some(place),
                 Step::End => match self.options.follow {
                     Some(most) if !self.finder.inner.is_closed() => {
@@ -211,9 +226,20 @@ impl Reader {
         self.start
     }
 
+    /// What was read ahead of the block at `place`.
+    fn fetched(&mut self, place: Place) -> Option<(Entry, Result<Block, Error>)> {
+        self.coming.take_if(|coming| coming.place == place)?.wait()
+    }
+
     /// Reads a block and puts what is shown of it into `ready`.
-    fn block(&mut self, place: Place, entry: &Entry) -> Result<(), Error> {
-        self.next = Some(Place { block: place.block + 1, ..place });
+    fn block(
+        &mut self,
+        place: Place,
+        entry: &Entry,
+        fetched: Option<Result<Block, Error>>,
+    ) -> Result<(), Error> {
+        let next = Place { block: place.block + 1, ..place };
+        self.next = Some(next);
         if let (Some(until), Some(tracks)) = (&self.until, &self.tracks)
             && until.is_over(entry.head.first, tracks.len())
         {
@@ -221,7 +247,15 @@ impl Reader {
             return Ok(());
         }
         let held = self.held.take_if(|(held, _)| *held == place);
-        let read = held.map_or_else(|| self.finder.read(entry), |(_, block)| Ok(block));
+        let read = match (held, fetched) {
+            (Some((_, block)), _) => Ok(block),
+            (None, Some(fetched)) => fetched,
+            (None, None) => self.finder.read(entry),
+        };
+        self.blocks += 1;
+        if self.blocks > 1 {
+            self.coming = self.finder.inner.ahead.fetch(&self.finder, next);
+        }
         match read {
             Ok(block) => {
                 self.show(&block);

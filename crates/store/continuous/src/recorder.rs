@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pegasus_media::{TrackSet, Unit};
 
 use crate::error::Error;
+use crate::inner::Inner;
 use crate::queue::Pushed;
 use crate::status::RecorderStatus;
-use crate::store::Inner;
 use crate::stream::Stream;
 use crate::tracks::check_tracks;
 

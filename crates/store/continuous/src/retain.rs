@@ -13,8 +13,8 @@ use crate::commit::Core;
 use crate::error::Error;
 use crate::format::catalogue::{self, slot_offset};
 use crate::format::segment::{SegmentRecord, State};
+use crate::inner::Inner;
 use crate::settings::{Settings, StreamRetention};
-use crate::store::Inner;
 use crate::stream::Stream;
 
 /// Time between two looks at age and bytes.

@@ -6,7 +6,7 @@ use pegasus_base::{StreamId, StreamName, Time};
 use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Inner;
+use crate::inner::Inner;
 
 /// A gap-free interval of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +170,9 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
 
 fn ingest(inner: &Inner) -> IngestStatus {
     let counters = &inner.counters;
+    let streams = inner.all_streams();
+    let dropped: u64 = streams.iter().map(|s| s.queue(|queue| queue.take_uncounted())).sum();
+    counters.dropped_units.fetch_add(dropped, Relaxed);
     let mut status = IngestStatus {
         recorders: 0,
         queued_bytes: 0,
@@ -183,11 +186,10 @@ fn ingest(inner: &Inner) -> IngestStatus {
         commit_us_max: counters.commit_us_max.load(Relaxed),
         freed_segments: counters.freed_segments.load(Relaxed),
     };
-    for stream in inner.all_streams() {
+    for stream in streams {
         stream.queue(|queue| {
             status.recorders += u64::from(queue.is_attached());
             status.queued_bytes += queue.held_bytes();
-            status.dropped_units += queue.dropped_units();
         });
     }
     status

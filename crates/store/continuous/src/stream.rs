@@ -26,6 +26,8 @@ pub(crate) struct Stream {
     queue: Mutex<Queue>,
     view: Mutex<View>,
     directory: Directory,
+    /// Why nothing of it can be read or written: what is on disk of it is damaged.
+    pub(crate) damage: Option<String>,
 }
 
 /// What is durable of a stream. Only the committer changes it, after each commit.
@@ -114,6 +116,24 @@ impl Stream {
             queue: Mutex::new(queue),
             view: Mutex::new(view),
             directory: Directory::default(),
+            damage: None,
+        }
+    }
+
+    /// A stream that can't be used because of what is on disk of it.
+    pub(crate) fn damaged(name: StreamName, id: StreamId, why: String) -> Self {
+        let damage = Some(why);
+        Self { damage, ..Self::new(name, id, Queue::new(None), View::new()) }
+    }
+
+    /// Refuses a stream that can't be used.
+    ///
+    /// # Errors
+    /// [`Error::DamagedStream`].
+    pub(crate) fn check_damage(&self) -> Result<(), Error> {
+        match &self.damage {
+            Some(why) => Err(Error::DamagedStream { name: self.name.clone(), why: why.clone() }),
+            None => Ok(()),
         }
     }
 

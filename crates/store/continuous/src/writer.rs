@@ -1,84 +1,25 @@
-//! One stream's part of a commit: from pending blocks to what is put into the batch, and what follows for
-//! the stream's view when the batch is durable.
+//! One stream's part of a commit: from pending blocks to what is put into the batch.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pegasus_base::{PnodeId, Time};
 use pegasus_log::{Batch, LogError, Owner, SegmentId};
 
 use crate::assemble::{Assembler, Pending};
+use crate::draft::{Change, Draft};
 use crate::error::Error;
 use crate::format::catalogue::{StreamRecord, slot_offset};
 use crate::format::index::{self, Entry};
-use crate::format::segment::{Sealed, SegmentRecord, State};
+use crate::format::segment::{SegmentRecord, State};
+use crate::geometry::Geometry;
 use crate::spans::Spans;
-use crate::stream::{OpenSegment, Stream, sealed};
+use crate::stream::{Stream, sealed};
 use crate::timeline::Timeline;
 
 /// Kind of the pnode that is a stream's directory.
 pub(crate) const KIND_SEGMENTS: u16 = 1;
 /// Kind of the pnode that lists a stream's spans.
 pub(crate) const KIND_SPANS: u16 = 2;
-/// A stream's segments are as wide as its blocks are multiples of this, so that a fragment is worth a
-/// disk's trouble.
-const FRAGMENT_BYTES: u64 = 64 << 10;
-/// What a fragment may take beyond its share of the payload: its header, and padding.
-const FRAGMENT_OVERHEAD: usize = 8 << 10;
-
-/// What is the same for all streams of an array.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Geometry {
-    /// Bytes of a slot.
-    pub(crate) unit_bytes: usize,
-    /// Most data columns that living disks allow.
-    pub(crate) width_max: u8,
-    /// Disks of the array.
-    pub(crate) columns: usize,
-    /// Parity columns.
-    pub(crate) parity: usize,
-    /// Bytes of a record of a directory.
-    pub(crate) record_len: usize,
-    /// The catalogue.
-    pub(crate) root: PnodeId,
-}
-
-impl Geometry {
-    /// Payload bytes that a segment of `width` takes at least, its index aside.
-    fn room(&self, width: usize) -> usize {
-        width * self.unit_bytes.saturating_sub(FRAGMENT_OVERHEAD)
-    }
-
-    /// Room to keep in a segment for its index once it has `entries`.
-    fn reserve(&self, entries: usize, width: usize) -> usize {
-        index::payload_bytes_for(entries, self.columns) + width * FRAGMENT_OVERHEAD
-    }
-
-    /// Data columns for a segment whose next block has `payload` bytes, of a stream that makes
-    /// `bytes` a commit.
-    fn width(&self, payload: usize, bytes: u64) -> u8 {
-        let worth = bytes.div_ceil(FRAGMENT_BYTES).clamp(1, u64::from(self.width_max)) as u8;
-        (worth..self.width_max)
-            .find(|&width| {
-                let width = usize::from(width);
-                self.room(width) >= payload + self.reserve(1, width)
-            })
-            .unwrap_or(self.width_max)
-    }
-
-    /// Bytes of media the next segment of a stream would take up, parity apart.
-    pub(crate) fn segment_bytes(&self, writer: &Writer) -> u64 {
-        let payload = writer.assembler.ready().front().map_or(0, |pending| pending.payload_len);
-        u64::from(self.width(payload, writer.commit_bytes)) * self.unit_bytes as u64
-    }
-
-    /// Largest payload that fits a segment at all.
-    pub(crate) fn payload_max(&self) -> usize {
-        let width = usize::from(self.width_max);
-        self.room(width).saturating_sub(self.reserve(1, width))
-    }
-}
-
 /// The committer's state of one stream.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -88,24 +29,6 @@ pub(crate) struct Writer {
     pub(crate) commit_bytes: u64,
     /// Why nothing of it can be written, if the store's own data of it is damaged.
     pub(crate) broken: Option<String>,
-}
-
-/// What will have happened to a stream when the batch is durable.
-#[derive(Debug, Default)]
-pub(crate) struct Draft {
-    /// How many pending blocks it covers.
-    pub(crate) blocks: usize,
-    changes: Vec<Change>,
-    /// All of the stream's spans are on disk then.
-    spans_written: bool,
-    created: Option<(u32, StreamRecord)>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Opened(SegmentRecord),
-    Appended(Entry),
-    Sealed(Sealed),
 }
 
 /// Why not all could be put into the batch.
@@ -356,60 +279,5 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
             self.batch.write(pnode, index * len as u64, &bytes)?;
         }
         Ok(())
-    }
-}
-
-impl Draft {
-    /// The batch is durable: makes it visible. Returns the stream's new durable end, if it moved.
-    pub(crate) fn apply(self, stream: &Stream) -> Option<Time> {
-        // The log has the new records already: what is read from now on is right before and after the
-        // view changes.
-        let opened = self.changes.iter().filter(|c| matches!(c, Change::Opened(_))).count() as u64;
-        let next = stream.view(|view| view.segments.end);
-        (next.saturating_sub(1)..next + opened).for_each(|index| stream.segment_changed(index));
-        stream.view(|view| {
-            let before = view.end;
-            if let Some(created) = self.created {
-                view.catalogued = Some(created);
-            }
-            for change in self.changes {
-                match change {
-                    Change::Opened(record) => {
-                        view.segments.end += 1;
-                        view.front.get_or_insert_with(|| record.clone());
-                        view.open = Some(OpenSegment { record, entries: Vec::new() });
-                    }
-                    Change::Appended(entry) => {
-                        view.spans.extend(&entry.head);
-                        view.end = view.end.max(Some(entry.head.end));
-                        view.after = entry.head.after();
-                        let open = view.open.as_mut().expect("blocks go to the open segment");
-                        open.entries.push(entry);
-                    }
-                    Change::Sealed(sealed) => {
-                        let mut record =
-                            view.open.take().expect("only open ones are sealed").record;
-                        record.state = State::Sealed(sealed);
-                        if view.segments.end - view.segments.start == 1 {
-                            view.front = Some(record);
-                        }
-                    }
-                }
-            }
-            if self.spans_written {
-                view.spans.written();
-            }
-            (view.end != before).then_some(view.end).flatten()
-        })
-    }
-
-    /// The place in the catalogue it takes.
-    pub(crate) fn slot(&self) -> Option<u32> {
-        self.created.as_ref().map(|&(slot, _)| slot)
-    }
-
-    /// Whether nothing is in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 }

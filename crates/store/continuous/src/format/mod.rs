@@ -7,6 +7,7 @@
 pub(crate) mod block;
 pub(crate) mod bytes;
 pub(crate) mod catalogue;
+mod fuzz;
 pub(crate) mod index;
 pub(crate) mod segment;
 pub(crate) mod span;
@@ -14,3 +15,4 @@ pub(crate) mod table;
 pub(crate) mod tracks;
 
 pub use bytes::FormatError;
+pub use fuzz::fuzz_formats;

@@ -1,0 +1,81 @@
+//! What the array allows: how wide segments are, and what fits them.
+
+use pegasus_base::PnodeId;
+use pegasus_log::{DiskState, LogStatus};
+
+use crate::format::index;
+use crate::writer::Writer;
+
+/// A stream's segments are as wide as its blocks are multiples of this, so that a fragment is worth a
+/// disk's trouble.
+const FRAGMENT_BYTES: u64 = 64 << 10;
+/// What a fragment may take beyond its share of the payload: its header, and padding.
+const FRAGMENT_OVERHEAD: usize = 8 << 10;
+
+/// What is the same for all streams of an array.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Geometry {
+    /// Bytes of a slot.
+    pub(crate) unit_bytes: usize,
+    /// Most data columns that living disks allow.
+    pub(crate) width_max: u8,
+    /// Disks of the array.
+    pub(crate) columns: usize,
+    /// Parity columns.
+    pub(crate) parity: usize,
+    /// Bytes of a record of a directory.
+    pub(crate) record_len: usize,
+    /// The catalogue.
+    pub(crate) root: PnodeId,
+}
+
+impl Geometry {
+    /// What an array in this state allows.
+    pub(crate) fn of(status: &LogStatus, record_len: usize, root: PnodeId) -> Self {
+        let parity = usize::from(status.parity);
+        let living = status.disks.iter().filter(|disk| disk.state == DiskState::Ok).count();
+        let width_max = living.saturating_sub(parity).clamp(1, usize::from(status.data.max(1)));
+        Self {
+            unit_bytes: status.unit_bytes as usize,
+            width_max: width_max as u8,
+            columns: usize::from(status.data) + parity,
+            parity,
+            record_len,
+            root,
+        }
+    }
+
+    /// Payload bytes that a segment of `width` takes at least, its index aside.
+    fn room(&self, width: usize) -> usize {
+        width * self.unit_bytes.saturating_sub(FRAGMENT_OVERHEAD)
+    }
+
+    /// Room to keep in a segment for its index once it has `entries`.
+    pub(crate) fn reserve(&self, entries: usize, width: usize) -> usize {
+        index::payload_bytes_for(entries, self.columns) + width * FRAGMENT_OVERHEAD
+    }
+
+    /// Data columns for a segment whose next block has `payload` bytes, of a stream that makes
+    /// `bytes` a commit.
+    pub(crate) fn width(&self, payload: usize, bytes: u64) -> u8 {
+        let worth = bytes.div_ceil(FRAGMENT_BYTES).clamp(1, u64::from(self.width_max)) as u8;
+        (worth..self.width_max)
+            .find(|&width| {
+                let width = usize::from(width);
+                self.room(width) >= payload + self.reserve(1, width)
+            })
+            .unwrap_or(self.width_max)
+    }
+
+    /// Bytes of media the next segment of a stream would take up, parity apart.
+    pub(crate) fn segment_bytes(&self, writer: &Writer) -> u64 {
+        let payload = writer.assembler.ready().front().map_or(0, |pending| pending.payload_len);
+        u64::from(self.width(payload, writer.commit_bytes)) * self.unit_bytes as u64
+    }
+
+    /// Largest payload that fits a segment at all.
+    pub(crate) fn payload_max(&self) -> usize {
+        let width = usize::from(self.width_max);
+        self.room(width).saturating_sub(self.reserve(1, width))
+    }
+}
