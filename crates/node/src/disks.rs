@@ -200,7 +200,8 @@ fn disk_size(config: &Config, data: &Path, files: usize) -> Result<u64, StoreErr
     if let Some(ByteSize(size)) = config.store.disk_size {
         return Ok(size / SIZE_GRAIN * SIZE_GRAIN);
     }
-    let failed = |e: rustix::io::Errno| StoreError::Folder { path: data.to_owned(), source: e.into() };
+    let failed =
+        |e: rustix::io::Errno| StoreError::Folder { path: data.to_owned(), source: e.into() };
     let free = rustix::fs::statvfs(data).map_err(failed)?;
     let tenth = free.f_bavail.saturating_mul(free.f_frsize) / 10 / files.max(1) as u64;
     Ok(tenth.clamp(SIZE_MIN, SIZE_MAX) / SIZE_GRAIN * SIZE_GRAIN)

@@ -118,9 +118,11 @@ impl Node {
 
         let switch = Switch::new(Limits::default());
         let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
-        let node = NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
+        let node =
+            NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
         let stop = CancellationToken::new();
-        let services = Services { switch, store, sources, clock, access, events, node: node.into(), stop };
+        let services =
+            Services { switch, store, sources, clock, access, events, node: node.into(), stop };
         let mut running = Self {
             summary: summary(&services, &data.display().to_string()),
             services,

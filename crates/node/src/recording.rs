@@ -91,7 +91,11 @@ impl Recorders {
                 };
                 if let Err(error) = result {
                     *recorder = None;
-                    self.events.report(Level::Error, name.as_str(), format!("not recorded: {error}"));
+                    self.events.report(
+                        Level::Error,
+                        name.as_str(),
+                        format!("not recorded: {error}"),
+                    );
                 }
             }
             Event::Unit(unit) => {

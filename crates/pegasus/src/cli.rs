@@ -38,8 +38,10 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a node and run until stopped
-    #[command(after_help = "Example:\n  pegasus up --data /var/lib/pegasus\n  pegasus up --config \
-        /etc/pegasus.toml")]
+    #[command(
+        after_help = "Example:\n  pegasus up --data /var/lib/pegasus\n  pegasus up --config \
+        /etc/pegasus.toml"
+    )]
     Up(Up),
     /// Show the node's health: store, disks, streams
     #[command(after_help = "Example:\n  pegasus status --json")]
@@ -54,9 +56,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Source(Source),
     /// Save part of a recording as an MP4 file
-    #[command(after_help = "Times: 2026-11-20T03:12:07.5Z, now, -10m, and for --to also +30s after \
+    #[command(
+        after_help = "Times: 2026-11-20T03:12:07.5Z, now, -10m, and for --to also +30s after \
         --from.\n\nExample:\n  pegasus export /cam/door --from 2026-11-20T03:12:00Z --to +30s -o \
-        clip.mp4")]
+        clip.mp4"
+    )]
     Export(Export),
     /// The disk array, offline
     #[command(subcommand)]

@@ -37,7 +37,11 @@ pub(crate) fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> Res
             .enumerate()
             .map(|(i, cell)| {
                 let width = widths[i];
-                if right.contains(&i) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                if right.contains(&i) {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
             })
             .collect();
         line(cells.join("  ").trim_end())

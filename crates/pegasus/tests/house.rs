@@ -36,7 +36,10 @@ fn crates_import_downward_only() {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         for dependency in dependencies(&manifest) {
             if let Some((_, _, below)) = FLOORS.iter().find(|(other, _, _)| *other == dependency) {
-                assert!(*below < floor, "{name} (floor {floor}) imports {dependency} (floor {below})");
+                assert!(
+                    *below < floor,
+                    "{name} (floor {floor}) imports {dependency} (floor {below})"
+                );
             }
         }
     }
@@ -45,7 +48,8 @@ fn crates_import_downward_only() {
 #[test]
 fn every_crate_has_a_floor() {
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    for member in workspace.split("members = [").nth(1).unwrap().split(']').next().unwrap().lines() {
+    for member in workspace.split("members = [").nth(1).unwrap().split(']').next().unwrap().lines()
+    {
         let member = member.trim().trim_matches(['"', ',']);
         if member.starts_with("crates/") {
             assert!(FLOORS.iter().any(|(_, folder, _)| *folder == member), "{member} has no floor");
@@ -78,7 +82,11 @@ fn documents_link_to_files_that_exist() {
                 continue;
             }
             let path = document.parent().unwrap().join(target);
-            assert!(path.exists(), "{} links to {target}, which does not exist", document.display());
+            assert!(
+                path.exists(),
+                "{} links to {target}, which does not exist",
+                document.display()
+            );
         }
     }
 }

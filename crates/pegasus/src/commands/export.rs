@@ -52,7 +52,8 @@ fn save(body: &mut impl Read, goal: &Path, bar: &ProgressBar) -> Result<u64, Fai
     let part = PathBuf::from(format!("{}.part", goal.display()));
     let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", goal.display()));
     let mut file = File::create(&part).map_err(failed)?;
-    let saved = copy(body, &mut file, bar).and_then(|n| file.sync_all().map(|()| n).map_err(failed));
+    let saved =
+        copy(body, &mut file, bar).and_then(|n| file.sync_all().map(|()| n).map_err(failed));
     let saved = saved.and_then(|n| std::fs::rename(&part, goal).map(|()| n).map_err(failed));
     if saved.is_err() {
         // The first error is the one to tell.
@@ -82,5 +83,7 @@ fn progress(length: Option<u64>) -> ProgressBar {
     }
     let style = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
 }

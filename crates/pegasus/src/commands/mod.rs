@@ -59,7 +59,9 @@ mod tests {
         let from: When = "2026-11-20T03:12:00Z".parse().unwrap();
         let query = range_query(Some(from), Some("+30s".parse().unwrap()), None).unwrap();
         assert_eq!(query[1], ("to", "2026-11-20T03:12:30.000000000Z".to_owned()));
-        assert!(range_query(Some("now".parse().unwrap()), Some("-1m".parse().unwrap()), None).is_err());
+        assert!(
+            range_query(Some("now".parse().unwrap()), Some("-1m".parse().unwrap()), None).is_err()
+        );
         assert_eq!(range_query(None, None, None).unwrap(), []);
     }
 }

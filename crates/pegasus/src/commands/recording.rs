@@ -33,7 +33,13 @@ fn list(
     let spans: Vec<Span> = serde_json::from_value(answer)?;
     let row = |s: &Span| {
         let length = format_duration(s.end.since(s.start));
-        vec![s.start.to_string(), s.end.to_string(), length, ByteSize(s.bytes).to_string(), s.units.to_string()]
+        vec![
+            s.start.to_string(),
+            s.end.to_string(),
+            length,
+            ByteSize(s.bytes).to_string(),
+            s.units.to_string(),
+        ]
     };
     let rows: Vec<Vec<String>> = spans.iter().map(row).collect();
     output::table(&["START", "END", "LENGTH", "SIZE", "UNITS"], &[2, 3, 4], &rows)

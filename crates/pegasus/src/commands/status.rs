@@ -42,7 +42,11 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
     let (used, capacity) = (status.store.used_bytes, status.store.capacity_bytes);
     let percent = used as f64 * 100.0 / capacity.max(1) as f64;
     output::line(&format!("version   {}, up {up}", status.version))?;
-    output::line(&format!("streams   {}, {} coming in", status.streams, BitRate(status.ingest_bps)))?;
+    output::line(&format!(
+        "streams   {}, {} coming in",
+        status.streams,
+        BitRate(status.ingest_bps)
+    ))?;
     output::line(&format!(
         "store     {} of {} used ({percent:.1} %)\n",
         ByteSize(used),
