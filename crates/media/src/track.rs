@@ -161,8 +161,8 @@ pub struct Track {
     pub clock_rate: u32,
     /// Dimensions.
     pub shape: Shape,
-    /// The codec's configuration record; see [`Codec`] for its form. May be empty for H.264 and
-    /// H.265 until the first parameter sets have been seen.
+    /// The codec's configuration record; see [`Codec`] for its form. May be empty for pictures until
+    /// the first parameter sets (AV1: sequence header, VP9: key frame) have been seen.
     pub config: Bytes,
 }
 

@@ -166,7 +166,8 @@ pub fn is_key(data: &Bytes) -> bool {
         match nal_type(&nal) {
             IDR => return true,
             SEI => recovery |= is_recovery_point(&nal),
-            1 | 2 => intra = Some(intra.unwrap_or(true) && is_intra_slice(&nal)),
+            // The message stands before the picture; without it the slices need no look.
+            1 | 2 if recovery => intra = Some(intra.unwrap_or(true) && is_intra_slice(&nal)),
             _ => {}
         }
     }
@@ -230,6 +231,11 @@ mod tests {
         0x67, 0x42, 0x80, 0x16, 0x96, 0x54, 0x06, 0x01, 0xbd, 0x35, 0x06, 0x06, 0x06, 0x40, 0x00,
         0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x06, 0x61,
     ];
+    /// 704x480 High, with a VUI, of a camera.
+    const SPS_HIGH: &[u8] = &[
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0x2c, 0x6a, 0x82, 0xc0, 0xf6, 0x9b, 0x82, 0x80, 0x82, 0xa0,
+        0x00, 0x00, 0x03, 0x00, 0x20, 0x00, 0x00, 0x03, 0x03, 0xd0, 0x80, 0x00,
+    ];
     const PPS_PLAIN: &[u8] = &[0x68, 0xce, 0x35, 0x20];
 
     fn sets(nals: &[&'static [u8]]) -> ParameterSets {
@@ -278,7 +284,33 @@ mod tests {
         assert!(!is_key(&Bytes::new()));
     }
 
+    #[test]
+    fn high_profile_has_more_in_its_record() {
+        let sets = sets(&[SPS_HIGH, PPS_PLAIN]);
+        let config = sets.config().unwrap();
+        assert_eq!(config[config.len() - 4..], [0xfd, 0xf8, 0xf8, 0]);
+        assert_eq!(sets.size(), Some((704, 480)));
+        assert_eq!(ParameterSets::parse(&config), Some(sets));
+    }
+
     proptest! {
+        #[test]
+        fn damaged_sets_are_judged(
+            high: bool, changes in proptest::collection::vec((1usize..64, any::<u8>()), 1..6),
+        ) {
+            let mut sps = if high { SPS_HIGH } else { SPS_BASELINE }.to_vec();
+            for (at, byte) in changes {
+                let at = at % sps.len();
+                if at > 0 {
+                    sps[at] = byte;
+                }
+            }
+            let mut sets = ParameterSets::default();
+            sets.add(&sps.into());
+            sets.add(&Bytes::from_static(PPS_PLAIN));
+            let _ = (sets.config(), sets.size(), sets.reordered_max());
+        }
+
         #[test]
         fn any_bytes_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let data = Bytes::from(bytes);

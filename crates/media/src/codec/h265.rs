@@ -330,6 +330,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn damaged_sets_are_judged(
+            changes in proptest::collection::vec((2usize..40, any::<u8>()), 1..6),
+        ) {
+            let mut sps = SPS_X265.to_vec();
+            for (at, byte) in changes {
+                sps[at] = byte;
+            }
+            let mut sets = ParameterSets::default();
+            for nal in [VPS_X265, &sps, PPS_X265] {
+                sets.add(&Bytes::copy_from_slice(nal));
+            }
+            let _ = (sets.config(), sets.size());
+        }
+
+        #[test]
         fn any_bytes_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let data = Bytes::from(bytes);
             let _ = (ParameterSets::parse(&data), is_key(&data));
