@@ -75,8 +75,19 @@ impl Drop for Tool {
     }
 }
 
+/// UDP may lose packets when the machine is busy, which is not what is tested: three tries.
+fn without_loss<T>(attempt: impl Fn() -> Option<T>) -> T {
+    let mut attempts = (0..3).filter_map(|_| attempt());
+    attempts.next().expect("packets were lost on the loopback three times: the machine is too busy")
+}
+
 /// What ffmpeg sends of a file's track: the track as its description has it, and the frames.
 fn sent_by_ffmpeg(file: &Path, options: &[&str]) -> (Track, Vec<Frame>) {
+    without_loss(|| try_sent_by_ffmpeg(file, options))
+}
+
+/// `None` if packets were lost on the way.
+fn try_sent_by_ffmpeg(file: &Path, options: &[&str]) -> Option<(Track, Vec<Frame>)> {
     let (socket, _rtcp) = {
         let _not_while_another_receives = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
         port_pair()
@@ -111,11 +122,12 @@ fn sent_by_ffmpeg(file: &Path, options: &[&str]) -> (Track, Vec<Frame>) {
             match event {
                 Event::Frame(frame) => frames.push(frame),
                 Event::Track(changed) => track = changed,
-                Event::Lost(loss) => panic!("{loss:?}: the machine is too slow for this test"),
+                Event::Lost(loss) if loss.packets > 0 => return None,
+                Event::Lost(loss) => panic!("{loss:?} without a gap"),
             }
         }
     }
-    (track, frames)
+    Some((track, frames))
 }
 
 /// The frames are the units, at their times and with their keys.
@@ -228,6 +240,16 @@ fn real_clips_from_ffmpeg() {
 /// Sends the units to ffmpeg, which writes them to a file, and gives the file's content. ffmpeg
 /// learns that there is no more by the number of packets it is told to take.
 fn send_to_ffmpeg(folder: &Path, track: &Track, units: &[Unit], format: &str) -> Vec<u8> {
+    without_loss(|| try_send_to_ffmpeg(folder, track, units, format))
+}
+
+/// `None` if ffmpeg did not get all.
+fn try_send_to_ffmpeg(
+    folder: &Path,
+    track: &Track,
+    units: &[Unit],
+    format: &str,
+) -> Option<Vec<u8>> {
     let mut packetizer = Packetizer::new(track, rtp::payload_type(track), 1, 1_200);
     let mut packets = Vec::new();
     for unit in units {
@@ -257,13 +279,13 @@ fn send_to_ffmpeg(folder: &Path, track: &Track, units: &[Unit], format: &str) ->
         sender.send_to(&packet, ("127.0.0.1", port)).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
-    for _ in 0..400 {
+    for _ in 0..100 {
         if ffmpeg.ended() {
-            return std::fs::read(path).unwrap();
+            return Some(std::fs::read(path).unwrap());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("ffmpeg did not get {count} units");
+    None
 }
 
 /// Each packet of samples is a unit to ffmpeg.
