@@ -113,7 +113,7 @@ impl Core {
                 None => {}
                 Some(Stop::Full) => full = true,
                 Some(Stop::Failed(error)) => {
-                    if let Error::Log(LogError::Poisoned { .. } | LogError::ReadOnly) = error {
+                    if !is_damage(&error) {
                         return Err(error);
                     }
                     drop(batch);
@@ -153,6 +153,7 @@ impl Core {
                 self.take_slot(slot);
             }
             let writer = self.writers.get_mut(&name).expect("drafts come from writers");
+            inner.counters.dropped_units.fetch_add(draft.lost_units, Relaxed);
             writer.committed(inner, draft.blocks);
             if let Some(end) = draft.apply(&writer.stream) {
                 grown.push(Durable { name, end });
@@ -202,6 +203,20 @@ impl Core {
         }
         inner.set_trouble(Some(error));
     }
+}
+
+/// Whether the error is about what is on disk of one stream, and will be the same next time.
+fn is_damage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Damaged { .. }
+            | Error::Log(
+                LogError::Damaged { .. }
+                    | LogError::Block { .. }
+                    | LogError::NoPnode { .. }
+                    | LogError::TooLong { .. }
+            )
+    )
 }
 
 /// What became of a batch.

@@ -12,6 +12,8 @@ use crate::stream::{OpenSegment, Stream};
 pub(crate) struct Draft {
     /// How many pending blocks it covers.
     pub(crate) blocks: usize,
+    /// Units of these blocks that can't be kept.
+    pub(crate) lost_units: u64,
     pub(crate) changes: Vec<Change>,
     /// All of the stream's spans are on disk then.
     pub(crate) spans_written: bool,
@@ -78,6 +80,6 @@ impl Draft {
 
     /// Whether nothing is in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.blocks == 0
     }
 }

@@ -148,6 +148,11 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
     }
 
     fn block(&mut self, pending: &Pending) -> Result<(), Stop> {
+        if pending.payload_len > self.geometry.payload_max() {
+            // It fitted when it was made; since then a disk died, and segments became narrower.
+            self.draft.lost_units += pending.head.holds.units;
+            return Ok(());
+        }
         if self.current.as_ref().is_some_and(|(current, _)| !self.fits(current, pending)) {
             self.seal()?;
         }
@@ -180,9 +185,14 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
             before: pending.head.before,
             state: State::Open,
         };
+        (self.entries_before, self.entries) = (0, Vec::new());
+        if !self.fits(&record, pending) {
+            // Fewer disks have room than it needs.
+            self.batch.free_segment(&record.segment)?;
+            return Err(Stop::Full);
+        }
         self.draft.changes.push(Change::Opened(record.clone()));
         self.current = Some((record, false));
-        (self.entries_before, self.entries) = (0, Vec::new());
         Ok(())
     }
 

@@ -149,3 +149,59 @@ fn a_closed_store_refuses() {
     assert_eq!(units(&rig.read(CAM, Time::MIN, None)).len(), 1);
     rig.store().close().unwrap();
 }
+
+#[test]
+fn little_more_is_written_than_media() {
+    let size = Size { unit_bytes: 1 << 20, disk_bytes: 128 << 20, ..Size::default() };
+    let rig = Rig::new(&size, settings());
+    let recorders: Vec<_> = (0..4).map(|i| rig.recorder(&format!("/cam/{i}"))).collect();
+    for second in 0..60 {
+        rig.clock.set(sample::at(second * 1_000));
+        // 4 Mb/s each, a commit every half second.
+        let units = sample::camera(1, 17_500, second);
+        for half in units.chunks(units.len() / 2 + 1) {
+            for recorder in &recorders {
+                half.iter().for_each(|unit| assert!(recorder.push(unit.clone()).is_queued()));
+            }
+            rig.store().flush().unwrap();
+        }
+    }
+    let ingest = rig.store().status().ingest;
+    let share = (ingest.written_bytes - ingest.parity_bytes) as f64 / ingest.bytes as f64;
+    assert!(share < 1.1, "{share:.3} bytes are written for a byte of media");
+}
+
+#[test]
+fn a_store_too_small_for_all_streams_says_so_and_recovers() {
+    let size = Size { disk_bytes: 3 << 20, ..Size::default() };
+    let rig = Rig::new(&size, settings());
+    let mut recorders: Vec<_> = (0..80).map(|i| rig.recorder(&format!("/cam/{i}"))).collect();
+    let feed = |recorders: &[crate::Recorder], second| {
+        for recorder in recorders {
+            for unit in sample::camera(1, 3_000, second) {
+                recorder.push(unit);
+            }
+        }
+        rig.clock.set(sample::at(second * 1_000 + 1_000));
+        rig.store().flush()
+    };
+    let error = feed(&recorders, 0).unwrap_err();
+    assert!(matches!(error, Error::Full), "{error}");
+    let status = rig.store().status();
+    assert_eq!(status.health, Health::Full);
+    assert_eq!(status.reason, Some(error.to_string()));
+    let stuck = recorders.iter().filter(|r| r.status().queued_bytes > 0).count();
+    assert!(stuck > 0 && stuck < recorders.len(), "{stuck} of {} are stuck", recorders.len());
+    assert!(recorders.iter().any(|recorder| recorder.status().trouble.is_some()));
+    // Some stop; their recordings may go then.
+    recorders.truncate(5);
+    for second in 1..30 {
+        let _ = feed(&recorders, second);
+    }
+    feed(&recorders, 30).unwrap();
+    assert_eq!(rig.store().status().health, Health::Ok);
+    let troubles: Vec<_> = recorders.iter().map(crate::Recorder::status).collect();
+    assert!(troubles.iter().all(|status| status.trouble.is_none()), "{troubles:#?}");
+    let last = rig.store().spans(&name("/cam/0"), TimeRange::ALL).unwrap().pop().unwrap();
+    assert!(last.end > sample::at(30_900));
+}
