@@ -64,10 +64,10 @@ mod tests {
     proptest! {
         #[test]
         fn folding_twice_changes_nothing(path in "(/api/v1/streams|/api/v1/sources|/hls)(/[a-z%2F./]{0,12}){0,5}") {
-            if let Some(once) = fold(&path) {
-                if let Some(twice) = fold(&once) {
-                    prop_assert_eq!(twice, once);
-                }
+            if let Some(once) = fold(&path)
+                && let Some(twice) = fold(&once)
+            {
+                prop_assert_eq!(twice, once);
             }
         }
     }

@@ -28,7 +28,7 @@ async fn a_recorded_range_plays_across_a_gap() {
     let list = index.text().lines().last().unwrap().to_owned();
     let list = node.get(&format!("/hls/cam/door/{list}")).await;
     assert_eq!(list.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{}", list.text());
-    assert_eq!(list.text().matches("#EXT-X-MAP").count(), 1);
+    assert_eq!(list.text().matches("#EXT-X-MAP").count(), 2);
     assert_eq!(list.text().matches("#EXT-X-PROGRAM-DATE-TIME").count(), 2);
 
     let address = node.serve().await;

@@ -21,10 +21,8 @@ pub(crate) struct Cut {
     pub(crate) start: Time,
     /// Where the next begins, or the span ends.
     pub(crate) end: Time,
-    /// Whether it does not go on from the one before.
+    /// Whether it does not go on from the one before: a new span, or other tracks.
     pub(crate) discontinuity: bool,
-    /// Whether its tracks are not those of the one before.
-    pub(crate) new_tracks: bool,
 }
 
 impl Cut {
@@ -50,7 +48,7 @@ pub(crate) fn cut<T: PartialEq + Copy>(
         let begin = keys[..to].partition_point(|key| key.time <= range.start);
         let inside = &keys[from.max(begin.saturating_sub(1)).min(to)..to];
         for (index, key) in inside.iter().enumerate() {
-            let new_tracks = last_tracks != Some(key.tracks);
+            let new_tracks = index == 0 || last_tracks != Some(key.tracks);
             if let Some(open) = cuts.last_mut().filter(|_| index > 0) {
                 if !new_tracks && key.time.ns_since(open.start) < CUT_NS {
                     continue;
@@ -58,9 +56,8 @@ pub(crate) fn cut<T: PartialEq + Copy>(
                 open.end = key.time;
             }
             last_tracks = Some(key.tracks);
-            let discontinuity = index == 0 || new_tracks;
             let end = span.end.min(range.end);
-            cuts.push(Cut { start: key.time, end, discontinuity, new_tracks });
+            cuts.push(Cut { start: key.time, end, discontinuity: new_tracks });
         }
     }
     cuts
@@ -79,9 +76,9 @@ mod tests {
         KeyTime { time: Time::from_secs(time), tracks }
     }
 
-    fn shown(cuts: &[Cut]) -> Vec<(i64, i64, bool, bool)> {
+    fn shown(cuts: &[Cut]) -> Vec<(i64, i64, bool)> {
         let secs = |t: Time| t.as_ns() / 1_000_000_000;
-        cuts.iter().map(|c| (secs(c.start), secs(c.end), c.discontinuity, c.new_tracks)).collect()
+        cuts.iter().map(|c| (secs(c.start), secs(c.end), c.discontinuity)).collect()
     }
 
     #[test]
@@ -89,12 +86,7 @@ mod tests {
         let keys: Vec<_> = (10..30).step_by(2).map(|t| key(t, 0)).collect();
         assert_eq!(
             shown(&cut(s(13, 25), &[s(10, 31)], &keys)),
-            [
-                (12, 16, true, true),
-                (16, 20, false, false),
-                (20, 24, false, false),
-                (24, 25, false, false)
-            ]
+            [(12, 16, true), (16, 20, false), (20, 24, false), (24, 25, false)]
         );
     }
 
@@ -103,7 +95,7 @@ mod tests {
         let keys = [key(10, 0), key(12, 0), key(13, 1), key(50, 1), key(51, 1)];
         assert_eq!(
             shown(&cut(TimeRange::ALL, &[s(10, 15), s(50, 53)], &keys)),
-            [(10, 13, true, true), (13, 15, true, true), (50, 53, true, false)]
+            [(10, 13, true), (13, 15, true), (50, 53, true)]
         );
     }
 

@@ -109,10 +109,9 @@ pub(crate) fn recorded(cuts: &[Cut], media_origin: Time) -> String {
         if cut.discontinuity && index > 0 {
             out.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        if cut.new_tracks || index == 0 {
-            let _ = writeln!(out, "#EXT-X-MAP:URI=\"vod-init-{}.mp4\"", cut.start.as_ns());
-        }
         if cut.discontinuity || index == 0 {
+            // Also where the tracks are the same as before: a list need not know all of them.
+            let _ = writeln!(out, "#EXT-X-MAP:URI=\"vod-init-{}.mp4\"", cut.start.as_ns());
             let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(cut.start));
         }
         let (start, end) = (cut.start.as_ns(), cut.end.as_ns());
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn a_live_list() {
         let mut segmenter = Segmenter::default();
-        let mut unit = |n, key| -> Arc<Unit> { Arc::new(picture(0, n, key, START)) };
+        let unit = |n, key| -> Arc<Unit> { Arc::new(picture(0, n, key, START)) };
         segmenter.handle(&Event::Live(vec![h264(0)].into()));
         for n in 0..65 {
             segmenter.handle(&Event::Unit(unit(n, n % 50 == 0)));
@@ -220,17 +219,16 @@ mod tests {
 
     #[test]
     fn a_recorded_list_crosses_gaps_and_track_changes() {
-        let cut = |start, end, discontinuity, new_tracks| Cut {
+        let cut = |start, end, discontinuity| Cut {
             start: Time::from_secs(start),
             end: Time::from_ms(end),
             discontinuity,
-            new_tracks,
         };
         let cuts = [
-            cut(10, 14_000, true, true),
-            cut(14, 17_500, false, false),
-            cut(60, 64_040, true, false),
-            cut(65, 66_000, true, true),
+            cut(10, 14_000, true),
+            cut(14, 17_500, false),
+            cut(60, 64_040, true),
+            cut(65, 66_000, true),
         ];
         assert_eq!(
             recorded(&cuts, Time::from_secs(9)),
@@ -247,6 +245,7 @@ mod tests {
              #EXTINF:3.500000,\n\
              vod-14000000000-17500000000-9000000000.m4s\n\
              #EXT-X-DISCONTINUITY\n\
+             #EXT-X-MAP:URI=\"vod-init-60000000000.mp4\"\n\
              #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:01:00.000Z\n\
              #EXTINF:4.040000,\n\
              vod-60000000000-64040000000-9000000000.m4s\n\

@@ -7,8 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use pegasus_base::{StreamName, Time, TimeRange};
 use pegasus_continuous::{Continuous, Error, Item, ReadOptions};
-use pegasus_media::Unit;
 use pegasus_media::mp4::{Fragmenter, init_segment};
+use pegasus_media::{Codec, Unit};
 
 use super::cut::{Cut, KeyTime, cut};
 use super::{PLAYLIST, playable, playlist};
@@ -107,18 +107,43 @@ fn make_segment(
     range: TimeRange,
     origin: Time,
 ) -> Result<Vec<Bytes>, ApiError> {
+    let mut piece = read_piece(store, name, range, range.start, origin)?;
+    let codec = piece.as_ref().map(|piece| piece.tracks.leading().codec);
+    if codec == Some(Codec::H265) {
+        // Pictures may follow a key picture and yet be shown before it (ISO/IEC 23008-2, 3.111: leading
+        // pictures). A reader that begins there leaves them out; one that comes from the group
+        // before has them.
+        piece = read_piece(store, name, range, range.start.offset_ns(-1), origin)?;
+    }
+    let fragment = piece.map(|mut piece| piece.fragmenter.flush()).transpose()?.flatten();
+    let deleted = || Error::Deleted { name: name.clone(), at: range.start };
+    let fragment = fragment.ok_or_else(deleted)?;
+    let mut chunks = vec![fragment.head];
+    chunks.extend(fragment.data);
+    Ok(chunks)
+}
+
+/// Gathers the segment `range`, reading from `from` on.
+fn read_piece(
+    store: &Continuous,
+    name: &StreamName,
+    range: TimeRange,
+    from: Time,
+    origin: Time,
+) -> Result<Option<Piece>, ApiError> {
     let options = ReadOptions { until: Some(range.end + TRAIL), follow: None };
-    let mut reader = store.read(name, range.start, options)?;
+    let mut reader = store.read(name, from, options)?;
     let mut piece: Option<Piece> = None;
     while let Some(item) = reader.next()? {
+        let begun = piece.as_ref().is_some_and(|piece| !piece.fragmenter.is_empty());
         match (item, &mut piece) {
-            (Item::Tracks(tracks), None) => {
+            // What follows belongs to the next segment, whatever it is.
+            (Item::Tracks(_) | Item::Gap { .. }, _) if begun => break,
+            (Item::Tracks(tracks), _) => {
                 let tracks = playable(name, Playable::of(&tracks))?;
                 let fragmenter = Fragmenter::new(&tracks.tracks, origin);
                 piece = Some(Piece { tracks, fragmenter, range, begun: false, ended: false });
             }
-            // What follows belongs to the next segment, whatever it is.
-            (Item::Tracks(_) | Item::Gap { .. }, Some(_)) => break,
             (Item::Unit(unit), Some(piece)) => {
                 if !piece.take(&unit)? {
                     break;
@@ -127,12 +152,7 @@ fn make_segment(
             (Item::Gap { .. } | Item::Unit(_) | Item::Waiting, _) => {}
         }
     }
-    let fragment = piece.map(|mut piece| piece.fragmenter.flush()).transpose()?.flatten();
-    let deleted = || Error::Deleted { name: name.clone(), at: range.start };
-    let fragment = fragment.ok_or_else(deleted)?;
-    let mut chunks = vec![fragment.head];
-    chunks.extend(fragment.data);
-    Ok(chunks)
+    Ok(piece)
 }
 
 /// A segment being made.
