@@ -5,9 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use pegasus_base::Time;
 use pegasus_gateway::rtsp::decode::{Decoder, Item};
+use pegasus_gateway::rtsp::dialogue::{Answer, Ask, Description, Refusal, Step};
 use pegasus_gateway::rtsp::message::Request;
 use pegasus_gateway::rtsp::range::Range;
-use pegasus_gateway::rtsp::session::{Answer, Ask, Description, Refusal, Session, Step};
+use pegasus_gateway::rtsp::session::Session;
 use pegasus_gateway::rtsp::target::Target;
 use pegasus_gateway::rtsp::transport::Transport;
 

@@ -5,7 +5,7 @@ mod rtsp_support;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pegasus_base::{Clock as _, Time, TimeRange};
+use pegasus_base::{Time, TimeRange};
 use pegasus_gateway::rtsp::message::{Method, Request, Response};
 use pegasus_gateway::rtsp::range::{Npt, Range};
 use pegasus_media::mp4::{Item, Mp4File};

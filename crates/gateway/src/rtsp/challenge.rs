@@ -41,7 +41,8 @@ impl Gate {
 
     fn check_digest(&self, request: &Request, header: Option<&str>) -> bool {
         let Some((user, password)) = self.access.plain() else { return false };
-        let Some(parameters) = header.and_then(|header| header.trim().strip_prefix("Digest ")) else {
+        let Some(parameters) = header.and_then(|header| header.trim().strip_prefix("Digest "))
+        else {
             return false;
         };
         let get = |name| parameter(parameters, name).unwrap_or_default();
@@ -69,9 +70,9 @@ fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
         let behind = behind.trim_start();
         let (value, after) = match behind.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => behind.split_once(',').map_or((behind, ""), |(value, _)| {
-                (value.trim_end(), &behind[value.len()..])
-            }),
+            None => behind
+                .split_once(',')
+                .map_or((behind, ""), |(value, _)| (value.trim_end(), &behind[value.len()..])),
         };
         if key.trim().eq_ignore_ascii_case(name) {
             return Some(value);

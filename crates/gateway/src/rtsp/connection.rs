@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 
 use super::challenge::Gate;
 use super::decode::{Decoder, Item};
+use super::dialogue::Step;
 use super::message::{Method, Request, Response, Status};
 use super::player::{Fed, Player};
 use super::publishing::{Announcement, Publishing};
 use super::server::Limits;
-use super::session::{Session, Step};
+use super::session::Session;
 use super::target::Target;
 use super::udp::{DATAGRAMS_QUEUED_MAX, Datagram, UdpPair};
 use crate::{Level, Services};

@@ -7,13 +7,14 @@ use pegasus_circuit::{PublishError, Start};
 use pegasus_media::{TrackSet, sdp};
 
 use super::connection::{Connection, Media};
+use super::dialogue::{AnnouncedTrack, Answer, Ask, Description, Refusal, Started};
 use super::message::Status;
 use super::plan::{self, Plan};
 use super::player::Player;
 use super::publishing::{Announcement, Publishing, taken};
 use super::range::{Npt, PlayLine, Range};
 use super::recorded::{self, Recorded};
-use super::session::{AnnouncedTrack, Answer, Ask, Description, Refusal, Session, Started};
+use super::session::Session;
 use super::target::Target;
 use super::udp::UdpPair;
 use crate::Level;

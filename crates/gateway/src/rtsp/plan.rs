@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use pegasus_base::{StreamName, Time};
 
+use super::dialogue::Refusal;
 use super::message::Status;
 use super::range::{Npt, PlayLine, Range};
-use super::session::Refusal;
 use super::target::Target;
 
 /// What is played.

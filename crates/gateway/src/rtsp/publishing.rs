@@ -5,9 +5,10 @@ use pegasus_base::{StreamName, Time};
 use pegasus_circuit::{Commands, PublishError, Source, Switch};
 use pegasus_media::{TrackId, sdp};
 
+use super::dialogue::{AnnouncedTrack, Refusal};
 use super::ingest::{Ingest, Ingested};
 use super::message::Status;
-use super::session::{AnnouncedTrack, Channel, Refusal, TRACKS_MAX};
+use super::session::{Channel, TRACKS_MAX};
 use super::transport::Way;
 use crate::{Events, Level};
 

@@ -9,10 +9,10 @@ use pegasus_continuous::{Continuous, Error, Item, ReadOptions, Reader};
 use pegasus_media::{TrackSet, Unit};
 use tokio::task::JoinHandle;
 
+use super::dialogue::Refusal;
 use super::message::Status;
 use super::pace::Pacer;
 use super::range::PlayLine;
-use super::session::Refusal;
 
 /// How much is read at a time, and how much may wait for the player beside it.
 const BATCH_ITEMS: usize = 64;

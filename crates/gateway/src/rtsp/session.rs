@@ -14,13 +14,15 @@
 //!   TEARDOWN from anywhere leads back to Idle.
 //! ```
 
-use std::fmt;
-
 use pegasus_base::{StreamName, Time};
 
+use super::dialogue::{AnnouncedTrack, Answer, Ask, Description, Refusal, Step};
 use super::message::{Method, Request, Response, Status};
 use super::range::Range;
-use super::target::{Target, control_of};
+use super::target::Target;
+use super::tracks::{
+    announced_track, content_base, described_track, playing, target_of, with_refused,
+};
 use super::transport::{Agreed, Transport, Way};
 
 /// Seconds without a sign of life after which a session ends; told to the client.
@@ -28,117 +30,6 @@ pub const SESSION_TIMEOUT_S: u64 = 60;
 
 /// Most tracks of one session.
 pub const TRACKS_MAX: usize = 16;
-
-/// A refusal: what goes into the response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The number.
-    pub status: Status,
-    /// Why, in words.
-    pub why: String,
-}
-
-impl Refusal {
-    /// A refusal with `status` because of `why`.
-    pub fn new(status: Status, why: impl fmt::Display) -> Self {
-        Self { status, why: why.to_string() }
-    }
-}
-
-impl From<Refusal> for Response {
-    fn from(refusal: Refusal) -> Self {
-        Self::refuse(refusal.status, refusal.why)
-    }
-}
-
-/// What the caller must do before the request can be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Find the stream and describe it. Answer: [`Answer::Described`].
-    Describe(Target),
-    /// Read the description and see whether the name is free. Answer: [`Answer::Announced`].
-    Announce {
-        /// The name to publish on.
-        name: StreamName,
-        /// The SDP.
-        sdp: bytes::Bytes,
-    },
-    /// Bind a pair of ports. Answer: [`Answer::Bound`].
-    Bind {
-        /// For this track.
-        track: usize,
-        /// The client's ports.
-        client: (u16, u16),
-    },
-    /// Take the name and start listening. Answer: [`Answer::Recording`].
-    Record {
-        /// The name to publish on.
-        name: StreamName,
-    },
-    /// Start, resume or move a playback. Answer: [`Answer::Playing`].
-    Play {
-        /// What of.
-        target: Target,
-        /// From where; none is where it stands, or the beginning.
-        range: Option<Range>,
-    },
-    /// Hold the playback. Answer: [`Answer::Paused`].
-    Pause,
-}
-
-/// What came of an [`Ask`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The SDP of the stream and how many tracks it has.
-    Described(Result<Description, Refusal>),
-    /// The controls of the announced tracks in order. Tracks that can't be carried are among them,
-    /// with the reason: their packets are thrown away, the others go on.
-    Announced(Result<Vec<AnnouncedTrack>, Refusal>),
-    /// The ports bound.
-    Bound(Result<(u16, u16), Refusal>),
-    /// The name is taken for this session.
-    Recording(Result<(), Refusal>),
-    /// Playing from here.
-    Playing(Result<Started, Refusal>),
-    /// The playback holds.
-    Paused,
-}
-
-/// A stream as a player sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Description {
-    /// The SDP body.
-    pub sdp: String,
-    /// How many tracks there are.
-    pub tracks: usize,
-}
-
-/// A track a publisher announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnnouncedTrack {
-    /// Its `a=control`.
-    pub control: String,
-    /// Why it can't be carried, if it can't.
-    pub refused: Option<String>,
-}
-
-/// How a playback began.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// What is really played.
-    pub range: Range,
-    /// Track, first sequence number and timestamp of the range's beginning, of each track set up.
-    pub rtp_info: Vec<(usize, u16, u32)>,
-}
-
-/// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Send this.
-    Reply(Response),
-    /// Do this, then call [`Session::answer`].
-    Ask(Ask),
-}
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -498,78 +389,6 @@ impl Session {
 enum Next {
     Reply(Response),
     Ask(Ask),
-}
-
-fn target_of(request: &Request, now: Time) -> Result<Target, Refusal> {
-    Target::parse(&request.url, now).map_err(|error| Refusal::new(Status::BAD_REQUEST, error))
-}
-
-fn described_track(asked: &Target, description: &Description) -> Result<usize, Refusal> {
-    match asked.track {
-        Some(track) if track < description.tracks => Ok(track),
-        Some(track) => {
-            let why = format!("{} has no track {track}", asked.name);
-            Err(Refusal::new(Status::NOT_FOUND, why))
-        }
-        None if description.tracks == 1 => Ok(0),
-        None => {
-            let why = format!("set up each track by its own URL, ending in /{}", control_of(0));
-            Err(Refusal::new(Status::BAD_REQUEST, why))
-        }
-    }
-}
-
-/// The announced track a SETUP's URL means: its control is a whole URL or the tail of one.
-fn announced_track(url: &str, tracks: &[AnnouncedTrack]) -> Result<usize, Refusal> {
-    let url = url.trim_end_matches('/');
-    let is_tail = |control: &str| {
-        let control = control.trim_matches('/');
-        let Some(stem) = url.strip_suffix(control) else { return false };
-        !control.is_empty() && (stem.is_empty() || stem.ends_with('/'))
-    };
-    let found = tracks.iter().position(|track| is_tail(&track.control));
-    let only = (tracks.len() == 1).then_some(0);
-    found.or(only).ok_or_else(|| {
-        let controls: Vec<_> = tracks.iter().map(|track| track.control.as_str()).collect();
-        let why = format!("'{url}' is none of the tracks announced ({})", controls.join(", "));
-        Refusal::new(Status::NOT_FOUND, why)
-    })
-}
-
-/// Where relative controls start from: clients append them to this (RFC 2326, C.1.1).
-fn content_base(url: &str) -> String {
-    format!("{}/", url.trim_end_matches('/'))
-}
-
-/// Tells a publisher which of its tracks are thrown away (`Warning` as in HTTP, RFC 2616, 14.46).
-fn with_refused(mut response: Response, tracks: &[AnnouncedTrack]) -> Response {
-    for (index, track) in tracks.iter().enumerate() {
-        if let Some(why) = &track.refused {
-            let text = format!("199 pegasus \"track {index} is not carried: {why}\"");
-            response.headers.push("Warning", text);
-        }
-    }
-    response
-}
-
-fn playing(request: &Request, started: &Started) -> Response {
-    let base = content_base(&request.url);
-    let info: Vec<String> = started
-        .rtp_info
-        .iter()
-        .map(|(track, sequence, timestamp)| {
-            format!("url={base}{};seq={sequence};rtptime={timestamp}", control_of(*track))
-        })
-        .collect();
-    let mut response = Response::new(Status::OK)
-        .with("Range", started.range.to_string())
-        .with("RTP-Info", info.join(","));
-    for name in ["Scale", "Speed"] {
-        if request.headers.get(name).is_some() {
-            response.headers.push(name, "1.0"); // the only one there is (RFC 2326, 12.34)
-        }
-    }
-    response
 }
 
 /// GET_PARAMETER and SET_PARAMETER: there are no parameters, so only keep-alives succeed.

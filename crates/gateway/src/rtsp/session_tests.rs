@@ -5,6 +5,7 @@ use std::time::Duration;
 use pegasus_base::Time;
 use proptest::prelude::*;
 
+use super::super::dialogue::Started;
 use super::super::range::Npt;
 use super::*;
 

@@ -1,0 +1,79 @@
+//! Which track a SETUP means, and what responses say of tracks.
+
+use pegasus_base::Time;
+
+use super::dialogue::{AnnouncedTrack, Description, Refusal, Started};
+use super::message::{Request, Response, Status};
+use super::target::{Target, control_of};
+
+pub(super) fn target_of(request: &Request, now: Time) -> Result<Target, Refusal> {
+    Target::parse(&request.url, now).map_err(|error| Refusal::new(Status::BAD_REQUEST, error))
+}
+
+pub(super) fn described_track(asked: &Target, description: &Description) -> Result<usize, Refusal> {
+    match asked.track {
+        Some(track) if track < description.tracks => Ok(track),
+        Some(track) => {
+            let why = format!("{} has no track {track}", asked.name);
+            Err(Refusal::new(Status::NOT_FOUND, why))
+        }
+        None if description.tracks == 1 => Ok(0),
+        None => {
+            let why = format!("set up each track by its own URL, ending in /{}", control_of(0));
+            Err(Refusal::new(Status::BAD_REQUEST, why))
+        }
+    }
+}
+
+/// The announced track a SETUP's URL means: its control is a whole URL or the tail of one.
+pub(super) fn announced_track(url: &str, tracks: &[AnnouncedTrack]) -> Result<usize, Refusal> {
+    let url = url.trim_end_matches('/');
+    let is_tail = |control: &str| {
+        let control = control.trim_matches('/');
+        let Some(stem) = url.strip_suffix(control) else { return false };
+        !control.is_empty() && (stem.is_empty() || stem.ends_with('/'))
+    };
+    let found = tracks.iter().position(|track| is_tail(&track.control));
+    let only = (tracks.len() == 1).then_some(0);
+    found.or(only).ok_or_else(|| {
+        let controls: Vec<_> = tracks.iter().map(|track| track.control.as_str()).collect();
+        let why = format!("'{url}' is none of the tracks announced ({})", controls.join(", "));
+        Refusal::new(Status::NOT_FOUND, why)
+    })
+}
+
+/// Where relative controls start from: clients append them to this (RFC 2326, C.1.1).
+pub(super) fn content_base(url: &str) -> String {
+    format!("{}/", url.trim_end_matches('/'))
+}
+
+/// Tells a publisher which of its tracks are thrown away (`Warning` as in HTTP, RFC 2616, 14.46).
+pub(super) fn with_refused(mut response: Response, tracks: &[AnnouncedTrack]) -> Response {
+    for (index, track) in tracks.iter().enumerate() {
+        if let Some(why) = &track.refused {
+            let text = format!("199 pegasus \"track {index} is not carried: {why}\"");
+            response.headers.push("Warning", text);
+        }
+    }
+    response
+}
+
+pub(super) fn playing(request: &Request, started: &Started) -> Response {
+    let base = content_base(&request.url);
+    let info: Vec<String> = started
+        .rtp_info
+        .iter()
+        .map(|(track, sequence, timestamp)| {
+            format!("url={base}{};seq={sequence};rtptime={timestamp}", control_of(*track))
+        })
+        .collect();
+    let mut response = Response::new(Status::OK)
+        .with("Range", started.range.to_string())
+        .with("RTP-Info", info.join(","));
+    for name in ["Scale", "Speed"] {
+        if request.headers.get(name).is_some() {
+            response.headers.push(name, "1.0"); // the only one there is (RFC 2326, 12.34)
+        }
+    }
+    response
+}
