@@ -10,6 +10,7 @@ use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
 use crate::format::pnode::LogAddr;
 use crate::geometry::Geometry;
+use crate::reading::Reading;
 use crate::stripe;
 use crate::{BlockMap, Column, Extent, LogError, SegmentRef};
 
@@ -59,15 +60,25 @@ impl Fragments {
         missing
     }
 
-    /// The payload, copied.
+    /// The payload, copied; what is missing of it is rebuilt, and stays missing here.
     ///
     /// # Panics
-    /// If a data fragment is missing; see [`Fragments::complete`].
-    pub(crate) fn payload(&self) -> Vec<u8> {
+    /// If they don't [suffice](Self::suffice).
+    pub(crate) fn payload_or_rebuilt(&self) -> Vec<u8> {
+        let data = usize::from(self.header.data);
         let len = self.header.payload_bytes as usize;
+        let missing = self.got[..data].iter().position(Option::is_none);
+        let rebuilt = missing.map(|position| {
+            let others: Vec<(u8, &[u8])> = (0_u8..)
+                .zip(&self.got)
+                .filter_map(|(at, buf)| Some((at, &buf.as_ref()?[..])))
+                .collect();
+            stripe::rebuild(&self.header, &others, position as u8)
+        });
         let mut payload = Vec::with_capacity(len);
-        for buf in &self.got[..usize::from(self.header.data)] {
-            let slice = &buf.as_ref().expect("all data fragments are there")[HEADER_BYTES..];
+        for buf in &self.got[..data] {
+            let buf = buf.as_ref().or(rebuilt.as_ref()).expect("the only one missing was rebuilt");
+            let slice = &buf[HEADER_BYTES..];
             payload.extend_from_slice(&slice[..slice.len().min(len - payload.len())]);
         }
         payload
@@ -78,22 +89,23 @@ impl Fragments {
     /// # Panics
     /// If they don't [suffice](Self::suffice).
     pub(crate) fn into_payload(mut self) -> Bytes {
-        let data = usize::from(self.header.data);
-        if self.got[..data].iter().any(Option::is_none) {
-            self.complete();
-        }
-        if data == 1 {
+        if self.header.data == 1
+            && let Some(buf) = self.got[0].take()
+        {
             let len = self.header.payload_bytes as usize;
-            let buf = self.got.swap_remove(0).expect("it is there or rebuilt");
             return Bytes::from_owner(buf).slice(HEADER_BYTES..HEADER_BYTES + len);
         }
-        self.payload().into()
+        self.payload_or_rebuilt().into()
     }
 }
 
 impl Array {
     pub(crate) fn new(id: ArrayId, geometry: Geometry, disks: Disks) -> Self {
         Self { id, geometry, disks, rebuilt: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn count_rebuilt(&self) {
+        self.rebuilt.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn rebuilt_fragments(&self) -> u64 {
@@ -115,7 +127,10 @@ impl Array {
     }
 
     /// Reads one extent; says in a sentence what is wrong with it.
-    fn read_extents(&self, extents: &[(Extent, usize)]) -> Vec<Result<AlignedBuf, String>> {
+    pub(crate) fn read_extents(
+        &self,
+        extents: &[(Extent, usize)],
+    ) -> Vec<Result<AlignedBuf, String>> {
         let tickets: Vec<_> = extents
             .iter()
             .map(|(extent, len)| self.disks.submit_read(extent.disk, extent.offset, *len))
@@ -140,7 +155,7 @@ impl Array {
         let data = map.fragments.len();
         // First what is likely to do; then parity; then disks that were given up.
         reading.fetch(|at, living| living && at < data);
-        if reading.fragments.iter().take(data).any(Option::is_none) {
+        if !reading.has_data() {
             reading.fetch(|_, living| living);
         }
         if !reading.suffice() {
@@ -295,28 +310,29 @@ impl Array {
             && row.checked_add(block.sectors).is_some_and(|end| end <= self.geometry.rows())
     }
 
-    /// Reads the first sectors of a row in all columns of several segments at the same time; the valid
-    /// headers that may be there, with their sectors.
+    /// Reads the first sectors at several places at the same time; the valid headers that may be there,
+    /// with their sectors.
     pub(crate) fn probe_rows(
         &self,
-        places: &[(&SegmentRef, u32)],
+        places: &[Probe<'_>],
     ) -> Vec<Vec<(FragmentHeader, AlignedBuf)>> {
         let mut extents = Vec::new();
         let mut owners = Vec::new();
-        for (at, (segment, row)) in places.iter().enumerate() {
-            for (column, place) in segment.columns.iter().enumerate() {
-                if *row < self.geometry.rows() && self.geometry.holds(*place) {
-                    extents.push((self.geometry.extent(*place, *row), SECTOR));
-                    owners.push((at, column));
+        for (at, place) in places.iter().enumerate() {
+            for (number, column) in place.segment.columns.iter().enumerate() {
+                let wanted = place.column.is_none_or(|only| only == number);
+                if wanted && place.row < self.geometry.rows() && self.geometry.holds(*column) {
+                    extents.push((self.geometry.extent(*column, place.row), SECTOR));
+                    owners.push((at, number));
                 }
             }
         }
         let mut found: Vec<Vec<_>> = places.iter().map(|_| Vec::new()).collect();
         for ((at, column), buf) in owners.into_iter().zip(self.read_extents(&extents)) {
             let Ok(buf) = buf else { continue };
-            let (segment, row) = places[at];
+            let place = &places[at];
             if let Ok(header) = stripe::verify_first(&buf)
-                && self.belongs(&header, segment, row, column)
+                && self.belongs(&header, place.segment, place.row, column)
             {
                 found[at].push((header, buf));
             }
@@ -325,111 +341,11 @@ impl Array {
     }
 }
 
-/// A block being read by its map.
-struct Reading<'a> {
-    array: &'a Array,
-    map: &'a BlockMap,
-    places: Vec<Extent>,
-    rows: Vec<u32>,
-    /// By position, parity last.
-    fragments: Vec<Option<AlignedBuf>>,
-    header: Option<BlockHeader>,
-    tried: Vec<bool>,
-    wrong: Vec<String>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(array: &'a Array, map: &'a BlockMap) -> Result<Self, LogError> {
-        let places: Vec<Extent> = map.fragments.iter().chain(&map.parity).copied().collect();
-        let impossible = |why: String| LogError::Block { map: Box::new(map.clone()), why };
-        let mut rows = Vec::with_capacity(places.len());
-        for place in &places {
-            if usize::from(place.disk.0) >= array.geometry.disks() {
-                return Err(impossible(format!("the array has no {}", place.disk)));
-            }
-            let row = array.geometry.row_at(place.offset);
-            rows.push(row.ok_or_else(|| impossible(format!("no slot at {}", place.offset)))?);
-        }
-        let sectors = map.fragment_bytes / SECTOR as u32;
-        if rows.iter().any(|row| row.saturating_add(sectors) > array.geometry.rows()) {
-            return Err(impossible("it does not fit into a slot".to_owned()));
-        }
-        let fragments = places.iter().map(|_| None).collect();
-        let tried = vec![false; places.len()];
-        Ok(Self { array, map, places, rows, fragments, header: None, tried, wrong: Vec::new() })
-    }
-
-    fn suffice(&self) -> bool {
-        self.fragments.iter().flatten().count() >= self.map.fragments.len()
-    }
-
-    /// Reads those fragments not tried yet for which `choose` holds, given position and whether the disk
-    /// lives.
-    fn fetch(&mut self, choose: impl Fn(usize, bool) -> bool) {
-        let chosen: Vec<usize> = (0..self.places.len())
-            .filter(|at| {
-                !self.tried[*at] && choose(*at, self.array.disks.is_ok(self.places[*at].disk))
-            })
-            .collect();
-        let len = self.map.fragment_bytes as usize;
-        let extents: Vec<_> = chosen.iter().map(|at| (self.places[*at], len)).collect();
-        for (at, outcome) in chosen.into_iter().zip(self.array.read_extents(&extents)) {
-            self.tried[at] = true;
-            let place = self.places[at];
-            match outcome {
-                Err(why) => self.wrong.push(why),
-                Ok(buf) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
-                    Ok(header) => {
-                        self.header = Some(header.block);
-                        self.fragments[at] = Some(buf);
-                    }
-                    Err(bad) => {
-                        self.array.disks.count_error(place.disk);
-                        self.wrong.push(format!("{}: {bad}", self.array.place(place)));
-                    }
-                },
-            }
-        }
-    }
-
-    fn is_wanted(&self, header: &FragmentHeader, at: usize) -> bool {
-        let (block, map) = (&header.block, self.map);
-        block.array == self.array.id
-            && block.segment == map.segment
-            && block.seq == map.seq
-            && block.row == self.rows[at]
-            && usize::from(header.position) == at
-            && usize::from(block.data) == map.fragments.len()
-            && usize::from(block.parity) == usize::from(map.parity.is_some())
-            && block.payload_bytes == map.payload_bytes
-            && block.payload_crc == map.crc
-    }
-
-    /// With all fragments there: whether the parity is that of the data.
-    fn parity_mismatch(&self) -> Option<String> {
-        let bufs = self.fragments.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
-        let place = self.map.parity?;
-        let mut sum = bufs[0][HEADER_BYTES..].to_vec();
-        bufs[1..].iter().for_each(|buf| stripe::xor_into(&mut sum, &buf[HEADER_BYTES..]));
-        let mismatch = sum.iter().any(|byte| *byte != 0);
-        mismatch.then(|| format!("{}: not the parity of its data", self.array.place(place)))
-    }
-
-    fn finish(self) -> Result<Bytes, LogError> {
-        let (Some(header), true) = (self.header, self.suffice()) else {
-            let why = self.wrong.join("; ");
-            return Err(LogError::Block { map: Box::new(self.map.clone()), why });
-        };
-        let data = self.map.fragments.len();
-        let rebuilds = self.fragments[..data].iter().any(Option::is_none);
-        let payload = Fragments { header, got: self.fragments }.into_payload();
-        if rebuilds {
-            self.array.rebuilt.fetch_add(1, Relaxed);
-            if crc32c::crc32c(&payload) != self.map.crc {
-                let why = format!("rebuilt wrongly; {}", self.wrong.join("; "));
-                return Err(LogError::Block { map: Box::new(self.map.clone()), why });
-            }
-        }
-        Ok(payload)
-    }
+/// Where to look for headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe<'a> {
+    pub(crate) segment: &'a SegmentRef,
+    pub(crate) row: u32,
+    /// In this column only; in all of them if `None`.
+    pub(crate) column: Option<usize>,
 }

@@ -13,7 +13,7 @@ use crate::format::record::{BlockNote, Record};
 use crate::garbage::GARBAGE_PNODE;
 use crate::log::{Committed, Log, ROOT_PNODE};
 use crate::log_plan::{LogPlan, Planned};
-use crate::pnodes::Pnode;
+use crate::pnode::Pnode;
 use crate::writer::Writer;
 use crate::{BlockMap, LogError, Owner, SegmentId, SegmentRef};
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::alloc::Allocator;
+use crate::array::Probe;
 use crate::format::block::Column;
 use crate::format::checkpoint::LogSegment;
 use crate::format::fragment::SegmentKind;
@@ -12,7 +13,7 @@ use crate::format::pnode::{Image, LeafAddrs, LogAddr, PageAddrs};
 use crate::format::record::{Record, parse_payload};
 use crate::garbage::{GARBAGE_PNODE, Hole, parse_file};
 use crate::recovery::read_pointers;
-use crate::scan::sight;
+use crate::scan::{Sighting, sight};
 use crate::{BlockMap, DiskState, Log, SegmentId, SegmentRef};
 
 /// No more problems than this are listed; the rest is counted.
@@ -155,13 +156,15 @@ impl<'a> Checker<'a> {
     fn check_log_segment(&mut self, log: &LogSegment) {
         let (mut row, mut seq, mut chain, mut written) = (0, 0, None, 0);
         loop {
-            let found = self.log.array.probe_rows(&[(&log.segment, row)]).pop().unwrap_or_default();
+            let probe = Probe { segment: &log.segment, row, column: None };
+            let found = self.log.array.probe_rows(&[probe]).pop().unwrap_or_default();
             let follows = |header: &crate::format::fragment::BlockHeader| {
                 header.kind == SegmentKind::Log
                     && header.seq == seq
                     && chain.is_none_or(|chain| header.previous == chain)
             };
-            let Some(sighting) = sight(found, follows).0.into_iter().next() else { break };
+            let mut sightings = sight(found, follows).0.into_iter();
+            let Some(sighting) = sightings.find(Sighting::is_enough) else { break };
             let header = sighting.header;
             if written >= log.written_bytes {
                 break; // what a crash left behind

@@ -19,7 +19,8 @@ use crate::garbage::{Accounts, GARBAGE_PNODE, Hole, parse_file};
 use crate::geometry::POINTER_OFFSETS;
 use crate::log::Log;
 use crate::log_plan::{LogPlan, Means, Planned};
-use crate::pnodes::{Page, Pnode, page_of};
+use crate::pnode::Pnode;
+use crate::pnodes::{Page, page_of};
 use crate::writer::{Shared, Writer};
 use crate::{Column, LogError, SegmentId, SegmentRef};
 

@@ -10,7 +10,8 @@ use pegasus_base::{PnodeId, Time};
 
 use crate::array::Array;
 use crate::format::pnode::{LogAddr, PageAddrs};
-use crate::pnodes::{Pnode, load_image, page_of};
+use crate::pnode::Pnode;
+use crate::pnodes::{load_image, page_of};
 use crate::replay::load_piece;
 use crate::writer::{Shared, Usage, Writer};
 use crate::{

@@ -15,7 +15,7 @@ use crate::format::superblock::{LABEL_BYTES_MAX, Member, Superblock};
 use crate::garbage::{GARBAGE_KIND, GARBAGE_PNODE};
 use crate::geometry::{Geometry, POINTER_OFFSETS, choose_unit, superblock_offsets};
 use crate::log::{FIRST_PNODE, Log, ROOT_PNODE};
-use crate::pnodes::Pnode;
+use crate::pnode::Pnode;
 use crate::recovery::{Outcome, body_addrs, recover};
 use crate::superblocks::{Assembled, assemble};
 use crate::writer::{COMMIT_EPOCH_SHIFT, Shared, Writer};
@@ -104,6 +104,9 @@ impl Log {
         }
         let superblock = new_superblock(&geometry, options, rng);
         let id = superblock.array;
+        if options.parity == 0 {
+            tracing::warn!(array = %id, "the store has no parity: any disk's loss loses data");
+        }
         let entries = disks.iter().zip(&superblock.members);
         let entries = entries
             .map(|(disk, member)| Entry::new(member.id, disk.label(), Some(disk.clone()), false));

@@ -1,419 +1,19 @@
-//! Pnodes in memory: what the last checkpoint wrote, and what changed since.
-//!
-//! A pnode's content is a row of blocks. Blocks changed since the last checkpoint are held here in
-//! full; the others are where the leaves of its map say. A transaction writes only the change into the
-//! log; the next checkpoint writes the changed blocks, leaves and images.
-//!
-//! Values are shared by `Arc` and changed by copying, so that readers keep what they saw.
+//! The table of pnodes: pages that say where each image is, and the pnodes that are in memory.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use pegasus_base::PnodeId;
 
-use crate::format::pnode::{
-    ATTRIBUTES_BYTES_MAX, CONTENT_BYTES, Image, LEAF_ENTRIES, LEAVES_MAX, LeafAddrs, LogAddr,
-    PAGE_ENTRIES, PageAddrs,
-};
-use crate::{LogError, PnodeInfo};
+use crate::LogError;
+use crate::format::pnode::{Image, LogAddr, PAGE_ENTRIES, PageAddrs};
+use crate::pnode::Pnode;
 
 /// Reads a piece of the log.
 pub(crate) type Load<'a> = &'a dyn Fn(&LogAddr) -> Result<Vec<u8>, LogError>;
 
-const CONTENT: u64 = CONTENT_BYTES as u64;
-const LEAF_BLOCKS: u64 = LEAF_ENTRIES as u64;
-
-/// A part of the log that is read when first needed: a leaf or a page.
-#[derive(Clone, Debug)]
-pub(crate) struct Lazy<T> {
-    /// Where it is; `None` if it changed since the last checkpoint.
-    pub(crate) addr: Option<LogAddr>,
-    value: OnceLock<T>,
-}
-
-impl<T> Lazy<T> {
-    pub(crate) fn at(addr: LogAddr) -> Self {
-        Self { addr: Some(addr), value: OnceLock::new() }
-    }
-
-    pub(crate) fn new(value: T) -> Self {
-        Self { addr: None, value: OnceLock::from(value) }
-    }
-
-    pub(crate) fn placed(value: T, addr: LogAddr) -> Self {
-        Self { addr: Some(addr), value: OnceLock::from(value) }
-    }
-
-    pub(crate) fn get(
-        &self,
-        load: Load<'_>,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<&T, LogError> {
-        if let Some(value) = self.value.get() {
-            return Ok(value);
-        }
-        let addr = self.addr.expect("what changed is in memory");
-        let bytes = load(&addr)?;
-        let value = parse(&bytes).ok_or_else(|| LogError::Damaged {
-            what: format!("the map in block {} of {}", addr.seq, addr.segment),
-            why: "its checksum is right, but it makes no sense".to_owned(),
-        })?;
-        Ok(self.value.get_or_init(|| value))
-    }
-
-    /// The value if it is in memory.
-    pub(crate) fn value(&self) -> Option<&T> {
-        self.value.get()
-    }
-}
-
-type Leaf = Lazy<LeafAddrs>;
 /// A page of images.
 pub(crate) type Page = Lazy<PageAddrs>;
-
-/// A pnode.
-#[derive(Clone, Debug)]
-pub(crate) struct Pnode {
-    pub(crate) id: PnodeId,
-    pub(crate) kind: u16,
-    pub(crate) version: u64,
-    pub(crate) front: u64,
-    pub(crate) size: u64,
-    pub(crate) attributes: Bytes,
-    /// Where its image is, unless there is none yet.
-    pub(crate) image: Option<LogAddr>,
-    leaves: BTreeMap<u32, Arc<Leaf>>,
-    /// Blocks changed since the last checkpoint; bytes behind their end are zeros.
-    changed: BTreeMap<u64, Bytes>,
-    /// Pieces that died since the last checkpoint.
-    killed: Vec<LogAddr>,
-}
-
-impl Pnode {
-    pub(crate) fn new(id: PnodeId, kind: u16) -> Self {
-        Self {
-            id,
-            kind,
-            version: 1,
-            front: 0,
-            size: 0,
-            attributes: Bytes::new(),
-            image: None,
-            leaves: BTreeMap::new(),
-            changed: BTreeMap::new(),
-            killed: Vec::new(),
-        }
-    }
-
-    pub(crate) fn from_image(image: Image, addr: LogAddr) -> Self {
-        let leaves = (image.first_leaf..)
-            .zip(image.leaves)
-            .filter_map(|(number, leaf)| Some((number, Arc::new(Leaf::at(leaf?)))))
-            .collect();
-        Self {
-            id: image.id,
-            kind: image.kind,
-            version: image.version,
-            front: image.front,
-            size: image.size,
-            attributes: image.attributes,
-            image: Some(addr),
-            leaves,
-            changed: BTreeMap::new(),
-            killed: Vec::new(),
-        }
-    }
-
-    pub(crate) fn info(&self) -> PnodeInfo {
-        PnodeInfo {
-            id: self.id,
-            version: self.version,
-            kind: self.kind,
-            front: self.front,
-            size: self.size,
-            attributes: self.attributes.clone(),
-        }
-    }
-
-    /// Reads up to `len` bytes from `offset` on; fewer only at the end. Zeros before the front.
-    pub(crate) fn read(
-        &self,
-        offset: u64,
-        len: usize,
-        load: Load<'_>,
-    ) -> Result<Vec<u8>, LogError> {
-        let end = offset.saturating_add(len as u64).min(self.size);
-        let mut out = vec![0; end.saturating_sub(offset) as usize];
-        let start = offset.max(self.front);
-        if start >= end {
-            return Ok(out);
-        }
-        for block in start / CONTENT..end.div_ceil(CONTENT) {
-            let content = self.block(block, load)?;
-            let base = block * CONTENT;
-            let from = start.max(base);
-            let to = end.min(base + content.len() as u64);
-            if from < to {
-                out[(from - offset) as usize..(to - offset) as usize]
-                    .copy_from_slice(&content[(from - base) as usize..(to - base) as usize]);
-            }
-        }
-        Ok(out)
-    }
-
-    /// One content block; bytes behind its end are zeros.
-    fn block(&self, block: u64, load: Load<'_>) -> Result<Bytes, LogError> {
-        if let Some(content) = self.changed.get(&block) {
-            return Ok(content.clone());
-        }
-        match self.addr_of(block, load)? {
-            Some(addr) => load(&addr).map(Bytes::from),
-            None => Ok(Bytes::new()),
-        }
-    }
-
-    fn addr_of(&self, block: u64, load: Load<'_>) -> Result<Option<LogAddr>, LogError> {
-        match self.leaves.get(&leaf_of(block)) {
-            Some(leaf) => Ok(leaf.get(load, LeafAddrs::parse)?.0[(block % LEAF_BLOCKS) as usize]),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn write(
-        &mut self,
-        offset: u64,
-        bytes: &[u8],
-        load: Load<'_>,
-    ) -> Result<(), LogError> {
-        let end = offset.checked_add(bytes.len() as u64).ok_or_else(|| self.too_long())?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.check_span(end.max(self.size))?;
-        // What lies before the front reads as zeros whatever is written there.
-        let skipped = self.front.saturating_sub(offset).min(bytes.len() as u64);
-        let mut at = offset + skipped;
-        let mut rest = &bytes[skipped as usize..];
-        while !rest.is_empty() {
-            let (block, from) = (at / CONTENT, (at % CONTENT) as usize);
-            let (now, later) = rest.split_at(rest.len().min(CONTENT_BYTES - from));
-            // What is overwritten whole need not be read.
-            let whole =
-                from == 0 && (now.len() == CONTENT_BYTES || at + now.len() as u64 >= self.size);
-            let mut content: Vec<u8> =
-                if whole { Vec::new() } else { self.block(block, load)?.into() };
-            let filled = content.len().max(from + now.len());
-            content.resize(filled, 0);
-            content[from..from + now.len()].copy_from_slice(now);
-            self.changed.insert(block, content.into());
-            at += now.len() as u64;
-            rest = later;
-        }
-        self.size = self.size.max(end);
-        self.version += 1;
-        Ok(())
-    }
-
-    pub(crate) fn set_attributes(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        if bytes.len() > ATTRIBUTES_BYTES_MAX {
-            let why = "its attributes would be longer than 4096 bytes";
-            return Err(LogError::TooLong { pnode: self.id, why });
-        }
-        self.attributes = Bytes::copy_from_slice(bytes);
-        self.version += 1;
-        Ok(())
-    }
-
-    /// Gives up everything before `upto`.
-    pub(crate) fn trim(&mut self, upto: u64, load: Load<'_>) -> Result<(), LogError> {
-        let front = upto.min(self.size).max(self.front);
-        self.remove(self.front / CONTENT..front / CONTENT, load)?;
-        self.front = front;
-        self.version += 1;
-        Ok(())
-    }
-
-    pub(crate) fn truncate(&mut self, size: u64, load: Load<'_>) -> Result<(), LogError> {
-        self.check_span(size)?;
-        if size < self.size {
-            let keep = (size % CONTENT) as usize;
-            if keep > 0 {
-                let mut content = self.block(size / CONTENT, load)?;
-                content.truncate(keep);
-                self.changed.insert(size / CONTENT, content);
-            }
-            self.remove(size.div_ceil(CONTENT)..self.size.div_ceil(CONTENT), load)?;
-        }
-        self.size = size;
-        self.front = self.front.min(size);
-        self.version += 1;
-        Ok(())
-    }
-
-    /// Gives up everything, for a pnode that is deleted. What of its map can't be read stays counted as
-    /// in use.
-    pub(crate) fn clear(&mut self, load: Load<'_>) {
-        self.changed.clear();
-        while let Some((_, leaf)) = self.leaves.pop_first() {
-            self.kill_leaf(&leaf, load);
-        }
-        self.killed.extend(self.image.take());
-    }
-
-    /// Gives up whole blocks.
-    fn remove(&mut self, blocks: Range<u64>, load: Load<'_>) -> Result<(), LogError> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        let gone: Vec<u64> = self.changed.range(blocks.clone()).map(|(block, _)| *block).collect();
-        for block in gone {
-            self.changed.remove(&block);
-        }
-        let numbers: Vec<u32> = self
-            .leaves
-            .range(leaf_of(blocks.start)..=leaf_of(blocks.end - 1))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in numbers {
-            let all = u64::from(number) * LEAF_BLOCKS..(u64::from(number) + 1) * LEAF_BLOCKS;
-            if blocks.start <= all.start && all.end <= blocks.end {
-                let leaf = self.leaves.remove(&number).expect("it was found just now");
-                self.kill_leaf(&leaf, load);
-            } else {
-                for block in all.start.max(blocks.start)..all.end.min(blocks.end) {
-                    self.detach(block, load)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn kill_leaf(&mut self, leaf: &Leaf, load: Load<'_>) {
-        self.killed.extend(leaf.addr);
-        match leaf.get(load, LeafAddrs::parse) {
-            Ok(addrs) => self.killed.extend(addrs.0.iter().flatten()),
-            Err(error) => tracing::warn!(%error, pnode = self.id.0, "garbage can't be listed"),
-        }
-    }
-
-    /// Takes a block out of its leaf.
-    fn detach(&mut self, block: u64, load: Load<'_>) -> Result<(), LogError> {
-        if let Some(addr) = self.addr_of(block, load)? {
-            self.killed.push(addr);
-            self.set_addr(block, None, load)?;
-        }
-        Ok(())
-    }
-
-    fn set_addr(
-        &mut self,
-        block: u64,
-        addr: Option<LogAddr>,
-        load: Load<'_>,
-    ) -> Result<(), LogError> {
-        let number = leaf_of(block);
-        let mut addrs = match self.leaves.get(&number) {
-            Some(leaf) => leaf.get(load, LeafAddrs::parse)?.clone(),
-            None => LeafAddrs::empty(),
-        };
-        addrs.0[(block % LEAF_BLOCKS) as usize] = addr;
-        let old = self.leaves.insert(number, Arc::new(Leaf::new(addrs)));
-        self.killed.extend(old.and_then(|leaf| leaf.addr));
-        Ok(())
-    }
-
-    fn check_span(&self, end: u64) -> Result<(), LogError> {
-        let first = self.front / CONTENT / LEAF_BLOCKS;
-        let last = end.div_ceil(CONTENT).div_ceil(LEAF_BLOCKS);
-        if last.saturating_sub(first) > LEAVES_MAX || last > u64::from(u32::MAX) {
-            return Err(self.too_long());
-        }
-        Ok(())
-    }
-
-    fn too_long(&self) -> LogError {
-        LogError::TooLong { pnode: self.id, why: "it would be longer than 1 GiB" }
-    }
-
-    /// Number of changed blocks.
-    pub(crate) fn changed_blocks(&self) -> usize {
-        self.changed.len()
-    }
-}
-
-/// What a checkpoint does to a pnode, in this order: detach, take blocks, place blocks, place leaves,
-/// image.
-impl Pnode {
-    /// Takes the changed blocks out of the map: their old pieces and leaves are dead.
-    pub(crate) fn detach_changed(&mut self, load: Load<'_>) -> Result<(), LogError> {
-        let blocks: Vec<u64> = self.changed.keys().copied().collect();
-        for block in blocks {
-            self.detach(block, load)?;
-            // The leaf will hold the new address: it is written anew.
-            self.set_addr(block, None, load)?;
-        }
-        self.killed.extend(self.image.take());
-        Ok(())
-    }
-
-    /// What died since it was last asked.
-    pub(crate) fn take_killed(&mut self) -> Vec<LogAddr> {
-        std::mem::take(&mut self.killed)
-    }
-
-    /// The changed blocks; they count as unchanged from now on.
-    pub(crate) fn take_changed(&mut self) -> BTreeMap<u64, Bytes> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|_, content| !content.is_empty());
-        changed
-    }
-
-    /// A block's new place.
-    pub(crate) fn place_block(&mut self, block: u64, addr: LogAddr) {
-        let never: Load<'_> = &|_| unreachable!("the leaf of a changed block is in memory");
-        self.set_addr(block, Some(addr), never).expect("nothing is read");
-    }
-
-    /// The leaves that have to be written; those that became empty are dropped.
-    pub(crate) fn dirty_leaves(&mut self) -> Vec<(u32, Vec<u8>)> {
-        let empty =
-            |leaf: &Leaf| leaf.value().is_some_and(|addrs| addrs.0.iter().all(Option::is_none));
-        self.leaves.retain(|_, leaf| leaf.addr.is_some() || !empty(leaf));
-        self.leaves
-            .iter()
-            .filter(|(_, leaf)| leaf.addr.is_none())
-            .filter_map(|(number, leaf)| Some((*number, leaf.value()?.emit())))
-            .collect()
-    }
-
-    /// A leaf's new place.
-    pub(crate) fn place_leaf(&mut self, number: u32, addr: LogAddr) {
-        let leaf = self.leaves.get_mut(&number).expect("it was among the dirty ones");
-        Arc::make_mut(leaf).addr = Some(addr);
-    }
-
-    pub(crate) fn to_image(&self) -> Image {
-        let first_leaf = self.leaves.keys().next().copied().unwrap_or(0);
-        let end = self.leaves.keys().next_back().map_or(first_leaf, |last| last + 1);
-        let addr = |number| self.leaves.get(&number).and_then(|leaf| leaf.addr);
-        Image {
-            id: self.id,
-            kind: self.kind,
-            version: self.version,
-            front: self.front,
-            size: self.size,
-            attributes: self.attributes.clone(),
-            first_leaf,
-            leaves: (first_leaf..end).map(addr).collect(),
-        }
-    }
-}
-
-fn leaf_of(block: u64) -> u32 {
-    u32::try_from(block / LEAF_BLOCKS).expect("a pnode's span is checked before it grows")
-}
 
 /// All pnodes.
 #[derive(Clone, Debug, Default)]
@@ -474,77 +74,46 @@ pub(crate) fn load_image(pnode: PnodeId, addr: LogAddr, load: Load<'_>) -> Resul
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// A part of the log that is read when first needed: a leaf or a page.
+#[derive(Clone, Debug)]
+pub(crate) struct Lazy<T> {
+    /// Where it is; `None` if it changed since the last checkpoint.
+    pub(crate) addr: Option<LogAddr>,
+    value: OnceLock<T>,
+}
 
-    fn nothing(addr: &LogAddr) -> Result<Vec<u8>, LogError> {
-        panic!("nothing was written, yet {addr:?} is read")
+impl<T> Lazy<T> {
+    pub(crate) fn at(addr: LogAddr) -> Self {
+        Self { addr: Some(addr), value: OnceLock::new() }
     }
 
-    #[derive(Debug, Clone)]
-    enum Op {
-        Write(u64, Vec<u8>),
-        Trim(u64),
-        Truncate(u64),
+    pub(crate) fn new(value: T) -> Self {
+        Self { addr: None, value: OnceLock::from(value) }
     }
 
-    fn ops() -> impl Strategy<Value = Vec<Op>> {
-        let at = 0_u64..60_000;
-        prop::collection::vec(
-            prop_oneof![
-                (at.clone(), prop::collection::vec(any::<u8>(), 0..40_000))
-                    .prop_map(|(at, bytes)| Op::Write(at, bytes)),
-                at.clone().prop_map(Op::Trim),
-                at.prop_map(Op::Truncate),
-            ],
-            0..12,
-        )
+    pub(crate) fn placed(value: T, addr: LogAddr) -> Self {
+        Self { addr: Some(addr), value: OnceLock::from(value) }
     }
 
-    proptest! {
-        /// Against plain bytes.
-        #[test]
-        fn content_is_what_was_written(ops in ops()) {
-            let mut pnode = Pnode::new(PnodeId(16), 1);
-            let (mut model, mut front) = (Vec::new(), 0);
-            for op in ops {
-                match op {
-                    Op::Write(at, bytes) => {
-                        let at = at as usize;
-                        pnode.write(at as u64, &bytes, &nothing).unwrap();
-                        if !bytes.is_empty() {
-                            model.resize(model.len().max(at + bytes.len()), 0);
-                            model[at..at + bytes.len()].copy_from_slice(&bytes);
-                        }
-                    }
-                    Op::Trim(upto) => {
-                        pnode.trim(upto, &nothing).unwrap();
-                        front = front.max((upto as usize).min(model.len()));
-                    }
-                    Op::Truncate(size) => {
-                        pnode.truncate(size, &nothing).unwrap();
-                        model.resize(size as usize, 0);
-                        front = front.min(model.len());
-                    }
-                }
-                model[..front].fill(0);
-                prop_assert_eq!(pnode.size, model.len() as u64);
-                prop_assert_eq!(&pnode.read(0, usize::MAX >> 1, &nothing).unwrap(), &model);
-            }
+    pub(crate) fn get(
+        &self,
+        load: Load<'_>,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<&T, LogError> {
+        if let Some(value) = self.value.get() {
+            return Ok(value);
         }
+        let addr = self.addr.expect("what changed is in memory");
+        let bytes = load(&addr)?;
+        let value = parse(&bytes).ok_or_else(|| LogError::Damaged {
+            what: format!("the map in block {} of {}", addr.seq, addr.segment),
+            why: "its checksum is right, but it makes no sense".to_owned(),
+        })?;
+        Ok(self.value.get_or_init(|| value))
     }
 
-    #[test]
-    fn a_pnode_is_bounded_but_may_move_on() {
-        let mut pnode = Pnode::new(PnodeId(16), 1);
-        let far = CONTENT * LEAF_BLOCKS * LEAVES_MAX;
-        assert!(matches!(pnode.write(far, b"x", &nothing), Err(LogError::TooLong { .. })));
-        assert!(pnode.write(u64::MAX, b"xy", &nothing).is_err());
-        pnode.write(far - 1, b"x", &nothing).unwrap();
-        pnode.trim(far - 1, &nothing).unwrap();
-        pnode.write(far, b"yz", &nothing).unwrap();
-        assert_eq!(pnode.read(far - 1, 10, &nothing).unwrap(), b"xyz");
+    /// The value if it is in memory.
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.value.get()
     }
 }

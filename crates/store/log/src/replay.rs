@@ -11,7 +11,8 @@ use crate::format::checkpoint::{Body, LogSegment, OpenSegment, Pointer};
 use crate::format::pnode::LogAddr;
 use crate::format::record::Record;
 use crate::garbage::Hole;
-use crate::pnodes::{Pnode, Pnodes};
+use crate::pnode::Pnode;
+use crate::pnodes::Pnodes;
 use crate::recovery::{body_addrs, fits};
 use crate::writer::{Shared, Usage};
 use crate::{LogError, SegmentId, SegmentRef};
@@ -44,6 +45,9 @@ impl State {
         let open_columns = body.open_segments.iter().map(|open| &open.cursor.segment);
         if !log_columns.chain(open_columns).all(|s| fits(array, s) && alloc.owns(&s.columns)) {
             return Err(senseless("it tells of segments in slots that are free"));
+        }
+        if !body.open_segments.iter().all(|open| is_possible(&open.cursor.segment, open.data)) {
+            return Err(senseless("it tells of segments with impossible columns"));
         }
         let mut state = Self {
             alloc,
@@ -180,6 +184,12 @@ impl State {
             usage: Usage::default(),
         }
     }
+}
+
+/// Whether a segment may have so many data columns: all, or all but one of parity.
+fn is_possible(segment: &SegmentRef, data: u8) -> bool {
+    let parity = segment.columns.len().checked_sub(usize::from(data));
+    parity.is_some_and(|parity| parity <= 1)
 }
 
 /// Reads a piece from the segment that holds it, if there is one.

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
-use crate::array::{Array, Fragments};
+use crate::array::{Array, Fragments, Probe};
 use crate::format::checkpoint::{Cursor, OpenSegment};
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind};
 use crate::recovery::same_epoch;
@@ -31,12 +31,14 @@ pub(crate) struct Scanned {
     /// Up to where blocks are known to be durable.
     known: Cursor,
     at: Cursor,
+    /// Whether to look into all columns for the next block, although it is known to be durable.
+    careful: bool,
     ended: bool,
     pub(crate) problems: Vec<String>,
 }
 
-/// Groups headers that were found in one row by block; those that follow `at`, and belong to a commit
-/// after `after`, newest first. Also the newest commit among all of them, complete or not.
+/// Groups headers that were found in one row by block; those for which `follows` holds, newest first.
+/// Also the newest commit among them.
 pub(crate) fn sight(
     found: Vec<(FragmentHeader, AlignedBuf)>,
     follows: impl Fn(&BlockHeader) -> bool,
@@ -62,6 +64,11 @@ pub(crate) fn sight(
 }
 
 impl Sighting {
+    /// Whether so many fragments were sighted that the block can be read.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.sectors.iter().flatten().count() >= usize::from(self.header.data)
+    }
+
     /// The beginning of the payload: what of it is in the first sector of the first fragment.
     pub(crate) fn head(&self) -> Bytes {
         let mut head = match &self.sectors[0] {
@@ -84,7 +91,15 @@ impl Scanned {
     pub(crate) fn new(open: OpenSegment) -> Self {
         let known = open.cursor.clone();
         let at = Cursor { row: 0, seq: 0, chain: 0, segment: known.segment.clone() };
-        Self { open, blocks: Vec::new(), known, at, ended: false, problems: Vec::new() }
+        Self {
+            open,
+            blocks: Vec::new(),
+            known,
+            at,
+            careful: false,
+            ended: false,
+            problems: Vec::new(),
+        }
     }
 
     /// Whether the next block is known to be durable.
@@ -102,9 +117,24 @@ impl Scanned {
                 || damaged_before && header.seq >= self.at.seq)
     }
 
+    /// Where to look for the next block. Of one that is known to be durable, the fragment with the
+    /// beginning of its payload will do.
+    fn probe(&self) -> Probe<'_> {
+        let segment = &self.at.segment;
+        let first = self.at.seq as usize % segment.columns.len();
+        let column = (self.is_known() && !self.careful).then_some(first);
+        Probe { segment, row: self.at.row, column }
+    }
+
     /// Takes the block that was found in the next row; the newest commit seen there.
     fn step(&mut self, found: Vec<(FragmentHeader, AlignedBuf)>, after_commit: u64) -> u64 {
-        let (blocks, newest) = sight(found, |header| self.follows(header, after_commit));
+        let one_is_enough = self.is_known() && !self.careful;
+        let (mut blocks, newest) = sight(found, |header| self.follows(header, after_commit));
+        blocks.retain(|block| one_is_enough || block.is_enough());
+        self.careful = blocks.is_empty() && one_is_enough;
+        if self.careful {
+            return newest;
+        }
         if let Some(block) = blocks.into_iter().next() {
             self.at.row += block.header.sectors;
             self.at.seq = block.header.seq + 1;
@@ -117,6 +147,7 @@ impl Scanned {
                 self.problems.push(format!("{segment} is damaged from row {row} on"));
             }
             self.at.row += 1;
+            self.careful = true;
             if self.at.row == self.known.row {
                 self.at = self.known.clone();
             }
@@ -135,8 +166,7 @@ pub(crate) fn scan(array: &Array, segments: &mut [Scanned], after_commit: u64) -
         if going.is_empty() {
             return newest;
         }
-        let places: Vec<_> =
-            going.iter().map(|at| (&segments[*at].at.segment, segments[*at].at.row)).collect();
+        let places: Vec<_> = going.iter().map(|at| segments[*at].probe()).collect();
         let found = array.probe_rows(&places);
         for (at, found) in going.into_iter().zip(found) {
             newest = newest.max(segments[at].step(found, after_commit));

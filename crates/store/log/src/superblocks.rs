@@ -28,6 +28,7 @@ pub(crate) struct Assembled {
 
 /// One disk and what its superblocks say.
 struct Candidate {
+    given_at: usize,
     path: String,
     disk: Arc<dyn Disk>,
     superblock: Superblock,
@@ -37,15 +38,18 @@ struct Candidate {
 pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, LogError> {
     let mut problems = Vec::new();
     let mut candidates = Vec::new();
-    let mut absent = Vec::new();
-    for (path, disk) in given {
+    let mut unseated = Vec::new();
+    for (given_at, (path, disk)) in given.into_iter().enumerate() {
         let Some(disk) = disk else {
-            absent.push(path);
+            unseated.push((given_at, path));
             continue;
         };
         match read_superblock(&*disk, &mut problems, &path) {
-            Ok(superblock) => candidates.push(Candidate { path, disk, superblock }),
-            Err(why) => problems.push(format!("disk {path} {why}")),
+            Ok(superblock) => candidates.push(Candidate { given_at, path, disk, superblock }),
+            Err(why) => {
+                problems.push(format!("disk {path} {why}"));
+                unseated.push((given_at, path));
+            }
         }
     }
     let Some(array) = commonest(&candidates) else {
@@ -53,7 +57,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             if problems.is_empty() { "there are no disks".to_owned() } else { problems.join("; ") };
         return Err(LogError::NotAnArray { why });
     };
-    let mut seats = seat(array, candidates, &mut problems)?;
+    let mut seats = seat(array, candidates, &mut unseated, &mut problems)?;
     let newest = seats
         .iter()
         .flatten()
@@ -68,13 +72,11 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             member.failed || seat.as_ref().is_some_and(|own| is_apart(own, &newest, &mut problems))
         })
         .collect();
-    let mut absent = absent.into_iter();
     let mut entries = Vec::new();
     for (index, member) in newest.members.iter().enumerate() {
         let (path, disk) = match seats[index].take() {
             Some(candidate) => (candidate.path, Some(candidate.disk)),
-            // Which of the absent ones it was, nobody can tell; in order is the best guess.
-            None => (absent.next().unwrap_or_else(|| format!("number {index}")), None),
+            None => (take_path(&mut unseated, index), None),
         };
         if disk.is_none() {
             problems.push(format!("disk {path} is missing (disk {index} of the array)"));
@@ -145,20 +147,31 @@ fn commonest(candidates: &[Candidate]) -> Option<ArrayId> {
     candidates.iter().map(|c| c.superblock.array).max_by_key(|array| key(*array))
 }
 
+/// Where the missing disk was looked for: most likely at the place it has in the array.
+fn take_path(unseated: &mut Vec<(usize, String)>, index: usize) -> String {
+    let at = unseated.iter().position(|(given_at, _)| *given_at == index);
+    match at.or((!unseated.is_empty()).then_some(0)) {
+        Some(at) => unseated.remove(at).1,
+        None => format!("number {index}"),
+    }
+}
+
 /// Gives each disk its place in the array.
 fn seat(
     array: ArrayId,
     candidates: Vec<Candidate>,
+    unseated: &mut Vec<(usize, String)>,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Option<Candidate>>, LogError> {
     let mut seats: Vec<Option<Candidate>> = Vec::new();
-    for (given_at, candidate) in candidates.into_iter().enumerate() {
-        let Candidate { path, superblock, .. } = &candidate;
+    for candidate in candidates {
+        let Candidate { given_at, path, superblock, .. } = &candidate;
         if superblock.array != array {
             problems.push(format!(
                 "disk {path} is foreign: it belongs to store {} ('{}'), not to {array}",
                 superblock.array, superblock.label
             ));
+            unseated.push((*given_at, path.clone()));
             continue;
         }
         if seats.is_empty() {
@@ -170,7 +183,7 @@ fn seat(
                 why: format!("disk {path} has another idea of how many disks there are"),
             });
         }
-        if index != given_at && seats.len() > given_at {
+        if index != *given_at && seats.len() > *given_at {
             tracing::info!(
                 path,
                 index,

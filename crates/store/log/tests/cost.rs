@@ -53,7 +53,6 @@ fn cost_of_reopening(segments: u32) -> (u64, u64) {
 fn reopening_costs_the_same_whatever_is_stored() {
     let (few_reads, few_bytes) = cost_of_reopening(20);
     let (many_reads, many_bytes) = cost_of_reopening(4_000);
-    eprintln!("{few_reads} reads of {few_bytes} bytes, {many_reads} of {many_bytes}");
     assert!(many_reads <= few_reads + 10 && few_reads < 150, "{few_reads} {many_reads}");
     // Bitmaps of a terabyte are in both; of the log's segments there are a few more.
     assert!(many_bytes < few_bytes + (256 << 10), "{few_bytes} {many_bytes}");

@@ -13,6 +13,7 @@ use super::pnode::{Image, LeafAddrs, LogAddr};
 use super::record::{BlockNote, LogHead, PieceKind, Record, parse_payload};
 use super::superblock::{Member, Superblock};
 use crate::DiskIndex;
+use crate::fuzz::parse_all;
 use crate::garbage::{Hole, parse_file};
 
 fn segment() -> impl Strategy<Value = SegmentRef> {
@@ -150,7 +151,7 @@ fn body() -> impl Strategy<Value = Body> {
     let slots = prop::collection::vec(1_u32..200, 1..8).prop_map(|counts| {
         let bits = |count: u32| {
             let mut bits = vec![0x55; count.div_ceil(8) as usize];
-            if count % 8 != 0 {
+            if !count.is_multiple_of(8) {
                 *bits.last_mut().unwrap() &= (1 << (count % 8)) - 1;
             }
             (count, bits)
@@ -325,19 +326,6 @@ fn sealed_nonsense_is_refused() {
             assert_eq!(Pointer::parse(&sector), None);
         }
     }
-}
-
-fn parse_all(bytes: &[u8]) {
-    let _ = SegmentRef::parse(bytes);
-    let _ = BlockMap::parse(bytes);
-    let _ = FragmentHeader::parse(bytes);
-    let _ = Superblock::parse(bytes);
-    let _ = Image::parse(bytes);
-    let _ = LeafAddrs::parse(bytes);
-    let _ = Body::parse(bytes);
-    let _ = Pointer::parse(bytes);
-    let _ = parse_payload(bytes);
-    let _ = parse_file(bytes);
 }
 
 /// The superblock of the tiny array in the documentation, byte by byte. If this has to change, the format

@@ -16,6 +16,7 @@ use pegasus_log::{
 pub(crate) const NOW: Time = Time::from_secs(1_700_000_000);
 
 /// The seed of a test: `PEGASUS_SEED` if it is set. Printed, so that a failure can be repeated.
+#[allow(clippy::print_stderr)]
 pub(crate) fn seed(default: u64) -> u64 {
     let seed = std::env::var("PEGASUS_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or(default);

@@ -1,0 +1,124 @@
+//! Reading one block by its map, fragment by fragment.
+
+use bytes::Bytes;
+use pegasus_disk::{AlignedBuf, SECTOR};
+
+use crate::array::{Array, Fragments};
+use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
+use crate::stripe;
+use crate::{BlockMap, Extent, LogError};
+
+/// A block being read by its map.
+pub(crate) struct Reading<'a> {
+    array: &'a Array,
+    map: &'a BlockMap,
+    places: Vec<Extent>,
+    rows: Vec<u32>,
+    /// By position, parity last.
+    fragments: Vec<Option<AlignedBuf>>,
+    header: Option<BlockHeader>,
+    tried: Vec<bool>,
+    /// What is wrong with those that were tried, a sentence each.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(array: &'a Array, map: &'a BlockMap) -> Result<Self, LogError> {
+        let places: Vec<Extent> = map.fragments.iter().chain(&map.parity).copied().collect();
+        let impossible = |why: String| LogError::Block { map: Box::new(map.clone()), why };
+        let mut rows = Vec::with_capacity(places.len());
+        for place in &places {
+            if usize::from(place.disk.0) >= array.geometry.disks() {
+                return Err(impossible(format!("the array has no {}", place.disk)));
+            }
+            let row = array.geometry.row_at(place.offset);
+            rows.push(row.ok_or_else(|| impossible(format!("no slot at {}", place.offset)))?);
+        }
+        let sectors = map.fragment_bytes / SECTOR as u32;
+        if rows.iter().any(|row| row.saturating_add(sectors) > array.geometry.rows()) {
+            return Err(impossible("it does not fit into a slot".to_owned()));
+        }
+        let fragments = places.iter().map(|_| None).collect();
+        let tried = vec![false; places.len()];
+        Ok(Self { array, map, places, rows, fragments, header: None, tried, wrong: Vec::new() })
+    }
+
+    /// Whether all data fragments are there.
+    pub(crate) fn has_data(&self) -> bool {
+        self.fragments.iter().take(self.map.fragments.len()).all(Option::is_some)
+    }
+
+    /// Whether the payload can be had.
+    pub(crate) fn suffice(&self) -> bool {
+        self.fragments.iter().flatten().count() >= self.map.fragments.len()
+    }
+
+    /// Reads those fragments not tried yet for which `choose` holds, given position and whether the disk
+    /// lives.
+    pub(crate) fn fetch(&mut self, choose: impl Fn(usize, bool) -> bool) {
+        let chosen: Vec<usize> = (0..self.places.len())
+            .filter(|at| {
+                !self.tried[*at] && choose(*at, self.array.disks.is_ok(self.places[*at].disk))
+            })
+            .collect();
+        let len = self.map.fragment_bytes as usize;
+        let extents: Vec<_> = chosen.iter().map(|at| (self.places[*at], len)).collect();
+        for (at, outcome) in chosen.into_iter().zip(self.array.read_extents(&extents)) {
+            self.tried[at] = true;
+            let place = self.places[at];
+            match outcome {
+                Err(why) => self.wrong.push(why),
+                Ok(buf) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
+                    Ok(header) => {
+                        self.header = Some(header.block);
+                        self.fragments[at] = Some(buf);
+                    }
+                    Err(bad) => {
+                        self.array.disks.count_error(place.disk);
+                        self.wrong.push(format!("{}: {bad}", self.array.place(place)));
+                    }
+                },
+            }
+        }
+    }
+
+    fn is_wanted(&self, header: &FragmentHeader, at: usize) -> bool {
+        let (block, map) = (&header.block, self.map);
+        block.array == self.array.id
+            && block.segment == map.segment
+            && block.seq == map.seq
+            && block.row == self.rows[at]
+            && usize::from(header.position) == at
+            && usize::from(block.data) == map.fragments.len()
+            && usize::from(block.parity) == usize::from(map.parity.is_some())
+            && block.payload_bytes == map.payload_bytes
+            && block.payload_crc == map.crc
+    }
+
+    /// With all fragments there: whether the parity is that of the data.
+    pub(crate) fn parity_mismatch(&self) -> Option<String> {
+        let bufs = self.fragments.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
+        let place = self.map.parity?;
+        let mut sum = bufs[0][HEADER_BYTES..].to_vec();
+        bufs[1..].iter().for_each(|buf| stripe::xor_into(&mut sum, &buf[HEADER_BYTES..]));
+        let mismatch = sum.iter().any(|byte| *byte != 0);
+        mismatch.then(|| format!("{}: not the parity of its data", self.array.place(place)))
+    }
+
+    pub(crate) fn finish(self) -> Result<Bytes, LogError> {
+        let (Some(header), true) = (self.header, self.suffice()) else {
+            let why = self.wrong.join("; ");
+            return Err(LogError::Block { map: Box::new(self.map.clone()), why });
+        };
+        let rebuilds = !self.has_data();
+        let payload = Fragments { header, got: self.fragments }.into_payload();
+        if rebuilds {
+            self.array.count_rebuilt();
+            if crc32c::crc32c(&payload) != self.map.crc {
+                let why = format!("rebuilt wrongly; {}", self.wrong.join("; "));
+                return Err(LogError::Block { map: Box::new(self.map.clone()), why });
+            }
+        }
+        Ok(payload)
+    }
+}
