@@ -52,7 +52,7 @@ bench: tools-test $(CONSOLE) ## The benchmarks, side by side with their peers
 lint: tools-run $(CONSOLE) ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 .PHONY: tools-run tools-test
 tools-run:
