@@ -228,9 +228,8 @@ impl Log {
         let geometry = &self.array.geometry;
         let unit = u64::from(geometry.unit_bytes);
         let slots: u64 = geometry.slots.iter().copied().map(u64::from).sum();
-        let free: u64 = shared.usage.free.iter().copied().map(u64::from).sum();
-        let pending = shared.usage.pending;
-        let reserve: u64 = geometry.indices().map(|disk| u64::from(geometry.reserve(disk))).sum();
+        let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
+        let (free, pending) = (sum(&shared.usage.free), sum(&shared.usage.pending));
         let beside_parity =
             |slots: u64| slots * unit / geometry.disks() as u64 * u64::from(geometry.data);
         LogStatus {
@@ -241,7 +240,7 @@ impl Log {
             unit_bytes: geometry.unit_bytes,
             capacity_bytes: beside_parity(slots),
             used_bytes: beside_parity(slots - free - pending),
-            free_bytes: beside_parity((free + pending).saturating_sub(reserve)),
+            free_bytes: beside_parity(self.usable_slots(&shared.usage)),
             pending_slots: pending,
             log_segments: shared.log_segments.len() as u64,
             log_live_bytes: shared.log_segments.values().map(|log| log.live_bytes).sum(),
@@ -253,6 +252,24 @@ impl Log {
             poisoned: self.poison.get().cloned(),
             disks: self.disk_status(&shared.usage),
         }
+    }
+
+    /// Slots that segments can be opened in, now or after the next checkpoint.
+    fn usable_slots(&self, usage: &Usage) -> u64 {
+        let geometry = &self.array.geometry;
+        let living = self.array.disks.living();
+        let on = |disk: &DiskIndex| {
+            let at = usize::from(disk.0);
+            let free = usage.free[at] + usage.pending[at];
+            u64::from(free.saturating_sub(geometry.reserve(*disk)))
+        };
+        let (total, most) = living
+            .iter()
+            .map(on)
+            .fold((0, 0), |(total, most), slots| (total + slots, slots.max(most)));
+        // A segment with parity takes at least one of another disk for each slot of the emptiest.
+        let alone = geometry.parity == 0 || living.len() <= usize::from(geometry.parity);
+        if alone { total } else { total.min(2 * (total - most)) }
     }
 
     fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
@@ -276,9 +293,13 @@ impl Log {
 
 impl Usage {
     pub(crate) fn of(array: &Array, writer: &Writer) -> Self {
+        let mut pending = vec![0; array.geometry.disks()];
+        for column in writer.alloc.pending() {
+            pending[usize::from(column.disk.0)] += 1;
+        }
         Self {
             free: array.geometry.indices().map(|disk| writer.alloc.free(disk)).collect(),
-            pending: writer.alloc.pending().len() as u64,
+            pending,
         }
     }
 }

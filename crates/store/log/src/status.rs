@@ -58,8 +58,8 @@ pub struct LogStatus {
     pub capacity_bytes: u64,
     /// Bytes in use, parity apart: whole slots.
     pub used_bytes: u64,
-    /// Bytes that segments can be opened in now or after the next checkpoint, parity and the log's own
-    /// reserve apart.
+    /// Bytes that segments can be opened in now or after the next checkpoint, on disks that live; parity and
+    /// the log's own reserve apart.
     pub free_bytes: u64,
     /// Slots free after the next checkpoint only.
     pub pending_slots: u64,

@@ -66,11 +66,11 @@ pub(crate) struct Shared {
     pub(crate) usage: Usage,
 }
 
-/// Copies of what the writer counts, for [`Log::status`], which must not wait for it.
+/// Copies of what the writer counts, by disk, for [`Log::status`], which must not wait for it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Usage {
     pub(crate) free: Vec<u32>,
-    pub(crate) pending: u64,
+    pub(crate) pending: Vec<u32>,
 }
 
 /// What was written.

@@ -91,6 +91,7 @@ fn a_disk_that_dies_is_given_up_and_new_data_has_its_parity_elsewhere() {
     let map = batch.append(old.id, &[payload(1, 40_000)]).unwrap();
     log.commit(batch).unwrap();
     assert!(log.room(old.id) > 0);
+    let before = log.status();
 
     disks[2].kill();
     let mut batch = log.batch();
@@ -100,6 +101,8 @@ fn a_disk_that_dies_is_given_up_and_new_data_has_its_parity_elsewhere() {
     use DiskState::{Failed, Ok};
     assert_eq!(states, [Ok, Ok, Failed, Ok, Ok]);
     assert_eq!(log.room(old.id), 0, "the segment should be closed");
+    let free_bytes = log.status().free_bytes;
+    assert!(free_bytes < before.free_bytes * 5 / 6, "a dead disk's slots are no room");
 
     let mut batch = log.batch();
     let index = batch.append(old.id, &[payload(3, 10_000)]).unwrap();
