@@ -14,6 +14,8 @@
 //!   TEARDOWN from anywhere leads back to Idle.
 //! ```
 
+use std::collections::BTreeMap;
+
 use pegasus_base::{StreamName, Time};
 
 use super::dialogue::{AnnouncedTrack, Answer, Ask, Description, Refusal, Step};
@@ -77,6 +79,8 @@ pub struct Session {
     role: Role,
     phase: Phase,
     channels: Vec<Channel>,
+    /// The URLs by which the client set up each track.
+    urls: BTreeMap<usize, String>,
     pending: Option<Pending>,
 }
 
@@ -87,7 +91,8 @@ impl Session {
     pub fn new(mut rng: fastrand::Rng) -> Self {
         let id = format!("{:016X}", rng.u64(..));
         let (role, phase) = (Role::None, Phase::Ready);
-        Self { id, rng, role, phase, channels: Vec::new(), pending: None }
+        let (channels, urls) = (Vec::new(), BTreeMap::new());
+        Self { id, rng, role, phase, channels, urls, pending: None }
     }
 
     /// Where it stands.
@@ -245,7 +250,7 @@ impl Session {
         match transport {
             Transport::Interleaved(wanted) => {
                 let (rtp, rtcp) = self.free_channels(wanted);
-                Ok(Next::Reply(self.agree(track, Way::Interleaved(rtp, rtcp))))
+                Ok(Next::Reply(self.agree(request, track, Way::Interleaved(rtp, rtcp))))
             }
             Transport::Udp(rtp, rtcp) => Ok(Next::Ask(Ask::Bind { track, client: (rtp, rtcp) })),
         }
@@ -266,7 +271,8 @@ impl Session {
             .expect("16 tracks can't take all 128 pairs of channels")
     }
 
-    fn agree(&mut self, track: usize, way: Way) -> Response {
+    fn agree(&mut self, request: &Request, track: usize, way: Way) -> Response {
+        self.urls.insert(track, request.url.clone());
         let ssrc = self.rng.u32(1..);
         self.channels.push(Channel { track, way, ssrc });
         let record = matches!(self.role, Role::Publisher { .. });
@@ -321,6 +327,7 @@ impl Session {
         self.role = Role::None;
         self.phase = Phase::Ready;
         self.channels.clear();
+        self.urls.clear();
         Response::new(Status::OK)
     }
 
@@ -345,7 +352,7 @@ impl Session {
             }
             (Ask::Bind { track, client }, Answer::Bound(server)) => {
                 let way = Way::Udp { client, server: server? };
-                Ok(Next::Reply(self.agree(track, way)))
+                Ok(Next::Reply(self.agree(request, track, way)))
             }
             (Ask::Record { .. }, Answer::Recording(outcome)) => {
                 outcome?;
@@ -355,7 +362,7 @@ impl Session {
             (Ask::Play { .. }, Answer::Playing(started)) => {
                 let started = started?;
                 self.phase = Phase::Playing;
-                Ok(Next::Reply(playing(request, &started)))
+                Ok(Next::Reply(playing(request, &started, &self.urls)))
             }
             (Ask::Pause, Answer::Paused) => {
                 self.phase = Phase::Paused;

@@ -148,6 +148,13 @@ fn a_publisher_hears_which_tracks_are_dropped() {
 }
 
 #[test]
+fn a_query_stays_behind_the_path() {
+    assert_eq!(content_base(URL), format!("{URL}/"));
+    assert_eq!(content_base("rtsp://h/cam/?from=-1m"), "rtsp://h/cam/?from=-1m");
+    assert_eq!(content_base("rtsp://h/cam?from=-1m"), "rtsp://h/cam/?from=-1m");
+}
+
+#[test]
 fn controls_may_be_whole_urls_or_missing() {
     let whole = format!("{URL}/track1");
     let tracks = |controls: &[&str]| -> Vec<AnnouncedTrack> {

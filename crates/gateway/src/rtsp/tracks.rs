@@ -1,5 +1,7 @@
 //! Which track a SETUP means, and what responses say of tracks.
 
+use std::collections::BTreeMap;
+
 use pegasus_base::Time;
 
 use super::dialogue::{AnnouncedTrack, Description, Refusal, Started};
@@ -42,9 +44,13 @@ pub(super) fn announced_track(url: &str, tracks: &[AnnouncedTrack]) -> Result<us
     })
 }
 
-/// Where relative controls start from: clients append them to this (RFC 2326, C.1.1).
+/// Where relative controls start from (RFC 2326, C.1.1). Some clients append them to this text, others
+/// resolve them as RFC 3986 has it, which drops a query: so the slash stands before it.
 pub(super) fn content_base(url: &str) -> String {
-    format!("{}/", url.trim_end_matches('/'))
+    match url.split_once('?') {
+        Some((path, query)) => format!("{}/?{query}", path.trim_end_matches('/')),
+        None => format!("{}/", url.trim_end_matches('/')),
+    }
 }
 
 /// Tells a publisher which of its tracks are thrown away (`Warning` as in HTTP, RFC 2616, 14.46).
@@ -58,15 +64,17 @@ pub(super) fn with_refused(mut response: Response, tracks: &[AnnouncedTrack]) ->
     response
 }
 
-pub(super) fn playing(request: &Request, started: &Started) -> Response {
-    let base = content_base(&request.url);
-    let info: Vec<String> = started
-        .rtp_info
-        .iter()
-        .map(|(track, sequence, timestamp)| {
-            format!("url={base}{};seq={sequence};rtptime={timestamp}", control_of(*track))
-        })
-        .collect();
+/// The answer to PLAY. `urls` are those by which the client set up each track: it knows them again.
+pub(super) fn playing(
+    request: &Request,
+    started: &Started,
+    urls: &BTreeMap<usize, String>,
+) -> Response {
+    let info = started.rtp_info.iter().filter_map(|(track, sequence, timestamp)| {
+        let url = urls.get(track)?;
+        Some(format!("url={url};seq={sequence};rtptime={timestamp}"))
+    });
+    let info: Vec<String> = info.collect();
     let mut response = Response::new(Status::OK)
         .with("Range", started.range.to_string())
         .with("RTP-Info", info.join(","));
