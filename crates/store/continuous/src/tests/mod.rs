@@ -3,6 +3,7 @@
 mod crash;
 mod driven;
 mod model;
+mod racing;
 mod reading;
 mod retention;
 mod writing;
@@ -66,6 +67,12 @@ impl Rig {
         let (log, recovery) = self.log();
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
         self.store = Some(Continuous::open_undriven(log, recovery, settings, clock).unwrap());
+    }
+
+    /// Opens the store with its thread.
+    pub(super) fn open_driven(&self) -> Continuous {
+        let (log, recovery) = self.log();
+        Continuous::open(log, recovery, self.settings.clone(), self.clock.clone()).unwrap()
     }
 
     fn log(&self) -> (Log, Recovery) {
