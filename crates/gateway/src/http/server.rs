@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tower::Service as _;
 
 use crate::Services;
@@ -30,10 +31,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 type App = IntoMakeServiceWithConnectInfo<Router, SocketAddr>;
 
 /// Serves HTTP on `listener` until [`Services::stop`] is cancelled and every answer has ended, or a few
-/// seconds have passed. With `tls` it is HTTPS; HTTP/2 is spoken where the acceptor offers it
-/// (`alpn_protocols`).
+/// seconds have passed. With `tls` it is HTTPS, and HTTP/2 is offered.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, services: Services) {
     let stop = services.stop.clone();
+    let tls = tls.as_ref().map(offer_http2);
     let app = super::router(services).into_make_service_with_connect_info::<SocketAddr>();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
@@ -65,6 +66,13 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, services: Se
     if tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some HTTP answers were cut off");
     }
+}
+
+/// The same acceptor, naming the protocols spoken behind it (RFC 7301).
+fn offer_http2(tls: &TlsAcceptor) -> TlsAcceptor {
+    let mut config = ServerConfig::clone(tls.config());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn accept(

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use pegasus_base::{Clock as _, SystemClock, Time};
-use pegasus_media::TrackId;
+use pegasus_continuous::Pushed;
+use pegasus_media::{TrackId, Unit};
 
 use crate::support::{
-    Node, Publisher, assert_same_packets, clip, clip_hashes, name_of, packet_hashes, run, units,
+    Node, Publisher, arg, assert_same_packets, clip, clip_hashes, name_of, packet_hashes, run,
+    units,
 };
 
 const START: Time = Time::from_secs(1_763_600_000);
@@ -52,6 +54,60 @@ async fn reordered_pictures_are_cut_without_loss() {
         let original = clip_hashes(file).await;
         assert_same_packets(file, &packet_hashes(&["-i", &url]).await, &original);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tracks_are_another_initialisation() {
+    let node = Node::open();
+    let store = &node.services.store;
+    let (first, early) = units(&clip("bottle-detection.mp4"), START);
+    let end = early.iter().map(|unit| unit.time).max().unwrap();
+    // The camera is set to another picture size: its next picture has other parameters.
+    let (second, late) = units(&clip("one-by-one-person-detection.mp4"), end.offset_ns(40_000_000));
+    let recorder = store.recorder(&name_of("/cam/door"), first).unwrap();
+    let push = |units: Vec<Unit>| {
+        for (index, unit) in units.into_iter().enumerate() {
+            assert_eq!(recorder.push(Arc::new(unit)), Pushed::Queued);
+            if index % 50 == 49 {
+                store.flush().unwrap();
+            }
+        }
+    };
+    push(early);
+    recorder.set_tracks(second).unwrap();
+    push(late);
+    recorder.finish();
+    store.flush().unwrap();
+
+    let list = node.get(&format!("/hls/cam/door/vod.m3u8?from={START}&to=+1h")).await;
+    // ffmpeg can't change a codec's parameters midway, browsers can: each part is looked at by itself.
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for line in list.text().lines() {
+        let map = line.strip_prefix("#EXT-X-MAP:URI=\"").map(|uri| uri.trim_end_matches('"'));
+        if map.is_some() {
+            parts.push(Vec::new());
+        }
+        if let Some(file) = map.or((!line.starts_with('#')).then_some(line)) {
+            let answer = node.get(&format!("/hls/cam/door/{file}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{file}");
+            parts.last_mut().expect("a map comes first").extend_from_slice(&answer.body);
+        }
+    }
+    assert_eq!(list.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{}", list.text());
+    let folder = tempfile::tempdir().unwrap();
+    for (part, file) in
+        parts.iter().zip(["bottle-detection.mp4", "one-by-one-person-detection.mp4"])
+    {
+        let out = folder.path().join(file);
+        std::fs::write(&out, part).unwrap();
+        assert_same_packets(
+            file,
+            &packet_hashes(&["-i", arg(&out)]).await,
+            &clip_hashes(file).await,
+        );
+        run("ffmpeg", &["-nostdin", "-v", "error", "-i", arg(&out), "-f", "null", "-"]).await;
+    }
+    assert_eq!(parts.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

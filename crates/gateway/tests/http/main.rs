@@ -4,4 +4,5 @@ mod api;
 mod hls;
 mod live;
 mod media;
+mod server;
 mod support;
