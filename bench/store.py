@@ -100,6 +100,7 @@ def reopen(options):
         result |= {
             f"{size:g} TB: segments": int(figures["segments"]),
             f"{size:g} TB: ms p50, max of {figures['openings']}": f"{figures['ms_p50']:.1f} {figures['ms_max']:.1f}",
+            f"{size:g} TB: CPU ms p50": figures["cpu_ms_p50"],
             f"{size:g} TB: reads, MB at most": f"{figures['reads_max']} {figures['read_bytes_max'] / 1e6:.1f}",
             f"{size:g} TB: ms at most with flash, hard disks":
                 f"{figures['flash_ms_max']:.0f} {figures['hard_disk_ms_max']:.0f}",

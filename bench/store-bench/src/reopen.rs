@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::array::{self, DATA, DISKS, UNIT_BYTES};
 use crate::camera::{self, Camera, Material, push, unit};
-use crate::figures::{ms, quantile_ms};
+use crate::figures::{cpu, ms, quantile_ms};
 
 /// What a segment takes that is as wide as the array.
 const SEGMENT_BYTES: f64 = DATA as f64 * UNIT_BYTES as f64;
@@ -48,6 +48,7 @@ pub(crate) struct Store {
 /// What one opening took.
 struct Opening {
     took: Duration,
+    cpu: Duration,
     log_took: Duration,
     reads: u64,
     read_bytes: u64,
@@ -146,13 +147,13 @@ fn open(
         array::forks(disks).into_iter().map(|disk| disk.with_model(model)).collect();
     let now = pegasus_base::Clock::now(&**clock);
     let shared = array::as_disks(&disks);
-    let started = Instant::now();
+    let (started, cpu_before) = (Instant::now(), cpu());
     let (log, recovery) = array::open_log(&shared, now)?;
     let log_took = started.elapsed();
     let transactions = recovery.transactions;
     let blocks = recovery.open_segments.iter().map(|open| open.blocks.len()).sum();
     let store = Continuous::open(log, recovery, array::settings(), clock.clone())?;
-    let took = started.elapsed();
+    let (took, cpu) = (started.elapsed(), cpu().saturating_sub(cpu_before));
     let stats: Vec<_> = disks.iter().map(pegasus_disk::Disk::stats).collect();
     let busy_ns = stats.iter().map(|s| s.read_busy_ns + s.write_busy_ns).max().unwrap_or(0);
     for camera in cameras {
@@ -163,6 +164,7 @@ fn open(
     }
     Ok(Opening {
         took,
+        cpu,
         log_took,
         reads: stats.iter().map(|s| s.reads).sum(),
         read_bytes: stats.iter().map(|s| s.read_bytes).sum(),
@@ -181,6 +183,7 @@ fn figures(
 ) -> Value {
     let all = || flash.iter().chain(hard_disk);
     let mut took: Vec<_> = all().map(|opening| opening.took).collect();
+    let mut cpu: Vec<_> = all().map(|opening| opening.cpu).collect();
     let mut log_took: Vec<_> = all().map(|opening| opening.log_took).collect();
     let most = |of: fn(&Opening) -> u64| all().map(of).max().unwrap_or(0);
     let with_disks = |openings: &[Opening]| {
@@ -193,6 +196,7 @@ fn figures(
         "openings": took.len(),
         "ms_p50": quantile_ms(&mut took, 0.5),
         "ms_max": quantile_ms(&mut took, 1.0),
+        "cpu_ms_p50": quantile_ms(&mut cpu, 0.5),
         "log_ms_p50": quantile_ms(&mut log_took, 0.5),
         "reads_max": most(|opening| opening.reads),
         "read_bytes_max": most(|opening| opening.read_bytes),
