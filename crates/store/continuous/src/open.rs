@@ -11,7 +11,7 @@ use pegasus_log::{Log, Recovered, Recovery, SegmentId};
 use crate::commit::Core;
 use crate::error::Error;
 use crate::format::FormatError;
-use crate::format::block;
+use crate::format::block::{self, Totals};
 use crate::format::catalogue::{self, SLOT_LEN, StreamRecord};
 use crate::format::index::Entry;
 use crate::format::segment::{SegmentRecord, State, record_len};
@@ -149,7 +149,10 @@ fn load_end(
                 let ends = entries.iter().map(|entry| entry.head.end).chain(before);
                 view.end = ends.max().or(Some(last.first));
                 view.after = entries.last().map_or(last.before, |entry| entry.head.after());
-                entries.iter().for_each(|entry| view.spans.extend(&entry.head));
+                // What was said of its spans on disk stands: of these, some may have been deleted since.
+                let known = view.spans.last().map_or(Totals::default(), |span| span.after);
+                let later = entries.iter().filter(|entry| entry.head.after() > known);
+                later.for_each(|entry| view.spans.extend(&entry.head));
                 view.open = Some(OpenSegment { record: last, entries });
             }
         }
