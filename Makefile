@@ -33,7 +33,7 @@ $(CONSOLE): $(CONSOLE_SOURCES)
 .PHONY: test
 test: tools-test $(CONSOLE) ## Run every test
 	cd console && npm test
-	$(CARGO) build --locked
+	$(CARGO) build --workspace --locked
 	$(CARGO) test --workspace --locked
 	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
 
