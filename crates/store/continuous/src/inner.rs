@@ -50,6 +50,9 @@ pub(crate) struct Trouble {
     /// The last tick did not succeed.
     pub(crate) last: Option<String>,
     pub(crate) full: bool,
+    /// No unit is taken any more.
+    pub(crate) closing: bool,
+    /// Nothing is written any more.
     pub(crate) closed: bool,
 }
 
@@ -101,10 +104,13 @@ impl Inner {
     /// Attaches a recorder to `name`, which is made known if it is new.
     ///
     /// # Errors
-    /// [`Error::Taken`], [`Error::DamagedStream`].
+    /// [`Error::Taken`], [`Error::DamagedStream`], [`Error::Closed`].
     pub(crate) fn attach(&self, name: &StreamName, tracks: TrackSet) -> Result<Arc<Stream>, Error> {
         let bound = self.settings().queue_bytes_max;
         let mut streams = self.streams.write();
+        if self.health.lock().closing {
+            return Err(Error::Closed);
+        }
         let stream = streams.entry(name.clone()).or_insert_with(|| {
             let id = StreamId::random(&mut self.rng.lock());
             Arc::new(Stream::new(name.clone(), id, Queue::new(bound), View::new()))
@@ -197,11 +203,17 @@ impl Inner {
         health.last = error.map(ToString::to_string);
     }
 
-    pub(crate) fn shut(&self) {
-        self.health.lock().closed = true;
+    /// Refuses units and recorders from now on; what was pushed before can still be committed.
+    pub(crate) fn refuse(&self) {
+        self.health.lock().closing = true;
         for stream in self.all_streams() {
             stream.queue(Queue::close);
         }
+    }
+
+    /// Nothing is written from now on; followers come to an end.
+    pub(crate) fn shut(&self) {
+        self.health.lock().closed = true;
         self.bump_growth();
     }
 

@@ -239,6 +239,7 @@ impl Handle {
         if self.inner.health.lock().closed {
             return Ok(());
         }
+        self.inner.refuse();
         let ticked = self.inner.tick();
         let now = self.inner.clock.now();
         let checkpointed = match self.inner.check_failed() {
