@@ -6,9 +6,9 @@
 //! only to addresses and names that a stranger can't have pointed here (`Host`): an address as such,
 //! `localhost`, or the node's own name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode, Uri};
@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use super::app::App;
 use super::error::ApiError;
 use super::names;
+use crate::Level;
 
 /// Lets the request through, or says why not.
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -65,6 +66,11 @@ fn check(app: &App, request: &Request) -> Result<(), ApiError> {
     let authorization = text(headers, &header::AUTHORIZATION);
     if request.uri().path() == "/healthz" || app.access.check_basic(authorization) {
         return Ok(());
+    }
+    if authorization.is_some() {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or_else(|| "http".to_owned(), |peer| format!("http {}", peer.0.ip()));
+        app.events.report(Level::Warning, peer, "wrong credentials");
     }
     Err(ApiError::new(StatusCode::UNAUTHORIZED, "credentials are required"))
 }

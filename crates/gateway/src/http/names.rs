@@ -7,7 +7,7 @@
 //! never taken apart: `/api/v1/streams/cam%2Flive`.
 
 /// What may be asked of a stream, below `/api/v1/streams/`.
-const STREAM_WORDS: [&str; 5] = ["recordings", "media.mp4", "live", "live.mjpeg", "retention"];
+const STREAM_WORDS: [&str; 4] = ["recordings", "media.mp4", "live", "live.mjpeg"];
 
 /// The path with the slashes of the stream's name encoded; `None` if it is to stay as it is.
 pub(crate) fn fold(path: &str) -> Option<String> {

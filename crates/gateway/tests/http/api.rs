@@ -178,6 +178,9 @@ async fn credentials_are_asked_for() {
     let answer = node.ask(request("GET", "/api/v1/status", &right)).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(node.get("/healthz").await.status, StatusCode::OK, "probes have none");
+    let events = node.services.events.after(0, 10);
+    assert_eq!(events.len(), 1, "told once, and counted: {events:?}");
+    assert_eq!((events[0].text.as_str(), events[0].count), ("wrong credentials", 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,8 @@ async fn fragments_arrive_over_a_web_socket() {
         }
     };
     tokio::time::timeout(PATIENCE, gather).await.expect("fragments arrive");
+    let sinks = node.services.switch.status(&name_of("/cam/door")).unwrap().sinks;
+    assert!(sinks[0].label.starts_with("http 127.0.0.1:"), "{sinks:?}");
     let hello = hello.expect("a description comes first");
     assert!(hello["mime"].as_str().unwrap().starts_with("video/mp4; codecs=\"avc1."), "{hello}");
     let epoch_ms = hello["epoch_ms"].as_f64().unwrap();

@@ -15,6 +15,7 @@ use pegasus_media::mp4::{Piece, PlanMark};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Planned;
+use crate::Level;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 
@@ -41,12 +42,13 @@ pub(super) fn stream(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let (store, stop) = (app.store.clone(), app.stop.clone());
+    let (store, stop, events) = (app.store.clone(), app.stop.clone(), app.events.clone());
     tokio::task::spawn_blocking(move || {
         let mut outlet = Outlet { sender, gathered: BytesMut::new() };
         let pieces = send(&store, &name, &planned, part, &mut outlet);
         if let Err(Failure::Read(error)) = pieces.and_then(|()| outlet.flush()) {
-            tracing::warn!(stream = %name, "an export was cut short: {}", error.text());
+            let text = format!("an export was cut short: {}", error.text());
+            events.report(Level::Warning, &name, text);
             let _ = outlet.sender.blocking_send(Err(io::Error::other(error.text().to_owned())));
         }
         drop(permit);
