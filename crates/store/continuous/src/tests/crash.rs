@@ -258,3 +258,51 @@ fn too_many_dead_disks_stop_recording_but_say_so() {
     assert!(recorder.status().trouble.is_some());
     assert!(rig.store().flush().is_err());
 }
+
+#[test]
+fn behind_a_block_that_is_lost_reading_goes_on_with_a_key_unit() {
+    let rig = Rig::small();
+    let pushed = sample::camera(20, 2_000, 0);
+    rig.record("/cam/a", &pushed, 75);
+    let inner = rig.store().inner();
+    let stream = inner.stream(&name("/cam/a")).unwrap();
+    let finder =
+        crate::locate::Finder { inner: inner.clone(), stream, record_len: inner.record_len };
+    // More fragments of one block than parity can replace; its index was read before.
+    let entries = finder.entries(3).unwrap();
+    let lost = entries.as_slice()[0].clone();
+    for extent in lost.map.fragments.iter().chain(&lost.map.parity) {
+        let disk = &rig.disks[usize::from(extent.disk.0)];
+        disk.spoil(extent.offset..extent.offset + u64::from(lost.map.fragment_bytes));
+    }
+    let options = crate::ReadOptions::default();
+    let mut reader = rig.store().read(&name("/cam/a"), Time::MIN, options).unwrap();
+    let (mut errors, mut gaps, mut there) = (0, 0, Vec::new());
+    loop {
+        match reader.next() {
+            Ok(Some(crate::Item::Unit(unit))) => there.push(unit),
+            Ok(Some(crate::Item::Gap { .. })) => {
+                assert_eq!(errors, 1, "the gap is where the block was");
+                gaps += 1;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => {
+                let sentence = error.to_string();
+                assert!(sentence.contains(&lost.map.segment.to_string()), "{sentence}");
+                errors += 1;
+            }
+        }
+    }
+    assert_eq!((errors, gaps), (1, 1));
+    let number = |unit: &Unit| pushed.iter().position(|pushed| **pushed == *unit).unwrap() as u64;
+    let numbers: Vec<u64> = there.iter().map(number).collect();
+    let (before, after) = (lost.head.before.units, lost.head.after().units);
+    assert!(numbers.iter().take_while(|&&n| n < before).copied().eq(0..before));
+    let rest: Vec<&Unit> = there[before as usize..].iter().filter(|u| u.track.0 == 0).collect();
+    assert!(rest[0].key && numbers[before as usize..].iter().all(|&n| n >= after));
+    let pictures = pushed.iter().filter(|unit| unit.track.0 == 0);
+    let expected: Vec<Unit> =
+        pictures.skip_while(|unit| ***unit != *rest[0]).map(|unit| (**unit).clone()).collect();
+    assert!(rest.into_iter().eq(&expected));
+}
