@@ -116,6 +116,6 @@ pub struct Started {
 pub enum Step {
     /// Send this.
     Reply(Response),
-    /// Do this, then call [`Session::answer`].
+    /// Do this, then call [`Session::answer`](super::session::Session::answer).
     Ask(Ask),
 }

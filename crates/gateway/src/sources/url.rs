@@ -12,7 +12,7 @@ use url::Url;
 /// The certificate of an `rtsps://` server must be valid for its host, or be the one named by
 /// `#certificate=sha256:<64 hexadecimal digits>`: most cameras sign their own.
 ///
-/// Prints with `***` in place of the password; [`SourceUrl::as_secret`] is the whole.
+/// Prints with `***` in place of the password; only the list of sources has the whole.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SourceUrl {
     /// A camera or server.
