@@ -84,18 +84,9 @@ impl Log {
         }
         writer.alloc = alloc;
         writer.next_segment = next_segment;
-        writer.commit = commit;
-        writer.settled = commit;
-        writer.checkpoint += 1;
         writer.now = now;
         writer.living = living;
-        writer.cursor = plan.cursor;
-        writer.next = plan.chain[0].clone();
-        writer.unsettled.clear();
-        writer.killed = std::mem::replace(&mut writer.body, placed.parts);
-        writer.dirty.clear();
-        writer.log_bytes = 0;
-        writer.changed_blocks = 0;
+        writer.settled_by(commit, plan, placed.parts);
         let mut shared = self.shared.write();
         draft.apply(&mut shared, pages);
         self.note_usage(writer, &mut shared);
@@ -258,6 +249,23 @@ impl Log {
             return Ok(());
         }
         Err(self.poison("no disk takes the checkpoint".to_owned()))
+    }
+}
+
+impl Writer {
+    /// A checkpoint is durable: nothing was changed since.
+    fn settled_by(&mut self, commit: u64, mut plan: LogPlan, body: Vec<LogAddr>) {
+        self.commit = commit;
+        self.settled = commit;
+        self.checkpoint += 1;
+        self.next = plan.chain.pop_front().expect("the next segment is always known");
+        self.cursor = plan.cursor;
+        // The body before this one was kept in case this one's pointer had not arrived.
+        self.killed = std::mem::replace(&mut self.body, body);
+        self.unsettled.clear();
+        self.dirty.clear();
+        self.log_bytes = 0;
+        self.changed_blocks = 0;
     }
 }
 

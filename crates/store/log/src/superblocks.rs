@@ -191,23 +191,28 @@ fn seat(
                 "disks are given in another order than formatted"
             );
         }
-        match &mut seats[index] {
-            Some(first) if first.superblock.epoch >= superblock.epoch => {
-                problems
-                    .push(format!("disk {path} is a copy of disk {} and is left out", first.path));
-            }
-            seat => {
-                if let Some(first) = seat {
-                    problems.push(format!(
-                        "disk {} is an old copy of disk {path} and is left out",
-                        first.path
-                    ));
-                }
-                *seat = Some(candidate);
-            }
-        }
+        sit(&mut seats[index], candidate, problems);
     }
     Ok(seats)
+}
+
+/// Gives a disk its place, unless a newer copy of it sits there.
+fn sit(seat: &mut Option<Candidate>, candidate: Candidate, problems: &mut Vec<String>) {
+    let mut copy = |old: &Candidate, new: &Candidate| {
+        let (old, new) = (&old.path, &new.path);
+        problems.push(format!("disk {old} is an old copy of disk {new} and is left out"));
+    };
+    match seat {
+        Some(first) if first.superblock.epoch >= candidate.superblock.epoch => {
+            copy(&candidate, first);
+        }
+        _ => {
+            if let Some(first) = seat {
+                copy(first, &candidate);
+            }
+            *seat = Some(candidate);
+        }
+    }
 }
 
 /// Whether a disk has a history of its own; one that was merely away is welcome: what it lacks, its
