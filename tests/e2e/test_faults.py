@@ -220,7 +220,7 @@ class FullFileSystem(unittest.TestCase):
         self.assertGreater(span["units"], 10)
         out = node.data / "out.mp4"
         node.command("export", "/noise", "-o", out)
-        self.assertEqual(ffmpeg("-i", out, "-f", "null", "-").stderr, "")
+        self.assertEqual(ffmpeg("-i", out, "-fps_mode", "vfr", "-f", "null", "-").stderr, "")
 
     def tmpfs(self, size):
         import pathlib
