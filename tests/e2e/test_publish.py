@@ -125,7 +125,7 @@ class TwoPublishers(NodeTest):
 
     def test_a_publisher_that_vanishes_leaves_the_name_free(self):
         first = publish(self.node.rtsp + "/cam/door", CLIPS["car"], loop=-1)
-        wait_for("the first", lambda: (self.node.stream("/cam/door") or {}).get("state") == "live")
+        wait_for("the first", lambda: self.node.stream("/cam/door") and self.node.spans("/cam/door"))
         first.kill()
         first.wait()
         wait_for("idle", lambda: (self.node.stream("/cam/door") or {"state": "idle"})["state"] == "idle")
