@@ -5,7 +5,7 @@
 //! - [`timeline`]: how long a query for spans takes over a month of many streams.
 //! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
 //!
-//! [`camera`] makes the units, [`array`] the store.
+//! [`camera`] makes the units, [`mod@array`] the store.
 
 #![forbid(unsafe_code)]
 
