@@ -41,7 +41,7 @@ test: tools-test $(CONSOLE) ## Run every test
 soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many seeds
 	$(CARGO) build --release --locked
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
-	PEGASUS_CASES=20000 $(CARGO) test --release --locked -p pegasus-log -p pegasus-continuous
+	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous; done
 
 .PHONY: bench
 bench: tools-test $(CONSOLE) ## The benchmarks, side by side with their peers
