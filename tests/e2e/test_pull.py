@@ -2,31 +2,17 @@
 
 import subprocess
 import unittest
+from pathlib import Path
 
 from harness import CLIPS, NodeTest, free_port, probe, wait_for
 
-SERVER = """
-import sys, gi
-gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
-from gi.repository import Gst, GstRtspServer, GLib
-Gst.init(None)
-server = GstRtspServer.RTSPServer(); server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch("( videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=15/1 "
-    "! x264enc tune=zerolatency key-int-max=15 ! rtph264pay name=pay0 pt=96 "
-    "audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! mulawenc ! rtppcmupay name=pay1 pt=0 )")
-factory.set_shared(True)
-server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
-"""
+SERVER = Path(__file__).with_name("gst_server.py")
 
 
 class Pull(NodeTest):
     def serve(self, port):
         process = subprocess.Popen(
-            ["/usr/bin/python3", "-c", SERVER, str(port)], stdout=subprocess.PIPE, text=True
+            ["/usr/bin/python3", SERVER, str(port)], stdout=subprocess.PIPE, text=True
         )
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline().strip(), "ready")

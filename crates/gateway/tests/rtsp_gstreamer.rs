@@ -12,28 +12,13 @@ use rtsp_support::{Door, PATIENCE, clip, ffmpeg, name_of, until};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// An RTSP server with one live stream of pictures and sound at `/live`; says when it is ready.
-const SERVER: &str = r#"
-import sys, gi
-gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
-from gi.repository import Gst, GstRtspServer, GLib
-Gst.init(None)
-server = GstRtspServer.RTSPServer(); server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch("( videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=15/1 "
-    "! x264enc tune=zerolatency key-int-max=15 ! rtph264pay name=pay0 pt=96 "
-    "audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! mulawenc ! rtppcmupay name=pay1 pt=0 )")
-factory.set_shared(True)
-server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
-"#;
+/// GStreamer's server, as the end-to-end tests start it too.
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/gst_server.py");
 
 async fn serve(port: u16) -> Child {
     // The system's Python, which has GStreamer's bindings.
     let mut server = Command::new("/usr/bin/python3")
-        .args(["-c", SERVER, &port.to_string()])
+        .args([SERVER, &port.to_string()])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
