@@ -7,9 +7,14 @@ import time
 import unittest
 
 from harness import CLIPS, Node, publish, wait_for
+from metronome import PACKET_S, Metronome
 
 ROUNDS = int(os.environ.get("PEGASUS_KILLS", "10"))
 STREAMS = 4
+METRONOME = "/load/metronome"
+# What may be missing of what had arrived; of what ffmpeg had read, a picture and what it and the sockets
+# hold come on top.
+LOST_S_MAX, HELD_BACK_S = 1.0, 0.35
 
 
 def seconds(text):
@@ -24,43 +29,58 @@ class Kill(unittest.TestCase):
         chance = random.Random(int(os.environ.get("PEGASUS_SEED", "1")))
         node = Node(disk_size="512MiB")
         self.addCleanup(node.close)
-        killed_under_load, worst = 0, 0.0
+        worst, worst_arrived = 0.0, 0.0
         for round_number in range(ROUNDS):
             node.start()
             kept = {name: node.spans(name) for name in self.names() if node.stream(name)}
-            publishers = [publish(node.rtsp + name, CLIPS[clip], loop=-1) for name, clip in self.load()]
-            try:
-                wait_for("all streams", lambda: self.live(node) == STREAMS, 30)
-                time.sleep(chance.uniform(0.0, 4.0))
-                self.assertEqual(self.live(node), STREAMS, "the load must be there when it dies")
-                at = time.time()
-                node.kill()
-            finally:
-                for process in publishers:
-                    process.kill()
-                    process.wait()
-            killed_under_load += 1
+            metronome, begun, at = self.kill_under_load(node, chance)
             report = node.check()
             self.assertTrue(report["ok"], f"round {round_number}: {report['problems'][:5]}")
-            worst = max(worst, self.lost(node, kept, at, round_number))
-        self.assertEqual(killed_under_load, ROUNDS)
-        print(f"{ROUNDS} kills, at most {worst:.2f} s of a stream missing")
+            node.start()
+            worst = max(worst, self.lost(node, kept, begun, at, round_number))
+            worst_arrived = max(worst_arrived, self.lost_arrived(node, kept, metronome, at, round_number))
+            node.stop()
+        print(f"{ROUNDS} kills; missing at most {worst_arrived:.2f} s of what had arrived, "
+              f"{worst:.2f} s of what ffmpeg had read")
 
-    def lost(self, node, kept, at, round_number):
-        """Reopens; checks what was there before is there still; the most seconds missing."""
-        node.start()
+    def kill_under_load(self, node, chance):
+        """Lets all streams run for a while and kills the node; the metronome, when all ran, and when it died."""
+        publishers = [publish(node.rtsp + name, CLIPS[clip], loop=-1) for name, clip in self.load()]
+        metronome = Metronome("127.0.0.1", node.rtsp_port, METRONOME)
+        try:
+            wait_for("all streams", lambda: self.live(node) == STREAMS + 1, 30)
+            begun = time.time()
+            time.sleep(chance.uniform(0.0, 4.0))
+            self.assertEqual(self.live(node), STREAMS + 1, "the load must be there when it dies")
+            at = time.time()
+            node.kill()
+            return metronome, begun, at
+        finally:
+            metronome.stop()
+            for process in publishers:
+                process.kill()
+                process.wait()
+
+    def lost_arrived(self, node, kept, metronome, at, round_number):
+        """Seconds of the metronome that had arrived and are missing."""
+        spans = node.spans(METRONOME)
+        fresh = spans[-1]["units"] if len(spans) > len(kept.get(METRONOME, [])) else 0
+        self.assertGreaterEqual(fresh, metronome.sent_before(at - LOST_S_MAX), f"round {round_number}: {spans[-1:]}")
+        return (metronome.sent_before(at) - fresh) * PACKET_S
+
+    def lost(self, node, kept, begun, at, round_number):
+        """Checks what was there before is there still; the most seconds missing."""
         worst = 0.0
         for name in self.names():
-            spans = node.spans(name)
-            for old, new in zip(kept.get(name, []), spans):
+            spans, old_spans = node.spans(name), kept.get(name, [])
+            for old, new in zip(old_spans, spans):
                 self.assertEqual(old["start"], new["start"], name)
                 self.assertGreaterEqual(new["units"], old["units"], name)
-            if not spans:
-                continue  # killed within its first second
-            worst = max(worst, at - seconds(spans[-1]["end"])) if len(spans) > len(kept.get(name, [])) else worst
-        # A picture lasts 0.1 s, and ffmpeg and the sockets hold some on the way.
-        self.assertLess(worst, 1.0 + 0.35, f"round {round_number}")
-        node.stop()
+            if len(spans) > len(old_spans):
+                worst = max(worst, at - seconds(spans[-1]["end"]))
+            else:
+                self.assertLess(at - begun, LOST_S_MAX + HELD_BACK_S, f"round {round_number}: nothing of {name}")
+        self.assertLess(worst, LOST_S_MAX + HELD_BACK_S, f"round {round_number}")
         return worst
 
     def live(self, node):
@@ -68,11 +88,11 @@ class Kill(unittest.TestCase):
 
     @staticmethod
     def names():
-        return [f"/load/{i}" for i in range(STREAMS)]
+        return [*(name for name, _ in Kill.load()), METRONOME]
 
     @staticmethod
     def load():
-        return list(zip(Kill.names(), ["car", "person", "bottle", "car"]))
+        return [(f"/load/{i}", clip) for i, clip in enumerate(["car", "person", "bottle", "car"][:STREAMS])]
 
 
 if __name__ == "__main__":
