@@ -1,11 +1,12 @@
 //! Sector-aligned memory, as direct I/O demands it.
 //!
-//! The only unsafe code of the crate. The contract: `ptr` owns `capacity(len)` bytes, aligned to
+//! The only unsafe code of the crate. The contract: `ptr` owns [`capacity`]`(len)` bytes, aligned to
 //! [`SECTOR`] and all initialised, from the global allocator with [`layout`]`(len)`; the slice
 //! handed out covers the first `len` of them and borrows the buffer.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -20,7 +21,7 @@ use crate::SECTOR;
 /// for the caller, without a copy. Implements `AsRef<[u8]>`: a finished read becomes `Bytes` by
 /// `Bytes::from_owner`, again without one.
 ///
-/// Buffers of 64 KiB and more are kept, up to a bound, for [`AlignedBuf::for_overwrite`].
+/// Dropped buffers are kept, up to a bound, for [`AlignedBuf::for_overwrite`].
 pub struct AlignedBuf {
     ptr: NonNull<u8>,
     len: usize,
@@ -69,9 +70,17 @@ impl AlignedBuf {
     }
 }
 
-/// An empty buffer still owns a sector, so that there is always something to free.
+/// Bytes a buffer of `len` owns: `len` with all but its three highest bits rounded up, so that buffers
+/// of similar lengths can stand in for each other. At most a quarter more, and at least a sector, so
+/// that there is always something to free.
+fn capacity(len: usize) -> usize {
+    let len = len.max(SECTOR);
+    let step = (1 << len.ilog2()) / 4;
+    len.next_multiple_of(step.max(SECTOR))
+}
+
 fn layout(len: usize) -> Layout {
-    Layout::from_size_align(len.max(SECTOR), SECTOR)
+    Layout::from_size_align(capacity(len), SECTOR)
         .expect("a buffer's length stays far below isize::MAX")
 }
 
@@ -113,43 +122,39 @@ impl fmt::Debug for AlignedBuf {
     }
 }
 
-/// Buffers that were dropped and may be used again: fresh memory costs a page fault per 4 KiB.
+/// Buffers that were dropped and may be used again, by capacity: fresh memory costs a page fault per
+/// 4 KiB and is filled with zeros.
 struct Pool {
-    kept: Vec<Kept>,
+    kept: BTreeMap<usize, Vec<Kept>>,
     kept_bytes: usize,
 }
 
 /// Memory as an [`AlignedBuf`] owns it.
-struct Kept {
-    ptr: NonNull<u8>,
-    len: usize,
-}
+struct Kept(NonNull<u8>);
 
 // SAFETY: as for `AlignedBuf`: exclusive ownership of plain bytes.
 unsafe impl Send for Kept {}
 
-/// Shorter buffers are not worth the lock's while to keep.
-const KEEP_LEN_MIN: usize = 64 << 10;
 /// Bytes kept at most, over all lengths.
 const KEEP_BYTES_MAX: usize = 32 << 20;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { kept: Vec::new(), kept_bytes: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { kept: BTreeMap::new(), kept_bytes: 0 });
 
 impl Pool {
     fn take(&mut self, len: usize) -> Option<AlignedBuf> {
-        let at = self.kept.iter().rposition(|k| k.len == len)?;
-        let kept = self.kept.swap_remove(at);
-        self.kept_bytes -= len;
-        Some(AlignedBuf { ptr: kept.ptr, len })
+        let Kept(ptr) = self.kept.get_mut(&capacity(len))?.pop()?;
+        self.kept_bytes -= capacity(len);
+        Some(AlignedBuf { ptr, len })
     }
 
     /// Takes over the memory; false if the caller has to free it.
     fn keep(&mut self, ptr: NonNull<u8>, len: usize) -> bool {
-        if len < KEEP_LEN_MIN || self.kept_bytes + len > KEEP_BYTES_MAX {
+        let capacity = capacity(len);
+        if self.kept_bytes + capacity > KEEP_BYTES_MAX {
             return false;
         }
-        self.kept.push(Kept { ptr, len });
-        self.kept_bytes += len;
+        self.kept.entry(capacity).or_default().push(Kept(ptr));
+        self.kept_bytes += capacity;
         true
     }
 }
@@ -173,12 +178,24 @@ mod tests {
     #[test]
     fn a_recycled_buffer_has_the_length_asked_for() {
         for round in 0..50_u8 {
-            for len in [KEEP_LEN_MIN, 2 * KEEP_LEN_MIN, SECTOR] {
+            for len in [16 * SECTOR, 17 * SECTOR, 33 * SECTOR, SECTOR] {
                 let mut buf = AlignedBuf::for_overwrite(len);
                 assert_eq!((buf.len(), buf.as_ptr() as usize % SECTOR), (len, 0));
                 buf.fill(round);
                 assert!(buf.iter().all(|b| *b == round));
             }
+        }
+    }
+
+    #[test]
+    fn a_capacity_holds_its_lengths_and_wastes_a_quarter_at_most() {
+        for len in (0..200).map(|sectors| sectors * SECTOR).chain([1 << 30, (1 << 30) + SECTOR]) {
+            let capacity = capacity(len);
+            assert!(
+                capacity >= len && capacity <= (len + len / 4).max(SECTOR),
+                "{len}: {capacity}"
+            );
+            assert_eq!(super::capacity(capacity), capacity);
         }
     }
 

@@ -9,12 +9,14 @@ use pegasus_base::PnodeId;
 use crate::alloc::Purpose;
 use crate::format::block::Column;
 use crate::format::checkpoint::OpenSegment;
+use crate::format::fragment::BlockHeader;
 use crate::format::record::{BlockNote, Record};
 use crate::garbage::GARBAGE_PNODE;
 use crate::log::{Committed, Log, ROOT_PNODE};
-use crate::log_plan::{LogPlan, Planned};
+use crate::log_plan::LogPlan;
 use crate::pnode::Pnode;
 use crate::writer::Writer;
+use crate::writing::Writing;
 use crate::{BlockMap, LogError, Owner, SegmentId, SegmentRef};
 
 /// Longest piece of a pnode's content that one record holds, in bytes.
@@ -26,7 +28,8 @@ const CHECKPOINT_LOG_BYTES: u64 = 8 << 20;
 /// And after so many changed content blocks: they are held in memory.
 const CHECKPOINT_CHANGED_BLOCKS: usize = 2048;
 
-/// Changes that become durable together, by [`Log::commit`]. Dropping it undoes all of them.
+/// Changes that become durable together, by [`Log::commit`]. Dropping it undoes all of them; after a crash
+/// meanwhile, recovery may find blocks of its as the tail of a segment that was open before.
 ///
 /// Its continuous blocks and its changes to pnodes and segments: if, after a crash, any of the latter are
 /// there, then all of them and all its blocks are. Blocks may be there alone, as the tail of a segment
@@ -52,7 +55,8 @@ pub struct Batch<'a> {
     /// Images and content of pnodes it deletes.
     killed: Vec<crate::format::pnode::LogAddr>,
     records: Vec<Record>,
-    blocks: Vec<Planned>,
+    /// Its continuous blocks: the disks write them already.
+    writing: Writing,
     payload_bytes: u64,
 }
 
@@ -69,7 +73,7 @@ impl<'a> Batch<'a> {
             pnodes: BTreeMap::new(),
             killed: Vec::new(),
             records: Vec::new(),
-            blocks: Vec::new(),
+            writing: Writing::default(),
             payload_bytes: 0,
             writer,
         }
@@ -131,7 +135,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Appends a block whose payload is all of `parts` in order; they are copied once.
+    /// Appends a block whose payload is all of `parts` in order; they are copied once. The disks begin
+    /// to write it at once, while the next is put together.
     ///
     /// # Errors
     /// [`LogError::SegmentFull`], [`LogError::NotOpen`], [`LogError::Crippled`]. The batch is as before.
@@ -150,7 +155,7 @@ impl<'a> Batch<'a> {
         let segment = open.cursor.segment.clone();
         self.payload_bytes += u64::from(built.header.payload_bytes);
         let map = log.array.map_of(&built.header, &segment.columns);
-        self.blocks.push(Planned { segment, built, records_at: 0 });
+        log.begin_block(&mut self.writing, &segment, &built);
         Ok(map)
     }
 
@@ -285,7 +290,7 @@ impl<'a> Batch<'a> {
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.blocks.is_empty()
+        self.records.is_empty() && self.writing.headers().is_empty()
     }
 
     /// The transaction's records, emitted; none if only blocks were appended.
@@ -293,19 +298,13 @@ impl<'a> Batch<'a> {
         if self.records.is_empty() {
             return Vec::new();
         }
-        let notes: Vec<BlockNote> = self
-            .blocks
-            .iter()
-            .map(|block| {
-                let header = &block.built.header;
-                BlockNote {
-                    segment: header.segment,
-                    row: header.row,
-                    seq: header.seq,
-                    crc: header.payload_crc,
-                }
-            })
-            .collect();
+        let note = |header: &BlockHeader| BlockNote {
+            segment: header.segment,
+            row: header.row,
+            seq: header.seq,
+            crc: header.payload_crc,
+        };
+        let notes: Vec<BlockNote> = self.writing.headers().iter().map(note).collect();
         let notes = notes.chunks(NOTES_MAX).map(|notes| Record::Blocks { notes: notes.to_vec() });
         notes.chain(self.records.iter().cloned()).map(|record| record.emit()).collect()
     }
@@ -325,8 +324,11 @@ impl<'a> Batch<'a> {
             plan.undo(&mut self.writer.alloc);
             return Err(error);
         }
-        let blocks: Vec<&Planned> = self.blocks.iter().chain(&plan.blocks).collect();
-        let written = match self.log.write_blocks(&blocks) {
+        let mut writing = std::mem::take(&mut self.writing);
+        for block in &plan.blocks {
+            self.log.begin_block(&mut writing, &block.segment, &block.built);
+        }
+        let written = match self.log.finish_blocks(writing) {
             Ok(written) => written,
             Err(error) => {
                 // Poisoned: what was allocated stays so, nobody will write there.
@@ -391,8 +393,24 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Batch<'_> {
+    /// The disks were handed blocks of a batch that is given up. They are taken back, and nothing has
+    /// their commit's number or their segments' any more, so that no rest of them is taken for a part
+    /// of something later.
+    fn take_back_blocks(&mut self) {
+        let writing = std::mem::take(&mut self.writing);
+        if writing.headers().is_empty() {
+            return;
+        }
+        self.writer.commit = self.commit;
+        self.writer.next_segment = self.next_segment;
+        self.log.take_back_blocks(writing);
+    }
+}
+
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
+        self.take_back_blocks();
         self.writer.alloc.release(&self.taken);
     }
 }

@@ -76,7 +76,7 @@ impl Log {
         let Placing { plan, means, .. } = placing;
         let next_segment = means.next_segment;
         // From here on it is written, and either becomes the state or poisons the log.
-        self.write_blocks(&plan.blocks.iter().collect::<Vec<_>>())?;
+        self.write_blocks(&plan.blocks)?;
         self.write_pointer(writer, now, commit, &plan, &placed)?;
         alloc.release_pending();
         for log in &draft.dead {
@@ -245,7 +245,7 @@ impl Log {
         let disks = self.array.disks.living();
         let writes: Vec<Write> =
             disks.into_iter().map(|disk| Write { disk, offset, buf: buf.clone() }).collect();
-        if self.array.disks.write_durably(&writes).contains(&true) {
+        if self.array.disks.write_durably(writes).contains(&true) {
             return Ok(());
         }
         Err(self.poison("no disk takes the checkpoint".to_owned()))

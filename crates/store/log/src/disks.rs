@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use pegasus_base::DiskId;
-use pegasus_disk::{AlignedBuf, Batch, Disk, DiskError, Request};
+use pegasus_disk::{AlignedBuf, Disk, DiskError, Done, Request, Ticket};
 
 use crate::{DiskIndex, DiskState};
 
@@ -70,6 +70,13 @@ pub(crate) struct Write {
     pub(crate) buf: Arc<AlignedBuf>,
 }
 
+/// Something a disk was asked for; without a ticket if it was given up before.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    disk: DiskIndex,
+    ticket: Option<Ticket>,
+}
+
 impl Disks {
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
         Self { entries }
@@ -110,12 +117,7 @@ impl Disks {
     }
 
     /// Reads from a disk, also from one that was given up.
-    pub(crate) fn submit_read(
-        &self,
-        disk: DiskIndex,
-        offset: u64,
-        len: usize,
-    ) -> Option<pegasus_disk::Ticket> {
+    pub(crate) fn submit_read(&self, disk: DiskIndex, offset: u64, len: usize) -> Option<Ticket> {
         let disk = self.entry(disk).disk.as_ref()?;
         Some(disk.submit(Request::Read { offset, len }))
     }
@@ -124,9 +126,9 @@ impl Disks {
     pub(crate) fn finish_read(
         &self,
         disk: DiskIndex,
-        ticket: pegasus_disk::Ticket,
+        ticket: Ticket,
     ) -> Result<AlignedBuf, DiskError> {
-        ticket.wait().map(pegasus_disk::Done::into_buf).inspect_err(|error| {
+        ticket.wait().map(Done::into_buf).inspect_err(|error| {
             self.count_error(disk);
             if error.is_final() {
                 self.give_up(disk, error);
@@ -134,52 +136,52 @@ impl Disks {
         })
     }
 
-    /// Writes everything, all disks at the same time, then flushes those written to, all at the same
-    /// time. Says of each write whether it is durable. A disk that fails is given up: after a failed
-    /// flush nobody knows what it holds.
-    pub(crate) fn write_durably(&self, writes: &[Write]) -> Vec<bool> {
-        let mut batch = Batch::new();
-        let mut submitted = Vec::new();
-        for (at, write) in writes.iter().enumerate() {
-            if let (true, Some(disk)) = (self.is_ok(write.disk), self.entry(write.disk).disk()) {
-                let buf = write.buf.clone();
-                batch.add(&**disk, Request::Write { offset: write.offset, buf });
-                submitted.push(at);
-            }
-        }
-        let mut durable = vec![false; writes.len()];
-        let mut touched = BTreeSet::new();
-        for (at, outcome) in submitted.into_iter().zip(batch.wait_all()) {
-            let disk = writes[at].disk;
-            match outcome {
-                Ok(_) => {
-                    durable[at] = true;
-                    touched.insert(disk);
-                }
-                Err(error) => self.write_failed(disk, &error),
-            }
-        }
-        self.flush(&touched);
-        for (write, durable) in writes.iter().zip(&mut durable) {
-            *durable &= self.is_ok(write.disk);
-        }
-        durable
+    /// Hands a write to its disk, unless that was given up.
+    pub(crate) fn begin_write(&self, write: Write) -> Begun {
+        let disk = self.entry(write.disk).disk().filter(|_| self.is_ok(write.disk));
+        let request = Request::Write { offset: write.offset, buf: write.buf };
+        Begun { disk: write.disk, ticket: disk.map(|disk| disk.submit(request)) }
     }
 
-    fn flush(&self, touched: &BTreeSet<DiskIndex>) {
-        let mut batch = Batch::new();
-        let mut submitted = Vec::new();
-        for disk in touched {
-            if let (true, Some(handle)) = (self.is_ok(*disk), self.entry(*disk).disk()) {
-                batch.add(&**handle, Request::Flush);
-                submitted.push(*disk);
-            }
+    /// Flushes the disks that were written to, all at the same time, each as soon as it has written
+    /// what was begun. Says of each write whether it is durable. A disk that fails is given up: after a
+    /// failed flush nobody knows what it holds.
+    pub(crate) fn finish_writes(&self, begun: Vec<Begun>) -> Vec<bool> {
+        let touched: BTreeSet<DiskIndex> =
+            begun.iter().filter(|write| write.ticket.is_some()).map(|write| write.disk).collect();
+        let flushes = self.begin_flushes(&touched);
+        let disks: Vec<DiskIndex> = begun.iter().map(|write| write.disk).collect();
+        let taken: Vec<bool> = begun.into_iter().map(|write| self.finish(write)).collect();
+        for flush in flushes {
+            self.finish(flush);
         }
-        for (disk, outcome) in submitted.into_iter().zip(batch.wait_all()) {
-            if let Err(error) = outcome {
-                self.write_failed(disk, &error);
+        disks.iter().zip(taken).map(|(disk, taken)| taken && self.is_ok(*disk)).collect()
+    }
+
+    fn begin_flushes(&self, touched: &BTreeSet<DiskIndex>) -> Vec<Begun> {
+        let flush = |disk: &DiskIndex| {
+            let handle = self.entry(*disk).disk().filter(|_| self.is_ok(*disk))?;
+            Some(Begun { disk: *disk, ticket: Some(handle.submit(Request::Flush)) })
+        };
+        touched.iter().filter_map(flush).collect()
+    }
+
+    /// Waits for the outcome; whether it succeeded.
+    fn finish(&self, begun: Begun) -> bool {
+        match begun.ticket.map(Ticket::wait) {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => {
+                self.write_failed(begun.disk, &error);
+                false
             }
+            None => false,
         }
+    }
+
+    /// Writes everything durably, all disks at the same time; see [`Disks::finish_writes`].
+    pub(crate) fn write_durably(&self, writes: Vec<Write>) -> Vec<bool> {
+        let begun = writes.into_iter().map(|write| self.begin_write(write)).collect();
+        self.finish_writes(begun)
     }
 
     fn write_failed(&self, disk: DiskIndex, error: &DiskError) {

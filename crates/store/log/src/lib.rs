@@ -94,6 +94,7 @@ mod stripe;
 mod superblocks;
 mod walk;
 mod writer;
+mod writing;
 
 pub use batch::Batch;
 pub use check::{CheckReport, Checker};

@@ -225,7 +225,7 @@ impl Log {
                 }
             }
         }
-        let durable = self.array.disks.write_durably(&writes);
+        let durable = self.array.disks.write_durably(writes);
         Ok(durable.into_iter().filter(|durable| *durable).count() as u64)
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Scanned {
     at: Cursor,
     /// Whether to look into all columns for the next block, although it is known to be durable.
     careful: bool,
+    /// Where the last block begins if a single fragment spoke for it: what follows has to bear it out.
+    trusted: Option<Cursor>,
     ended: bool,
     pub(crate) problems: Vec<String>,
 }
@@ -97,6 +99,7 @@ impl Scanned {
             known,
             at,
             careful: false,
+            trusted: None,
             ended: false,
             problems: Vec::new(),
         }
@@ -131,30 +134,46 @@ impl Scanned {
         let one_is_enough = self.is_known() && !self.careful;
         let (mut blocks, newest) = sight(found, |header| self.follows(header, after_commit));
         blocks.retain(|block| one_is_enough || block.is_enough());
-        self.careful = blocks.is_empty() && one_is_enough;
-        if self.careful {
-            return newest;
-        }
-        if let Some(block) = blocks.into_iter().next() {
-            self.at.row += block.header.sectors;
-            self.at.seq = block.header.seq + 1;
-            self.at.chain = block.header.chain();
-            self.blocks.push(block);
-        } else if self.is_known() {
-            // A block that was durable is damaged: looks for the next one behind it.
-            if self.problems.is_empty() {
-                let (row, segment) = (self.at.row, self.at.segment.id);
-                self.problems.push(format!("{segment} is damaged from row {row} on"));
-            }
-            self.at.row += 1;
-            self.careful = true;
-            if self.at.row == self.known.row {
-                self.at = self.known.clone();
-            }
-        } else {
-            self.ended = true;
+        match blocks.into_iter().next() {
+            Some(block) => self.take(block, one_is_enough),
+            None if one_is_enough => self.careful = true,
+            None if self.is_known() => self.miss(),
+            None => self.ended = true,
         }
         newest
+    }
+
+    fn take(&mut self, block: Sighting, on_trust: bool) {
+        let was_known = self.is_known();
+        let before = self.at.clone();
+        self.at.row += block.header.sectors;
+        self.at.seq = block.header.seq + 1;
+        self.at.chain = block.header.chain();
+        self.blocks.push(block);
+        self.careful = false;
+        self.trusted = on_trust.then_some(before);
+        if was_known && !self.is_known() && self.at != self.known {
+            self.miss();
+        }
+    }
+
+    /// What should be here is not. Either the block before is not the right one - a disk that went back in
+    /// time has one that was replaced - or this one is damaged: looks for the next one behind it.
+    fn miss(&mut self) {
+        self.careful = true;
+        if let Some(before) = self.trusted.take() {
+            self.blocks.pop();
+            self.at = before;
+            return;
+        }
+        if self.problems.is_empty() {
+            let (row, segment) = (self.at.row, self.at.segment.id);
+            self.problems.push(format!("{segment} is damaged from row {row} on"));
+        }
+        self.at.row += 1;
+        if !self.is_known() {
+            self.at = self.known.clone();
+        }
     }
 }
 

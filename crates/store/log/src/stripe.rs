@@ -1,7 +1,6 @@
 //! A block as fragments: payload split over data fragments, and their parity.
 //!
-//! The payload is copied once, into the data fragments, and its checksums are computed in one pass over
-//! them. Fragments of a block are equally long; parity is the exclusive-or of the data slices. So any
+//! The payload is copied once, into the data fragments; its checksums are computed there. Fragments of a block are equally long; parity is the exclusive-or of the data slices. So any
 //! one fragment is the exclusive-or of all others.
 
 use std::sync::Arc;
@@ -20,12 +19,10 @@ pub(crate) struct Built {
     pub(crate) fragments: Vec<Arc<AlignedBuf>>,
 }
 
-/// The three checksums of a slice.
+/// The checksums of a slice: of its part in the first sector, and of all of it.
 struct SliceCrc {
     first: u32,
     slice: u32,
-    /// Of the payload in it: without the padding.
-    payload: u32,
 }
 
 /// Builds the fragments of a block from the `parts` of its payload. Fills in what `header` says of
@@ -44,13 +41,14 @@ pub(crate) fn build<P: AsRef<[u8]>>(mut header: BlockHeader, parts: &[P]) -> Bui
     header.payload_crc = 0;
     for (i, buf) in bufs.iter().enumerate() {
         let filled = len.saturating_sub(i * slice).min(slice);
-        let crc = slice_crc(&buf[HEADER_BYTES..], filled);
-        header.payload_crc = crc32c::crc32c_combine(header.payload_crc, crc.payload, filled);
-        crcs.push(crc);
+        // Going over a slice twice, while it is in the cache, is cheaper than combining checksums.
+        let payload = &buf[HEADER_BYTES..][..filled];
+        header.payload_crc = crc32c::crc32c_append(header.payload_crc, payload);
+        crcs.push(slice_crc(&buf[HEADER_BYTES..]));
     }
     if header.parity == 1 {
         let buf = parity_of(&bufs);
-        crcs.push(slice_crc(&buf[HEADER_BYTES..], slice));
+        crcs.push(slice_crc(&buf[HEADER_BYTES..]));
         bufs.push(buf);
     }
     for (position, (buf, crc)) in bufs.iter_mut().zip(&crcs).enumerate() {
@@ -96,20 +94,10 @@ fn parity_of(bufs: &[AlignedBuf]) -> AlignedBuf {
     parity
 }
 
-/// Checksums of a slice of which the first `filled` bytes are payload.
-fn slice_crc(slice: &[u8], filled: usize) -> SliceCrc {
-    let first_len = SECTOR - HEADER_BYTES;
-    let head = filled.min(first_len);
-    let head_crc = crc32c::crc32c(&slice[..head]);
-    let first = crc32c::crc32c_append(head_crc, &slice[head..first_len]);
-    let payload = crc32c::crc32c_append(head_crc, &slice[head..filled]);
-    // Behind the payload comes the padding; what of it is in the first sector need not be done twice.
-    let slice = if filled >= first_len {
-        crc32c::crc32c_append(payload, &slice[filled..])
-    } else {
-        crc32c::crc32c_append(first, &slice[first_len..])
-    };
-    SliceCrc { first, slice, payload }
+fn slice_crc(slice: &[u8]) -> SliceCrc {
+    let (head, rest) = slice.split_at(SECTOR - HEADER_BYTES);
+    let first = crc32c::crc32c(head);
+    SliceCrc { first, slice: crc32c::crc32c_append(first, rest) }
 }
 
 /// Exclusive-or of `other` into `acc`.
@@ -203,8 +191,7 @@ pub(crate) fn rebuild(block: &BlockHeader, others: &[(u8, &[u8])], missing: u8) 
     for (_, other) in &others[1..] {
         xor_into(&mut buf[HEADER_BYTES..], &other[HEADER_BYTES..]);
     }
-    let slice = slice_bytes(block.sectors);
-    let crc = slice_crc(&buf[HEADER_BYTES..], slice);
+    let crc = slice_crc(&buf[HEADER_BYTES..]);
     let header = FragmentHeader {
         block: *block,
         position: missing,

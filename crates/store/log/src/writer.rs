@@ -14,7 +14,7 @@ use crate::format::superblock::Superblock;
 use crate::garbage::Hole;
 use crate::geometry::superblock_offsets;
 use crate::log::Log;
-use crate::log_plan::{LogPlan, Means, Planned};
+use crate::log_plan::{LogPlan, Means};
 use crate::pnodes::Pnodes;
 use crate::{DiskIndex, DiskState, LogError, SegmentId, SegmentRef};
 
@@ -71,13 +71,6 @@ pub(crate) struct Shared {
 pub(crate) struct Usage {
     pub(crate) free: Vec<u32>,
     pub(crate) pending: Vec<u32>,
-}
-
-/// What was written.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Written {
-    pub(crate) bytes: u64,
-    pub(crate) parity_bytes: u64,
 }
 
 impl Writer {
@@ -151,38 +144,6 @@ impl Log {
         LogError::Poisoned { why }
     }
 
-    /// Writes blocks durably. Each counts if so many of its fragments arrived that it can be read.
-    pub(crate) fn write_blocks(&self, blocks: &[&Planned]) -> Result<Written, LogError> {
-        let mut writes = Vec::new();
-        let mut written = Written::default();
-        for block in blocks {
-            let header = &block.built.header;
-            for (position, buf) in (0_u8..).zip(&block.built.fragments) {
-                let column = block.segment.columns[header.column(position)];
-                let extent = self.array.geometry.extent(column, header.row);
-                written.bytes += buf.len() as u64;
-                if position == header.data {
-                    written.parity_bytes += buf.len() as u64;
-                }
-                writes.push(Write { disk: extent.disk, offset: extent.offset, buf: buf.clone() });
-            }
-        }
-        let durable = self.array.disks.write_durably(&writes);
-        let mut durable = &durable[..];
-        for block in blocks {
-            let (own, rest) = durable.split_at(block.built.fragments.len());
-            durable = rest;
-            let header = &block.built.header;
-            if own.iter().filter(|durable| **durable).count() < usize::from(header.data) {
-                return Err(self.poison(format!(
-                    "block {} of {} reached too few disks to be read again",
-                    header.seq, header.segment
-                )));
-            }
-        }
-        Ok(written)
-    }
-
     /// Writes all superblocks anew, two of each disk's four at a time, so that a torn one never is the
     /// only one.
     pub(crate) fn write_superblocks(&self, superblock: &mut Superblock) -> Result<(), LogError> {
@@ -202,7 +163,7 @@ impl Log {
                     writes.push(Write { disk: index, offset, buf: buf.clone() });
                 }
             }
-            let durable = self.array.disks.write_durably(&writes);
+            let durable = self.array.disks.write_durably(writes);
             if !durable.contains(&true) {
                 return Err(self.poison("no disk takes its superblock".to_owned()));
             }
