@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::Track;
 use crate::rtp::payload::{self, Collector, Payload};
 use crate::rtp::{Format, Packet, PayloadError, Unwrapper};
+use crate::{Codec, Track};
 
 /// Puts the units of one track together from its packets.
 ///
@@ -16,6 +16,7 @@ use crate::rtp::{Format, Packet, PayloadError, Unwrapper};
 /// unit, because what they refer to may be missing.
 #[derive(Debug)]
 pub struct Depacketizer {
+    codec: Codec,
     payload: Box<dyn Payload>,
     collector: Collector,
     unwrapper: Unwrapper,
@@ -77,6 +78,7 @@ impl Depacketizer {
     #[must_use]
     pub fn with_format(track: &Track, format: Format) -> Self {
         Self {
+            codec: track.codec,
             payload: payload::receiver(track, format),
             collector: Collector::default(),
             unwrapper: Unwrapper::default(),
@@ -104,7 +106,7 @@ impl Depacketizer {
         } else if packet.marker {
             self.payload.mark(&mut self.collector);
         }
-        result
+        result.map_err(|why| PayloadError { codec: self.codec, sequence: packet.sequence, why })
     }
 
     /// The next thing that came together.

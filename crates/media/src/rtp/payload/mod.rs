@@ -29,11 +29,14 @@ pub struct PayloadError {
 
 /// Puts units together from payloads that arrive in sequence.
 pub(crate) trait Payload: Send + Sync + std::fmt::Debug {
-    /// Takes the payload of a packet; its time is the collector's.
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError>;
+    /// Takes the payload of a packet; its time is the collector's. On an error, says what is wrong
+    /// with it.
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str>;
 
-    /// The packet just pushed had the marker bit.
-    fn mark(&mut self, out: &mut Collector);
+    /// The packet just pushed had the marker bit, which ends a picture.
+    fn mark(&mut self, out: &mut Collector) {
+        self.end(out);
+    }
 
     /// A packet with another time follows (or none): what is in progress ends here. The collector
     /// still has the old time.
@@ -71,6 +74,38 @@ impl Collector {
     }
 }
 
+/// What a format whose units come in several packets throws away after a loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Skip {
+    #[default]
+    Nothing,
+    /// Packets are missing: whatever does not begin a unit.
+    Doubtful,
+    /// The rest of the unit in hand.
+    Rest,
+}
+
+impl Skip {
+    /// Whether the payload in hand is to be thrown away; `begins` says that it is surely the first
+    /// of its unit.
+    fn skips(&mut self, begins: bool, out: &mut Collector) -> bool {
+        if *self == Self::Doubtful {
+            *self = if begins { Self::Nothing } else { Self::Rest };
+            if !begins {
+                out.unit_lost();
+            }
+        }
+        *self == Self::Rest
+    }
+
+    /// The unit in hand has ended.
+    fn unit_ended(&mut self) {
+        if *self == Self::Rest {
+            *self = Self::Nothing;
+        }
+    }
+}
+
 /// Cuts a unit into payloads.
 pub(crate) trait Splitter: Send + Sync + std::fmt::Debug {
     /// Gives the payloads of `data`, each at most `room` bytes, to `out`, in order. On an error
@@ -103,8 +138,8 @@ pub(crate) const UNIT_BYTES_MAX: usize = 16 << 20;
 /// The receiving side of a track's payload format.
 pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
     match track.codec {
-        Codec::H264 => Box::new(h264::Receiver::new(track)),
-        Codec::H265 => Box::new(h265::Receiver::new(track)),
+        Codec::H264 => Box::new(h264::receiver(track)),
+        Codec::H265 => Box::new(h265::receiver(track)),
         Codec::Av1 => Box::new(av1::Receiver::new(track)),
         Codec::Vp9 => Box::new(vp9::Receiver::new(track)),
         Codec::Mjpeg => Box::new(mjpeg::Receiver::new(track)),
