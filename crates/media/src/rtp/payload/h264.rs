@@ -35,11 +35,11 @@ impl NalCodec for ParameterSets {
 
     fn kind(nal: &[u8]) -> NalKind {
         match h264::nal_type(nal) {
-            h264::IDR => NalKind::Slice { first_of_key: h264::is_first_slice(nal) },
-            1..=4 => NalKind::Slice { first_of_key: false },
+            1 | 2 | h264::IDR => NalKind::Slice { first: h264::is_first_slice(nal) },
+            3 | 4 => NalKind::Slice { first: false },
             h264::SPS => NalKind::ParameterSet { first: true },
             h264::PPS => NalKind::ParameterSet { first: false },
-            h264::AUD | h264::SEI => NalKind::Prefix,
+            h264::AUD => NalKind::Delimiter,
             _ => NalKind::Other,
         }
     }

@@ -42,12 +42,10 @@ impl NalCodec for ParameterSets {
 
     fn kind(nal: &[u8]) -> NalKind {
         match h265::nal_type(nal) {
-            kind @ 0..32 => {
-                NalKind::Slice { first_of_key: h265::is_irap(kind) && h265::is_first_slice(nal) }
-            }
+            0..32 => NalKind::Slice { first: h265::is_first_slice(nal) },
             h265::VPS => NalKind::ParameterSet { first: true },
             h265::SPS | h265::PPS => NalKind::ParameterSet { first: false },
-            h265::AUD | h265::PREFIX_SEI => NalKind::Prefix,
+            h265::AUD => NalKind::Delimiter,
             _ => NalKind::Other,
         }
     }

@@ -18,16 +18,16 @@ const END: u8 = 0x40;
 pub(super) enum NalKind {
     /// A part of the picture.
     Slice {
-        /// The first part, of a picture where decoding can start.
-        first_of_key: bool,
+        /// The first part.
+        first: bool,
     },
     /// A parameter set.
     ParameterSet {
         /// Nothing of the same access unit can be missing before it, save a delimiter.
         first: bool,
     },
-    /// A delimiter, or a message that stands before the picture.
-    Prefix,
+    /// What an access unit begins with, if it has one.
+    Delimiter,
     /// Anything else.
     Other,
 }
@@ -66,6 +66,10 @@ pub(super) struct Assembly<C> {
     /// Where in `data` parameter sets are.
     sets: Vec<std::ops::Range<usize>>,
     skip: Skip,
+    /// Nothing has come yet.
+    fresh: bool,
+    /// The sender uses delimiters.
+    delimited: bool,
     /// Size of the last unit, as a guess for the next.
     guess: usize,
 }
@@ -79,7 +83,9 @@ impl<C: NalCodec> Assembly<C> {
             open: None,
             picture: false,
             sets: Vec::new(),
-            skip: Skip::default(),
+            skip: Skip::Doubtful,
+            fresh: true,
+            delimited: false,
             guess: 4_096,
         }
     }
@@ -143,6 +149,7 @@ impl<C: NalCodec> Assembly<C> {
 
     /// Goes on with the NAL unit begun. False if none is, and no loss explains that.
     fn extend(&mut self, part: &[u8], out: &mut Collector) -> Result<bool, &'static str> {
+        self.fresh = false;
         if self.skip.skips(false, out) {
             return Ok(true);
         }
@@ -160,17 +167,20 @@ impl<C: NalCodec> Assembly<C> {
         Ok(())
     }
 
-    /// Whether the NAL unit may be used, given what was lost.
+    /// Whether the NAL unit may be used, given what was lost. In doubt it must show that nothing of
+    /// its access unit is missing before it. At the very beginning, where there is no sign of a loss,
+    /// it may be anything that stands at the beginning of an access unit.
     fn admit(&mut self, head: &[u8], body: &[u8], out: &mut Collector) -> bool {
         if self.skip == Skip::Nothing {
             return true;
         }
         let beginning: Vec<u8> = head.iter().chain(body).take(8).copied().collect();
+        let fresh = std::mem::replace(&mut self.fresh, false);
         let begins = match C::kind(&beginning) {
-            NalKind::Slice { first_of_key } => first_of_key,
-            NalKind::ParameterSet { first } => first,
-            NalKind::Prefix => true,
-            NalKind::Other => false,
+            NalKind::Delimiter => true,
+            NalKind::ParameterSet { first } => fresh || (first && !self.delimited),
+            NalKind::Slice { first } => fresh && first,
+            NalKind::Other => fresh,
         };
         !self.skip.skips(begins, out)
     }
@@ -188,7 +198,8 @@ impl<C: NalCodec> Assembly<C> {
         match kind {
             NalKind::Slice { .. } => self.picture = true,
             NalKind::ParameterSet { .. } => self.sets.push(start + 4..self.data.len()),
-            NalKind::Prefix | NalKind::Other => {}
+            NalKind::Delimiter => self.delimited = true,
+            NalKind::Other => {}
         }
     }
 
@@ -257,6 +268,7 @@ impl<C: NalCodec> Payload for Assembly<C> {
         self.open = None;
         self.picture = false;
         self.skip = Skip::Doubtful;
+        self.fresh = false;
         had
     }
 }

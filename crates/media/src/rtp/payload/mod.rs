@@ -53,6 +53,8 @@ pub(crate) struct Collector {
     pub(crate) events: Events,
     /// Time of the packet in hand.
     pub(crate) pts: Option<i64>,
+    /// Time of the unit that was thrown away last, so that it is counted once.
+    lost: Option<i64>,
     /// Something was lost since the last key unit.
     pub(crate) damaged: bool,
 }
@@ -62,15 +64,27 @@ impl Collector {
     pub(crate) fn frame(&mut self, ticks: i64, duration: u32, key: bool, data: Bytes) {
         let pts = self.pts.unwrap_or(0).saturating_add(ticks);
         self.damaged &= !key;
-        let whole = !self.damaged;
-        self.events.push_back(Event::Frame(Frame { pts, duration, key, whole, data }));
+        let doubtful = self.damaged;
+        self.events.push_back(Event::Frame(Frame { pts, duration, key, doubtful, data }));
     }
 
     /// Tells that the unit of the packet in hand is thrown away.
     pub(crate) fn unit_lost(&mut self) {
+        self.lose(0, true);
+    }
+
+    /// Tells that `packets` are missing, and whether a unit is thrown away because of that.
+    pub(crate) fn lose(&mut self, packets: u32, unit: bool) {
         self.damaged = true;
         let pts = self.pts.unwrap_or(0);
-        self.events.push_back(Event::Lost(Loss { packets: 0, units: 1, pts }));
+        let again = unit && self.lost == Some(pts);
+        if unit {
+            self.lost = Some(pts);
+        }
+        if packets > 0 || !again {
+            let units = u32::from(unit && !again);
+            self.events.push_back(Event::Lost(Loss { packets, units, pts }));
+        }
     }
 }
 
