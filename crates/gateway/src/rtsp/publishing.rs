@@ -162,14 +162,16 @@ impl Publishing {
     pub(super) fn reports(&mut self, now: Time, events: &Events) -> Feedback {
         let (damage, bad) =
             (std::mem::take(&mut self.damage), std::mem::take(&mut self.bad_packets));
-        if bad > 0 || !damage.is_none() {
+        let Damage { lost_packets, damaged_units, doubtful_units } = damage;
+        // Doubt alone is what is left of a loss that was told already.
+        if bad + lost_packets + damaged_units > 0 {
             let (stream, trouble) = (self.source.name(), &self.trouble);
-            let Damage { lost_packets, damaged_units, doubtful_units } = damage;
             // The numbers differ each time: the event without them counts as the same again.
             tracing::info!(%stream, lost_packets, damaged_units, doubtful_units, bad, "damage");
-            let text = match bad {
-                0 => "packets of the publisher did not arrive".to_owned(),
-                _ => format!("packets of the publisher make no sense: {trouble}"),
+            let text = match (lost_packets, bad) {
+                (0, 0) => "units of the publisher came incomplete".to_owned(),
+                (0, _) => format!("packets of the publisher make no sense: {trouble}"),
+                _ => "packets of the publisher did not arrive".to_owned(),
             };
             events.report(Level::Warning, stream, text);
         }

@@ -160,9 +160,10 @@ impl Losses {
             source.damaged(std::mem::take(&mut self.uncounted));
         }
         let quiet = self.logged.is_none_or(|logged| logged.elapsed() >= TELL_EVERY);
-        if quiet && !self.unlogged.is_none() {
-            let unlogged = std::mem::take(&mut self.unlogged);
-            let Damage { lost_packets, damaged_units, doubtful_units } = unlogged;
+        let Damage { lost_packets, damaged_units, doubtful_units } = self.unlogged;
+        // Doubt alone is what is left of a loss that was told already.
+        if quiet && lost_packets + damaged_units > 0 {
+            self.unlogged = Damage::default();
             let text = "packets of the source did not arrive";
             tracing::warn!(source = %name, lost_packets, damaged_units, doubtful_units, "{text}");
             self.logged = Some(Instant::now());
