@@ -2,20 +2,16 @@
 
 import { liveUrl, mjpegUrl, type Stream } from "./api";
 import { h } from "./dom";
+import { Notices, type LiveMessage, type Notice } from "./notice";
 
 /** A picture on show and how to end it. */
 export interface Player {
   element: HTMLElement;
+  /** What plays in it; a browser shows MJPEG without. */
+  video?: HTMLVideoElement;
   /** The time of the frame on show, milliseconds since the epoch, if known. */
   frameTime(): number | undefined;
   close(): void;
-}
-
-interface Hello {
-  mime?: string;
-  /** Capture time of media time zero, milliseconds since the epoch. */
-  epoch_ms?: number;
-  error?: string;
 }
 
 const BEHIND_MAX_S = 1.5;
@@ -34,7 +30,11 @@ function playMjpeg(name: string): Player {
 }
 
 class LivePlayer implements Player {
-  readonly element: HTMLVideoElement;
+  readonly element: HTMLElement;
+  readonly video: HTMLVideoElement;
+  private readonly note = h("p", { class: "notice", role: "status" });
+  private readonly notices = new Notices();
+  private noteEnd: number | undefined;
   private socket: WebSocket | undefined;
   private buffer: SourceBuffer | undefined;
   private source: MediaSource | undefined;
@@ -46,23 +46,25 @@ class LivePlayer implements Player {
   private url: string | undefined;
 
   constructor(private readonly name: string, sound: boolean) {
-    this.element = h("video", { muted: true, autoplay: true, playsInline: true, "aria-label": `Live picture of ${name}` });
-    this.element.controls = false;
-    if (sound) this.element.addEventListener("dblclick", () => (this.element.muted = !this.element.muted));
+    this.video = h("video", { muted: true, autoplay: true, playsInline: true, "aria-label": `Live picture of ${name}` });
+    this.video.controls = false;
+    if (sound) this.video.addEventListener("dblclick", () => (this.video.muted = !this.video.muted));
+    this.element = h("div", { class: "player" }, this.video, this.note);
     this.connect();
   }
 
   frameTime() {
-    return this.epoch === undefined || this.element.readyState < 2 ? undefined : this.epoch + this.element.currentTime * 1000;
+    return this.epoch === undefined || this.video.readyState < 2 ? undefined : this.epoch + this.video.currentTime * 1000;
   }
 
   close() {
     this.closed = true;
     window.clearTimeout(this.retry);
+    window.clearTimeout(this.noteEnd);
     this.socket?.close();
     this.reset();
-    this.element.removeAttribute("src");
-    this.element.load();
+    this.video.removeAttribute("src");
+    this.video.load();
   }
 
   private connect() {
@@ -70,31 +72,45 @@ class LivePlayer implements Player {
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onmessage = (e: MessageEvent<string | ArrayBuffer>) => {
-      if (typeof e.data === "string") this.hello(JSON.parse(e.data) as Hello);
+      if (typeof e.data === "string") this.told(JSON.parse(e.data) as LiveMessage);
       else this.feed(e.data);
     };
-    socket.onopen = () => (this.retryMs = 500);
+    socket.onopen = () => {
+      this.retryMs = 500;
+      this.say(this.notices.connected(Date.now()));
+    };
     socket.onclose = () => {
       if (this.closed || this.socket !== socket) return;
+      this.say(this.notices.disconnected(Date.now()));
       this.retry = window.setTimeout(() => this.connect(), this.retryMs);
       this.retryMs = Math.min(10_000, this.retryMs * 2);
     };
   }
 
+  /** Shows a sentence over the picture, or none. */
+  private say(notice: Notice | undefined) {
+    window.clearTimeout(this.noteEnd);
+    const text = notice?.text ?? "";
+    // A reader of the screen speaks each change, so the same is not written again.
+    if (this.note.textContent !== text) this.note.textContent = text;
+    if (notice?.ms !== undefined) this.noteEnd = window.setTimeout(() => this.say(undefined), notice.ms);
+  }
+
   /** The stream's description comes before its first fragment, and again when it changes. */
-  private hello(hello: Hello) {
-    if (hello.epoch_ms !== undefined) this.epoch = hello.epoch_ms;
-    if (!hello.mime) return;
+  private told(message: LiveMessage) {
+    this.say(this.notices.message(message, Date.now()));
+    if (message.epoch_ms !== undefined) this.epoch = message.epoch_ms;
+    if (!message.mime) return;
     this.reset();
-    if (!MediaSource.isTypeSupported(hello.mime)) {
-      this.element.dataset["problem"] = `This browser can't play ${hello.mime}`;
+    if (!MediaSource.isTypeSupported(message.mime)) {
+      this.say(this.notices.message({ error: `this browser can't play ${message.mime}` }, Date.now()));
       return;
     }
     const source = new MediaSource();
     this.source = source;
     this.url = URL.createObjectURL(source);
-    this.element.src = this.url;
-    const mime = hello.mime;
+    this.video.src = this.url;
+    const mime = message.mime;
     source.addEventListener("sourceopen", () => {
       if (this.source !== source || source.readyState !== "open") return;
       this.buffer = source.addSourceBuffer(mime);
@@ -120,7 +136,7 @@ class LivePlayer implements Player {
   private pump() {
     const buffer = this.buffer;
     if (!buffer || buffer.updating || this.source?.readyState !== "open") return;
-    const video = this.element;
+    const { video } = this;
     const ranges = buffer.buffered;
     if (ranges.length > 0) {
       const end = ranges.end(ranges.length - 1);

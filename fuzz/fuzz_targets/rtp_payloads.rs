@@ -39,22 +39,27 @@ fn track(codec: Codec) -> Track {
 
 fn send_again(track: &Track, pts: i64, data: Bytes) {
     let time = Time::from_secs(0);
-    let unit = Unit { track: track.id, pts, dts: pts, time, duration: 0, key: true, data };
-    let mut packets = Vec::new();
+    let mut unit = Unit { track: track.id, pts, dts: pts, time, duration: 0, key: true, data };
     let mut packetizer = Packetizer::new(track, 96, 1, 1_200);
-    if packetizer.packetize(&unit, |packet| packets.push(packet)).is_err() {
-        return;
-    }
     let mut depacketizer = Depacketizer::new(track);
     let mut came = Vec::new();
-    for packet in packets {
-        let packet = Packet::parse(packet).expect("what is sent is RTP");
-        depacketizer.push(&packet).expect("what is sent makes sense");
-        while let Some(event) = depacketizer.poll() {
-            if let Event::Frame(frame) = event {
-                came.extend_from_slice(&frame.data);
+    // The first unit of a stream is only taken if it shows its beginning: the second copy counts.
+    for _ in 0..2 {
+        let mut packets = Vec::new();
+        if packetizer.packetize(&unit, |packet| packets.push(packet)).is_err() {
+            return;
+        }
+        came.clear();
+        for packet in packets {
+            let packet = Packet::parse(packet).expect("what is sent is RTP");
+            depacketizer.push(&packet).expect("what is sent makes sense");
+            while let Some(event) = depacketizer.poll() {
+                if let Event::Frame(frame) = event {
+                    came.extend_from_slice(&frame.data);
+                }
             }
         }
+        unit.pts = unit.pts.wrapping_add(3_600);
     }
     // Of a JPEG picture only the scan up to its first marker is sent: garbage may hold more.
     if track.codec != Codec::Mjpeg {

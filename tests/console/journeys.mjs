@@ -21,11 +21,12 @@ const browser = await chromium.launch({
 });
 const complaints = [];
 
-async function open(path, viewport = { width: 1280, height: 800 }, more = {}) {
+async function open(path, viewport = { width: 1280, height: 800 }, more = {}, prepare = async () => {}) {
   const context = await browser.newContext({ viewport, acceptDownloads: true, ...more });
   const page = await context.newPage();
   page.on("console", (m) => ["error", "warning"].includes(m.type()) && complaints.push(`${path}: ${m.text()}`));
   page.on("pageerror", (e) => complaints.push(`${path}: ${e}`));
+  await prepare(page);
   await page.goto(`${base}/${path}`);
   return page;
 }
@@ -41,6 +42,8 @@ const plays = (page) =>
   }, null, { timeout: 20_000 });
 const frameTime = async (page) => Date.parse((await page.locator(".when").textContent()).replace(" ", "T"));
 const spansOf = async (name) => (await fetch(`${base}/api/v1/streams${name}/recordings`)).json();
+
+const phone = { viewport: { width: 390, height: 844 }, more: { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } };
 
 const journeys = {
   async "watch all streams live"() {
@@ -115,9 +118,28 @@ const journeys = {
     await page.waitForFunction(() => !document.querySelector("tbody").textContent.includes("/cam/nowhere"));
     return page;
   },
+  async "read over the picture why it stands still"() {
+    let tell;
+    const listen = (page) => page.routeWebSocket(/\/live$/, (socket) => {
+      socket.connectToServer();
+      tell = (message) => socket.send(JSON.stringify(message));
+    });
+    const page = await open("#/stream/cam/door", phone.viewport, phone.more, listen);
+    await plays(page);
+    const [from, to] = [0, 2400].map((ms) => new Date(ms).toISOString());
+    tell({ missed: { units: 60, from, to } });
+    await page.getByText("Missed 2.4 s: this connection is too slow.").waitFor();
+    tell({ idle: true });
+    const note = page.getByRole("status").filter({ hasText: "Waiting for the camera." });
+    await note.waitFor();
+    const [box, screen] = [await note.boundingBox(), await page.locator(".screen").boundingBox()];
+    assert.ok(box.x >= screen.x && box.x + box.width <= screen.x + screen.width, "inside the picture");
+    assert.ok(box.y >= screen.y && box.y + box.height <= screen.y + screen.height, "inside the picture");
+    await shot(page, "notice");
+    return page;
+  },
   async "read it on a phone"() {
-    const phone = { width: 390, height: 844 };
-    const page = await open("#/stream/cam/door", phone, { hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+    const page = await open("#/stream/cam/door", phone.viewport, phone.more);
     await plays(page);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${overflow} pixels too wide`);

@@ -161,7 +161,7 @@ class StreamView implements View {
   }
 
   private video(): HTMLVideoElement | undefined {
-    return this.player?.element instanceof HTMLVideoElement ? this.player.element : undefined;
+    return this.player?.video;
   }
 
   private tick() {
@@ -172,8 +172,6 @@ class StreamView implements View {
     this.liveButton.classList.toggle("on", this.live && !paused);
     const text = t === undefined ? (this.live ? "live" : "–") : full(new Date(t));
     if (this.when.textContent !== text) this.when.textContent = text;
-    const problem = video?.dataset["problem"];
-    if (problem) this.message.textContent = problem;
     if (t !== undefined && t !== this.timeline.head && !(this.live && !paused)) {
       this.timeline.head = t;
       this.timeline.draw();

@@ -13,7 +13,7 @@ use crate::cursor::{Cursor, View};
 use crate::meter::Meter;
 use crate::ring::{Position, Ring};
 use crate::states::States;
-use crate::{Command, Event, Limits, Mark, SinkStatus, Start};
+use crate::{Command, Damage, Event, Limits, Mark, SinkStatus, Start};
 
 /// Number of a sink in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,7 @@ pub(crate) struct Circuit {
     meter: Meter,
     /// Lost by sinks that have left.
     lost_units_past: u64,
+    damage: Damage,
     closed: bool,
 }
 
@@ -82,6 +83,7 @@ impl Circuit {
             command_waker: None,
             meter: Meter::default(),
             lost_units_past: 0,
+            damage: Damage::default(),
             closed: false,
         }
     }
@@ -165,6 +167,11 @@ impl Circuit {
             wake.0.extend(self.command_waker.take());
         }
         wake
+    }
+
+    /// The publisher tells what did not come to it.
+    pub(crate) fn damaged(&mut self, damage: Damage) {
+        self.damage += damage;
     }
 
     /// A sink arrives.
@@ -265,6 +272,10 @@ impl Circuit {
     pub(crate) fn lost_units(&self) -> u64 {
         let present: u64 = self.sinks.values().map(|entry| entry.cursor.lost_units).sum();
         self.lost_units_past + present
+    }
+
+    pub(crate) fn damage(&self) -> Damage {
+        self.damage
     }
 
     pub(crate) fn rate_bps(&mut self, now: Duration) -> u64 {

@@ -33,5 +33,5 @@ pub use event::{Command, Event, Loss, Mark, Start, SwitchEvent};
 pub use limits::Limits;
 pub use sink::Sink;
 pub use source::{Commands, Source};
-pub use status::{SinkStatus, StreamStatus};
+pub use status::{Damage, SinkStatus, StreamStatus};
 pub use switch::{PublishError, Switch};

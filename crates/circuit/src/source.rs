@@ -9,7 +9,7 @@ use pegasus_base::StreamName;
 use pegasus_media::{TrackSet, Unit};
 
 use crate::switch::{Port, check_numbers};
-use crate::{Command, SinkStatus};
+use crate::{Command, Damage, SinkStatus};
 
 /// The publisher of a stream. Dropping it makes the stream idle.
 pub struct Source {
@@ -51,6 +51,11 @@ impl Source {
         let now = self.port.now();
         let wake = self.port.circuit.lock().push(units, now);
         wake.now();
+    }
+
+    /// Counts what did not come to the source, or not whole, for status.
+    pub fn damaged(&self, damage: Damage) {
+        self.port.circuit.lock().damaged(damage);
     }
 
     /// Replaces the tracks, for the units to come.

@@ -1,5 +1,7 @@
 //! What a switch tells of its streams.
 
+use std::ops::AddAssign;
+
 use pegasus_base::{StreamName, Time};
 use pegasus_media::TrackSet;
 
@@ -22,12 +24,43 @@ pub struct StreamStatus {
     pub units: u64,
     /// Units lost by slow sinks, summed over all sinks, also those that have left.
     pub lost_units: u64,
+    /// What was missing of what its sources sent, since the stream was first used.
+    pub damage: Damage,
     /// Those who take it now.
     pub sinks: Vec<SinkStatus>,
     /// Capture time of the present publisher's first unit.
     pub since: Option<Time>,
     /// Where the newest group begins.
     pub mark: Option<Mark>,
+}
+
+/// What did not come, or not whole, from a source to the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Packets that never came.
+    pub lost_packets: u64,
+    /// Units left out because a part of them was missing or made no sense. Units of which nothing came
+    /// are not known, and not counted.
+    pub damaged_units: u64,
+    /// Pictures passed on as they came though one before them is missing, up to the next key unit: a
+    /// decoder may show them smeared.
+    pub doubtful_units: u64,
+}
+
+impl Damage {
+    /// Whether nothing was missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl AddAssign for Damage {
+    fn add_assign(&mut self, more: Self) {
+        self.lost_packets += more.lost_packets;
+        self.damaged_units += more.damaged_units;
+        self.doubtful_units += more.doubtful_units;
+    }
 }
 
 /// How a sink of a stream is.

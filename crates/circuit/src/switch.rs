@@ -250,6 +250,7 @@ fn status(name: StreamName, circuit: &Mutex<Circuit>, now: Duration) -> StreamSt
         bitrate_bps: if live { circuit.rate_bps(now) } else { 0 },
         units: circuit.units(),
         lost_units: circuit.lost_units(),
+        damage: circuit.damage(),
         sinks: circuit.sinks(),
         since: circuit.since().filter(|_| live),
         mark: circuit.mark().filter(|_| live),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{KEY_EVERY, name, number, picture, pictures, switch};
 use pegasus_base::Time;
-use pegasus_circuit::{Command, Event, Limits, PublishError, Start, Switch, SwitchEvent};
+use pegasus_circuit::{Command, Damage, Event, Limits, PublishError, Start, Switch, SwitchEvent};
 
 #[derive(Default)]
 struct Count(AtomicU64);
@@ -90,6 +90,18 @@ fn a_slow_sink_is_told_exactly_what_it_lost() {
     let status = switch.status(&name()).unwrap();
     assert_eq!(status.lost_units, loss.units);
     assert_eq!((status.sinks[0].label.as_str(), status.sinks[0].lag_units), ("slow", 0));
+}
+
+#[test]
+fn damage_on_the_way_to_the_node_is_added_up_over_all_publishers() {
+    let switch = switch();
+    let _sink = switch.subscribe(&name(), Start::Now);
+    for _ in 0..2 {
+        let source = switch.publish(&name(), "test", pictures()).unwrap();
+        source.damaged(Damage { lost_packets: 3, damaged_units: 2, doubtful_units: 1 });
+    }
+    let damage = switch.status(&name()).unwrap().damage;
+    assert_eq!(damage, Damage { lost_packets: 6, damaged_units: 4, doubtful_units: 2 });
 }
 
 #[test]

@@ -88,20 +88,7 @@ async fn its_client_plays_live_and_recorded() {
     let (store, name) = (&door.services.store, name_of("/cam/door"));
     let url = door.url("/cam/door");
     let path = clip("car-detection.mp4");
-    let _publisher = ffmpeg::spawn(&[
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        ffmpeg::text(&path),
-        "-c",
-        "copy",
-        "-f",
-        "rtsp",
-        "-rtsp_transport",
-        "tcp",
-        &url,
-    ]);
+    let _publisher = ffmpeg::publish(&path, &url);
     until("ffmpeg publishes", || units(&door.services.switch, "/cam/door") > 20).await;
     let mut sink = door.services.switch.subscribe(&name, pegasus_circuit::Start::Held);
     let recorder = store.recorder(&name, sink.status().tracks).unwrap();

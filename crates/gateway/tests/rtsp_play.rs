@@ -164,20 +164,7 @@ async fn ffmpeg_plays_live_over_tcp_and_udp() {
     let door = Door::open().await;
     let url = door.url("/cam/door");
     let path = clip("car-detection.mp4");
-    let mut publisher = ffmpeg::spawn(&[
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        ffmpeg::text(&path),
-        "-c",
-        "copy",
-        "-f",
-        "rtsp",
-        "-rtsp_transport",
-        "tcp",
-        &url,
-    ]);
+    let mut publisher = ffmpeg::publish(&path, &url);
     let name = name_of("/cam/door");
     until("ffmpeg publishes", || {
         door.services.switch.status(&name).is_some_and(|status| status.units > 50)

@@ -204,6 +204,25 @@ async fn garbage_is_answered_and_costs_only_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_are_counted_and_a_burst_of_them_is_one_event() {
+    let door = Door::open().await;
+    let mut publisher = announce(&door, "/cam/lossy", SDP).await;
+    for sequence in [0, 1, 5, 6, 8] {
+        publisher.send(&sound(sequence)).await;
+    }
+    let name = name_of("/cam/lossy");
+    let lost = || door.services.switch.status(&name).map_or(0, |status| status.damage.lost_packets);
+    until("the losses are counted", || lost() == 4).await;
+    let told = || {
+        let events = door.services.events.after(0, 100);
+        let told = events.into_iter().filter(|event| event.text.contains("did not arrive"));
+        told.map(|event| (event.subject, event.count)).collect::<Vec<_>>()
+    };
+    until("they are told", || !told().is_empty()).await;
+    assert_eq!(told(), [("/cam/lossy".to_owned(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_many_connections_and_silent_publishers_are_sent_away() {
     let limits = rtsp::Limits {
         connections_max: 1,

@@ -18,22 +18,7 @@ async fn a_stream_is_pulled_from_another_server_and_again_after_its_publisher_re
     let (camera, node) = (Door::open().await, Door::open().await);
     let path = clip("car-detection.mp4");
     let camera_url = camera.url("/cam");
-    let publish = || {
-        ffmpeg::spawn(&[
-            "-re",
-            "-stream_loop",
-            "-1",
-            "-i",
-            ffmpeg::text(&path),
-            "-c",
-            "copy",
-            "-f",
-            "rtsp",
-            "-rtsp_transport",
-            "tcp",
-            &camera_url,
-        ])
-    };
+    let publish = || ffmpeg::publish(&path, &camera_url);
     let publisher = publish();
     for (name, tail) in [("/pulled/tcp", ""), ("/pulled/udp", "#transport=udp")] {
         node.services.sources.add(&name_of(name), &format!("{camera_url}{tail}")).unwrap();

@@ -35,7 +35,7 @@ fn receive(codec: Codec, dump: &str) -> (Vec<Frame>, Track) {
             }
         }
     }
-    assert!(frames.iter().all(|frame| frame.whole));
+    assert!(frames.iter().all(|frame| !frame.doubtful));
     (frames, track)
 }
 

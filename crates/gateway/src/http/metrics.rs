@@ -105,7 +105,13 @@ impl Snapshot {
             many(encoder, name, help, None, values.map(|(l, v)| (l, ConstCounter::new(v))))
         };
         counter("stream_units", "Units carried", |s| s.units)?;
-        counter("stream_lost_units", "Units that slow sinks lost", |s| s.lost_units)
+        counter("stream_lost_units", "Units that slow sinks lost", |s| s.lost_units)?;
+        let text = "Packets that never came from the source";
+        counter("stream_lost_packets", text, |s| s.damage.lost_packets)?;
+        let text = "Units left out because a part of them was missing";
+        counter("stream_damaged_units", text, |s| s.damage.damaged_units)?;
+        let text = "Pictures kept though one they may refer to is missing";
+        counter("stream_doubtful_units", text, |s| s.damage.doubtful_units)
     }
 
     fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,6 +1,8 @@
 //! Which tracks a browser can play, and how to tell it what they are.
 
+use pegasus_media::mp4::init_segment;
 use pegasus_media::{Codec, Kind, Track, TrackId, TrackSet, codec_string};
+use sha2::{Digest as _, Sha256};
 
 /// Whether Media Source Extensions and HLS have the codec at all. Whether a given browser can decode
 /// it is the browser's to say.
@@ -46,6 +48,12 @@ impl Playable {
 
     pub(crate) fn has(&self, track: TrackId) -> bool {
         self.tracks.iter().any(|t| t.id == track)
+    }
+
+    /// A number that differs where the initialisation segment does; none if there can be no such segment.
+    pub(crate) fn fingerprint(&self) -> Option<u32> {
+        let digest = Sha256::digest(init_segment(&self.tracks).ok()?);
+        digest.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     /// RFC 6381 names of all tracks, as HLS `CODECS` and MSE want them.

@@ -1,6 +1,10 @@
 //! From the packets of a sender to the units of a stream: reordering, depacketising, capture and
 //! decode times, receiver reports. Used for publishers and for pulled sources alike.
 //!
+//! A unit that comes out is one that was sent, to the last byte; one of which a part is missing is left
+//! out. Pictures that follow a missing one are passed on as they came, as other receivers do: a decoder
+//! makes the best of them, and they may be all there is of a moment. [`Ingest::take_damage`] counts both.
+//!
 //! Hand in what arrives with [`Ingest::rtp`] and [`Ingest::rtcp`], take out what came together with
 //! [`Ingest::poll`] after each, and again when [`Ingest::deadline`] has passed.
 
@@ -9,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pegasus_base::Time;
+use pegasus_circuit::Damage;
 use pegasus_media::clock::MediaClock;
 use pegasus_media::codec::{h264, h265};
 use pegasus_media::reorder::DecodeTimes;
 use pegasus_media::rtp::{self, Depacketizer, Frame, Packet, Reception, ReorderBuffer, Rtcp};
-use pegasus_media::{Codec, Kind, Track, TrackId, TrackSet, Unit, sdp};
+use pegasus_media::{Codec, Kind, Track, TrackSet, Unit, sdp};
 
 /// How long a packet that came too early over UDP waits for those before it.
 const REORDER_WAIT: Duration = Duration::from_millis(100);
@@ -28,13 +33,6 @@ pub enum Ingested {
     Tracks(TrackSet),
     /// A unit, in decode order of its track.
     Unit(Unit),
-    /// Something is missing.
-    Lost {
-        /// Of which track.
-        track: TrackId,
-        /// Packets that never came; 0 if what came made no sense.
-        packets: u32,
-    },
 }
 
 /// Turns packets into units. Pure: times of arrival come in as arguments.
@@ -44,6 +42,7 @@ pub struct Ingest {
     clock: MediaClock,
     tracks: TrackSet,
     ready: VecDeque<Ingested>,
+    damage: Damage,
     /// The server's identity in receiver reports.
     ssrc: u32,
 }
@@ -74,6 +73,7 @@ impl Ingest {
             clock: MediaClock::new(&tracks),
             tracks,
             ready: VecDeque::new(),
+            damage: Damage::default(),
             ssrc,
         }
     }
@@ -138,10 +138,15 @@ impl Ingest {
     /// Releases packets that waited long enough, then yields the next thing that came together.
     pub fn poll(&mut self, now: Time) -> Option<Ingested> {
         for index in 0..self.lanes.len() {
-            // A packet that makes no sense shows as a loss among what is ready.
+            // A packet that makes no sense counts as damage.
             let _ = self.release(index, now);
         }
         self.ready.pop_front()
+    }
+
+    /// What was missing since the last call.
+    pub fn take_damage(&mut self) -> Damage {
+        std::mem::take(&mut self.damage)
     }
 
     /// When to poll although nothing arrives.
@@ -212,8 +217,8 @@ impl Ingest {
                 rtp::Event::Track(track) => self.retrack(index, track),
                 rtp::Event::Frame(frame) => self.frame(index, frame, arrival),
                 rtp::Event::Lost(loss) => {
-                    let track = self.lanes[index].track.id;
-                    self.ready.push_back(Ingested::Lost { track, packets: loss.packets });
+                    self.damage.lost_packets += u64::from(loss.packets);
+                    self.damage.damaged_units += u64::from(loss.units);
                 }
             }
         }
@@ -233,6 +238,7 @@ impl Ingest {
         if !lane.begun {
             return;
         }
+        self.damage.doubtful_units += u64::from(frame.doubtful);
         let dts = match lane.track.kind() {
             Kind::Video => lane.decode_times.push(frame.pts),
             Kind::Audio => frame.pts,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pegasus_base::{StreamName, Time};
-use pegasus_circuit::{Commands, PublishError, Source, Switch};
+use pegasus_circuit::{Commands, Damage, PublishError, Source, Switch};
 use pegasus_media::{TrackId, sdp};
 
 use super::dialogue::{AnnouncedTrack, Refusal};
@@ -79,7 +79,8 @@ pub(super) struct Publishing {
     ingest: Ingest,
     /// For each channel which lane of the ingest it brings.
     lanes: Vec<Option<usize>>,
-    lost_packets: u64,
+    /// What was missing since the last report.
+    damage: Damage,
     bad_packets: u64,
     /// The last thing that was wrong with a packet.
     trouble: String,
@@ -109,8 +110,8 @@ impl Publishing {
         let ingest = Ingest::new(&chosen, datagrams, channels[0].ssrc);
         let source = switch.publish(name, publisher, ingest.tracks().clone()).map_err(taken)?;
         let commands = source.commands();
-        let (lost_packets, bad_packets, trouble) = (0, 0, String::new());
-        let publishing = Self { source, ingest, lanes, lost_packets, bad_packets, trouble };
+        let (damage, bad_packets, trouble) = (Damage::default(), 0, String::new());
+        let publishing = Self { source, ingest, lanes, damage, bad_packets, trouble };
         Ok((publishing, commands))
     }
 
@@ -139,11 +140,15 @@ impl Publishing {
                     tracing::info!(stream = %self.source.name(), ?tracks, "the tracks have changed");
                     self.source.set_tracks(tracks);
                 }
-                Ingested::Lost { packets, .. } => self.lost_packets += u64::from(packets),
             }
         }
         if !units.is_empty() {
             self.source.send_many(units);
+        }
+        let damage = self.ingest.take_damage();
+        if !damage.is_none() {
+            self.source.damaged(damage);
+            self.damage += damage;
         }
     }
 
@@ -153,15 +158,19 @@ impl Publishing {
     }
 
     /// Receiver reports for all channels; and an event if packets were lost or bad since the last
-    /// time.
+    /// time, so that a burst of losses is told once.
     pub(super) fn reports(&mut self, now: Time, events: &Events) -> Feedback {
-        let (lost, bad) =
-            (std::mem::take(&mut self.lost_packets), std::mem::take(&mut self.bad_packets));
-        if lost + bad > 0 {
+        let (damage, bad) =
+            (std::mem::take(&mut self.damage), std::mem::take(&mut self.bad_packets));
+        let Damage { lost_packets, damaged_units, doubtful_units } = damage;
+        // Doubt alone is what is left of a loss that was told already.
+        if bad + lost_packets + damaged_units > 0 {
             let (stream, trouble) = (self.source.name(), &self.trouble);
-            tracing::debug!(%stream, lost, bad, %trouble, "packets are missing");
-            let text = match lost {
-                0 => format!("packets of the publisher make no sense: {trouble}"),
+            // The numbers differ each time: the event without them counts as the same again.
+            tracing::info!(%stream, lost_packets, damaged_units, doubtful_units, bad, "damage");
+            let text = match (lost_packets, bad) {
+                (0, 0) => "units of the publisher came incomplete".to_owned(),
+                (0, _) => format!("packets of the publisher make no sense: {trouble}"),
                 _ => "packets of the publisher did not arrive".to_owned(),
             };
             events.report(Level::Warning, stream, text);

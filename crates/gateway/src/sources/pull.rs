@@ -1,12 +1,12 @@
 //! Pulling a stream by RTSP. Retina speaks the protocol; the packets go the same way as a
 //! publisher's, so that what is recorded is bit for bit what the camera sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use pegasus_base::StreamName;
-use pegasus_circuit::Source;
+use pegasus_circuit::{Damage, Source};
 use pegasus_media::{Kind, TrackId, Unit, sdp};
 use retina::client::{
     Credentials, PacketItem, PlayOptions, Playing, Session, SessionOptions, SetupOptions,
@@ -23,6 +23,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// How long a source may send nothing.
 const SILENT_MAX: Duration = Duration::from_secs(20);
+
+/// How often losses are logged at most.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Pulls until it fails. Yields why it did, without the password.
 pub(super) async fn run(
@@ -77,7 +80,8 @@ async fn pull(
     let streams: Vec<usize> = lanes.iter().map(|(stream, _)| *stream).collect();
     let media: Vec<sdp::Media> = lanes.into_iter().map(|(_, media)| media).collect();
     let ingest = Ingest::new(&media, url.udp, fastrand::u32(1..));
-    let mut pull = Pull { world, name, url, report, ingest, streams, source: None };
+    let mut pull =
+        Pull { world, name, url, report, ingest, streams, source: None, losses: Losses::default() };
     pull.receive(Box::pin(playing)).await
 }
 
@@ -136,6 +140,35 @@ struct Pull<'a> {
     streams: Vec<usize>,
     /// Published with the first unit: a camera that answers but sends nothing is not live.
     source: Option<Source>,
+    losses: Losses,
+}
+
+/// What was missing and still has to be told.
+#[derive(Default)]
+struct Losses {
+    uncounted: Damage,
+    unlogged: Damage,
+    logged: Option<Instant>,
+}
+
+impl Losses {
+    /// Adds to the stream's count, and to the log once for a burst.
+    fn tell(&mut self, more: Damage, name: &StreamName, source: Option<&Source>) {
+        self.uncounted += more;
+        self.unlogged += more;
+        if let Some(source) = source.filter(|_| !self.uncounted.is_none()) {
+            source.damaged(std::mem::take(&mut self.uncounted));
+        }
+        let quiet = self.logged.is_none_or(|logged| logged.elapsed() >= TELL_EVERY);
+        let Damage { lost_packets, damaged_units, doubtful_units } = self.unlogged;
+        // Doubt alone is what is left of a loss that was told already.
+        if quiet && lost_packets + damaged_units > 0 {
+            self.unlogged = Damage::default();
+            let text = "packets of the source did not arrive";
+            tracing::warn!(source = %name, lost_packets, damaged_units, doubtful_units, "{text}");
+            self.logged = Some(Instant::now());
+        }
+    }
 }
 
 impl Pull<'_> {
@@ -192,13 +225,13 @@ impl Pull<'_> {
                         source.set_tracks(tracks);
                     }
                 }
-                Ingested::Lost { track, packets } => {
-                    let track = track.0;
-                    tracing::debug!(source = %self.name, track, packets, "packets are missing");
-                }
             }
         }
-        if units.is_empty() { Ok(()) } else { self.send(units) }
+        if !units.is_empty() {
+            self.send(units)?;
+        }
+        self.losses.tell(self.ingest.take_damage(), self.name, self.source.as_ref());
+        Ok(())
     }
 
     fn send(&mut self, units: Vec<Unit>) -> Result<(), String> {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use base64::Engine as _;
 use pegasus_base::Time;
+use pegasus_circuit::Damage;
 use pegasus_gateway::{Access, Level};
 use serde_json::{Value, json};
 
@@ -50,6 +51,7 @@ async fn streams_are_those_live_and_those_recorded() {
     let name = name_of("/cam/yard");
     let source = node.services.switch.publish(&name, "a test", Arc::clone(&tracks)).unwrap();
     source.send_many(units[..10].to_vec());
+    source.damaged(Damage { lost_packets: 5, damaged_units: 2, doubtful_units: 3 });
 
     let streams = node.get("/api/v1/streams").await.json();
     let [door, yard] = &streams.as_array().unwrap()[..] else { panic!("{streams}") };
@@ -58,6 +60,9 @@ async fn streams_are_those_live_and_those_recorded() {
     assert_eq!(door["recorded"]["units"], units.len());
     assert_eq!(yard["publisher"], "a test");
     assert_eq!(yard["recording"], false);
+    let damage = ["lost_packets", "damaged_units", "doubtful_units"];
+    assert_eq!(damage.map(|figure| yard[figure].as_u64().unwrap()), [5, 2, 3]);
+    assert_eq!(damage.map(|figure| door[figure].as_u64().unwrap()), [0, 0, 0]);
     for stream in [door, yard] {
         let video = &stream["tracks"][0];
         assert_eq!((&video["kind"], &video["codec"]), (&json!("video"), &json!("h264")));
@@ -238,6 +243,7 @@ async fn metrics_are_open_metrics() {
     node.record("/cam/door", &tracks, &units);
     let source = node.services.switch.publish(&name_of("/cam/door"), "a test", tracks).unwrap();
     source.send_many(units[..10].to_vec());
+    source.damaged(Damage { lost_packets: 5, damaged_units: 2, doubtful_units: 3 });
     node.get("/api/v1/streams/cam/door").await;
     let metrics = node.get("/metrics").await;
     assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
@@ -245,6 +251,9 @@ async fn metrics_are_open_metrics() {
     for line in [
         "pegasus_stream_live{stream=\"/cam/door\"} 1",
         "pegasus_stream_units_total{stream=\"/cam/door\"} 10",
+        "pegasus_stream_lost_packets_total{stream=\"/cam/door\"} 5",
+        "pegasus_stream_damaged_units_total{stream=\"/cam/door\"} 2",
+        "pegasus_stream_doubtful_units_total{stream=\"/cam/door\"} 3",
         &format!("pegasus_ingest_units_total {}", units.len()),
         "pegasus_store_writable 1",
         "pegasus_http_requests_total{method=\"GET\",route=\"/api/v1/streams/{name}\",status=\"200\"} 1",

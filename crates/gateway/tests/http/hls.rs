@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use pegasus_base::{Clock as _, SystemClock, Time};
 use pegasus_continuous::Pushed;
-use pegasus_media::{TrackId, Unit};
+use pegasus_media::TrackId;
 
 use crate::support::{
     Node, Publisher, arg, assert_same_packets, clip, clip_hashes, name_of, packet_hashes, run,
@@ -56,33 +56,31 @@ async fn reordered_pictures_are_cut_without_loss() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn other_tracks_are_another_initialisation() {
-    let node = Node::open();
+/// Records clips behind each other as one span: a camera that is set to another picture size.
+fn record_as_one(node: &Node, files: &[&str]) {
     let store = &node.services.store;
-    let (first, early) = units(&clip("bottle-detection.mp4"), START);
-    let end = early.iter().map(|unit| unit.time).max().unwrap();
-    // The camera is set to another picture size: its next picture has other parameters.
-    let (second, late) = units(&clip("one-by-one-person-detection.mp4"), end.offset_ns(40_000_000));
-    let recorder = store.recorder(&name_of("/cam/door"), first).unwrap();
-    let push = |units: Vec<Unit>| {
+    let (tracks, _) = units(&clip(files[0]), START);
+    let recorder = store.recorder(&name_of("/cam/door"), tracks).unwrap();
+    let mut start = START;
+    for file in files {
+        let (tracks, units) = units(&clip(file), start);
+        start = units.iter().map(|unit| unit.time).max().unwrap().offset_ns(40_000_000);
+        recorder.set_tracks(tracks).unwrap();
         for (index, unit) in units.into_iter().enumerate() {
             assert_eq!(recorder.push(Arc::new(unit)), Pushed::Queued);
             if index % 50 == 49 {
                 store.flush().unwrap();
             }
         }
-    };
-    push(early);
-    recorder.set_tracks(second).unwrap();
-    push(late);
+    }
     recorder.finish();
     store.flush().unwrap();
+}
 
-    let list = node.get(&format!("/hls/cam/door/vod.m3u8?from={START}&to=+1h")).await;
-    // ffmpeg can't change a codec's parameters midway, browsers can: each part is looked at by itself.
+/// What a list names from one initialisation segment to the next, put together.
+async fn parts(node: &Node, list: &str) -> Vec<Vec<u8>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    for line in list.text().lines() {
+    for line in list.lines() {
         let map = line.strip_prefix("#EXT-X-MAP:URI=\"").map(|uri| uri.trim_end_matches('"'));
         if map.is_some() {
             parts.push(Vec::new());
@@ -93,21 +91,40 @@ async fn other_tracks_are_another_initialisation() {
             parts.last_mut().expect("a map comes first").extend_from_slice(&answer.body);
         }
     }
-    assert_eq!(list.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{}", list.text());
+    parts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tracks_are_another_initialisation_and_so_are_the_former_when_they_return() {
+    let node = Node::open();
+    let files = ["bottle-detection.mp4", "one-by-one-person-detection.mp4", "bottle-detection.mp4"];
+    record_as_one(&node, &files);
+    let list = node.get(&format!("/hls/cam/door/vod.m3u8?from={START}&to=+1h")).await;
+    assert_eq!(list.text().matches("#EXT-X-DISCONTINUITY\n").count(), 2, "{}", list.text());
+    // ffmpeg can't change a codec's parameters midway, browsers can: each part is looked at by itself.
+    let parts = parts(&node, list.text()).await;
+    assert_eq!(parts.len(), 3);
     let folder = tempfile::tempdir().unwrap();
-    for (part, file) in
-        parts.iter().zip(["bottle-detection.mp4", "one-by-one-person-detection.mp4"])
-    {
+    for (part, file) in parts.iter().zip(files) {
         let out = folder.path().join(file);
         std::fs::write(&out, part).unwrap();
-        assert_same_packets(
-            file,
-            &packet_hashes(&["-i", arg(&out)]).await,
-            &clip_hashes(file).await,
-        );
+        let shown = packet_hashes(&["-i", arg(&out)]).await;
+        assert_same_packets(file, &shown, &clip_hashes(file).await);
         run("ffmpeg", &["-nostdin", "-v", "error", "-i", arg(&out), "-f", "null", "-"]).await;
     }
-    assert_eq!(parts.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_is_not_sent_for_another_initialisation() {
+    let node = Node::open();
+    record_as_one(&node, &["bottle-detection.mp4"]);
+    let list = node.get(&format!("/hls/cam/door/vod.m3u8?from={START}&to=+1h")).await;
+    let segment = list.text().lines().find(|line| line.ends_with(".m4s")).unwrap();
+    let (stem, tracks) = segment.trim_end_matches(".m4s").rsplit_once('-').unwrap();
+    let other = tracks.parse::<u32>().unwrap() ^ 1;
+    let refused = node.get(&format!("/hls/cam/door/{stem}-{other}.m4s")).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.error().contains("other tracks"), "{}", refused.error());
 }
 
 #[tokio::test(flavor = "multi_thread")]

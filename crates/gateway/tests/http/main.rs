@@ -1,6 +1,8 @@
 //! The HTTP door: handlers in this process, and the programs people use against a real one.
 
 mod api;
+#[path = "../common/mod.rs"]
+mod common;
 mod hls;
 mod live;
 mod media;

@@ -1,7 +1,7 @@
 //! A node's HTTP door with a store on temporary files, and things to record and publish.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,16 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
-use pegasus_base::{Clock, StreamName, SystemClock, Time};
-use pegasus_circuit::{Limits, Source, Switch};
-use pegasus_continuous::{Continuous, Settings};
-use pegasus_disk::{CreateOptions, Disk, FileDisk};
-use pegasus_gateway::sources::Sources;
-use pegasus_gateway::{Access, Events, NodeInfo, Services, http};
-use pegasus_log::{FormatOptions, Log, OpenOptions};
+use pegasus_base::Time;
+use pegasus_circuit::Source;
+use pegasus_gateway::{Access, Services, http};
 use pegasus_media::mp4::{Item, Mp4File};
 use pegasus_media::{TrackSet, Unit};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+pub(crate) use crate::common::{clip, name_of};
+use crate::common::{hashes_of, services};
 
 /// How long anything in a test may take before it counts as failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,24 +45,7 @@ impl Node {
 
     pub(crate) fn open_with(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let switch = Switch::new(Limits::default());
-        let list = folder.path().join("sources.json");
-        let services = Services {
-            store: open_store(folder.path(), Arc::clone(&clock)),
-            sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
-            switch,
-            access,
-            events: Events::new(Arc::clone(&clock)),
-            node: Arc::new(NodeInfo {
-                version: "1.2.3".to_owned(),
-                started: clock.now(),
-                http_url: "http://127.0.0.1:7070/".to_owned(),
-                rtsp_url: "rtsp://127.0.0.1:8554/".to_owned(),
-            }),
-            clock,
-            stop: CancellationToken::new(),
-        };
+        let services = services(folder.path(), access, "rtsp://127.0.0.1:8554/");
         Self { router: http::router(services.clone()), services, _folder: folder }
     }
 
@@ -129,34 +110,6 @@ impl Drop for Node {
     }
 }
 
-/// A store of three disks in the folder.
-fn open_store(folder: &Path, clock: Arc<dyn Clock>) -> Continuous {
-    let now = clock.now();
-    let disk = |index: usize| -> (String, Option<Arc<dyn Disk>>) {
-        let path = folder.join(format!("disk{index}"));
-        let options = CreateOptions { sparse: true, ..CreateOptions::default() };
-        let disk = FileDisk::create(&path, 256 << 20, options).unwrap();
-        (path.display().to_string(), Some(Arc::new(disk)))
-    };
-    let disks: Vec<_> = (0..3).map(disk).collect();
-    let options =
-        FormatOptions { data: 2, parity: 1, unit_bytes: Some(1 << 20), label: String::new(), now };
-    let array: Vec<Arc<dyn Disk>> = disks.iter().filter_map(|(_, disk)| disk.clone()).collect();
-    Log::format(&array, &options, &mut fastrand::Rng::with_seed(1)).unwrap();
-    let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: false }).unwrap();
-    let settings = Settings { durable_within: Duration::from_millis(200), ..Settings::default() };
-    Continuous::open(log, recovery, settings, clock).unwrap()
-}
-
-pub(crate) fn name_of(name: &str) -> StreamName {
-    name.parse().unwrap()
-}
-
-/// A clip of the project's test media.
-pub(crate) fn clip(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media").join(file)
-}
-
 /// All units of a clip, the first of them captured at `start`.
 pub(crate) fn units(file: &Path, start: Time) -> (TrackSet, Vec<Unit>) {
     let mut mp4 = Mp4File::open(std::fs::File::open(file).unwrap()).unwrap();
@@ -211,15 +164,7 @@ pub(crate) async fn packet_hashes(input: &[&str]) -> Vec<Vec<String>> {
     let mut args = vec!["-nostdin", "-hide_banner", "-v", "error"];
     args.extend(input);
     args.extend(["-map", "0", "-c", "copy", "-f", "framehash", "-"]);
-    let mut hashes: Vec<Vec<String>> = Vec::new();
-    for line in run("ffmpeg", &args).await.lines().filter(|line| !line.starts_with('#')) {
-        // stream, dts, pts, duration, size, hash; behind it side data, if there are any
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let stream: usize = fields[0].parse().unwrap();
-        hashes.resize_with(hashes.len().max(stream + 1), Vec::new);
-        hashes[stream].push(fields[5].to_owned());
-    }
-    hashes
+    hashes_of(&run("ffmpeg", &args).await)
 }
 
 /// The checksums of all packets of a clip, also of those that its edit list would have a player skip.

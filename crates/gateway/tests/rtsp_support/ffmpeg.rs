@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use super::PATIENCE;
+use super::common::hashes_of;
 
 /// Runs ffmpeg to its end, which must be a good one. Yields what it wrote to standard output.
 pub async fn run(args: &[&str]) -> String {
@@ -39,19 +40,17 @@ pub fn spawn(args: &[&str]) -> Child {
         .expect("ffmpeg is installed")
 }
 
+/// Publishes a file in real time, again and again, in the connection.
+pub fn publish(file: &Path, url: &str) -> Child {
+    let input = ["-re", "-stream_loop", "-1", "-i", text(file), "-c", "copy"];
+    spawn(&[&input[..], &["-f", "rtsp", "-rtsp_transport", "tcp", url]].concat())
+}
+
 /// The checksums of all packets that come out of `input`, by stream and in order.
 pub async fn packet_hashes(input: &[&str]) -> Vec<Vec<String>> {
     let mut args = input.to_vec();
     args.extend(["-map", "0", "-c", "copy", "-f", "framehash", "-"]);
-    let mut hashes: Vec<Vec<String>> = Vec::new();
-    for line in run(&args).await.lines().filter(|line| !line.starts_with('#')) {
-        // stream, dts, pts, duration, size, hash; behind it side data, if there are any
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let stream: usize = fields[0].parse().unwrap();
-        hashes.resize_with(hashes.len().max(stream + 1), Vec::new);
-        hashes[stream].push(fields[5].to_owned());
-    }
-    hashes
+    hashes_of(&run(&args).await)
 }
 
 /// A path as an argument.

@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::Track;
 use crate::rtp::payload::{self, Collector, Payload};
 use crate::rtp::{Format, Packet, PayloadError, Unwrapper};
+use crate::{Codec, Track};
 
 /// Puts the units of one track together from its packets.
 ///
 /// Push packets in sequence (over UDP through a [`ReorderBuffer`](crate::rtp::ReorderBuffer)); after
 /// each push, poll until there is nothing more. Late and repeated packets are dropped. A gap in the
-/// sequence costs the unit it falls into; units after it carry `whole: false` until the next key
-/// unit, because what they refer to may be missing.
+/// sequence costs each unit that it may have taken a part of. So a unit that comes out is as it was
+/// sent, with one exception: at the very beginning nothing tells whether packets are missing.
+/// Units after a gap are `doubtful` until the next key unit, because what they refer to may be
+/// missing.
 #[derive(Debug)]
 pub struct Depacketizer {
+    codec: Codec,
     payload: Box<dyn Payload>,
     collector: Collector,
     unwrapper: Unwrapper,
@@ -49,8 +52,9 @@ pub struct Frame {
     pub duration: u32,
     /// Whether decoding can start here.
     pub key: bool,
-    /// Whether everything it may refer to has arrived: false between a loss and the next key unit.
-    pub whole: bool,
+    /// Whether something that it refers to may be missing: true between a loss and the next key
+    /// unit. The unit itself is as it was sent.
+    pub doubtful: bool,
     /// The coded bytes; see [`Codec`](crate::Codec).
     pub data: Bytes,
 }
@@ -60,7 +64,7 @@ pub struct Frame {
 pub struct Loss {
     /// Packets that never came; 0 if the loss is due to bytes that make no sense.
     pub packets: u32,
-    /// Units known to have been discarded, at least in part received.
+    /// Units thrown away though some of them arrived; each is told once.
     pub units: u32,
     /// Where: time of the last packet before the loss, in unwrapped ticks.
     pub pts: i64,
@@ -77,6 +81,7 @@ impl Depacketizer {
     #[must_use]
     pub fn with_format(track: &Track, format: Format) -> Self {
         Self {
+            codec: track.codec,
             payload: payload::receiver(track, format),
             collector: Collector::default(),
             unwrapper: Unwrapper::default(),
@@ -100,11 +105,12 @@ impl Depacketizer {
         self.collector.pts = Some(pts);
         let result = self.payload.push(packet, &mut self.collector);
         if result.is_err() {
-            self.lose(0, pts);
+            self.payload.lose();
+            self.collector.unit_lost();
         } else if packet.marker {
             self.payload.mark(&mut self.collector);
         }
-        result
+        result.map_err(|why| PayloadError { codec: self.codec, sequence: packet.sequence, why })
     }
 
     /// The next thing that came together.
@@ -112,10 +118,12 @@ impl Depacketizer {
         self.collector.events.pop_front()
     }
 
-    /// Gives out the unit in progress, if the format allows to tell that it is whole: for the end of
-    /// the stream.
+    /// The stream has ended. A unit in progress is thrown away: neither a marker nor a next packet
+    /// says that it is whole.
     pub fn finish(&mut self) {
-        self.payload.end(&mut self.collector);
+        if self.payload.lose() {
+            self.collector.unit_lost();
+        }
     }
 
     /// An RTP timestamp of this track (of a sender report) in unwrapped ticks. Reports may come
@@ -139,28 +147,27 @@ impl Depacketizer {
                 }
                 if ahead != 0 {
                     // A step far back is a sender that began anew: how much is missing is unknown.
-                    self.lose(u32::try_from(ahead).unwrap_or(1), self.collector.pts.unwrap_or(0));
+                    self.lose(u32::try_from(ahead).unwrap_or(1));
                 }
             }
-            Some(_) => self.lose(0, self.collector.pts.unwrap_or(0)),
+            Some(_) => self.lose(0),
             None => {}
         }
         self.source = Some(Source { ssrc: packet.ssrc, next_sequence: next });
         true
     }
 
-    fn lose(&mut self, packets: u32, pts: i64) {
-        let units = u32::from(self.payload.lose());
-        self.collector.damaged = true;
-        self.collector.events.push_back(Event::Lost(Loss { packets, units, pts }));
+    fn lose(&mut self, packets: u32) {
+        let unit = self.payload.lose();
+        self.collector.lose(packets, unit);
     }
 }
 
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = if self.key { " key" } else { "" };
-        let whole = if self.whole { "" } else { " after a loss" };
-        write!(f, "frame at {} of {} bytes{key}{whole}", self.pts, self.data.len())
+        let doubtful = if self.doubtful { " after a loss" } else { "" };
+        write!(f, "frame at {} of {} bytes{key}{doubtful}", self.pts, self.data.len())
     }
 }
 

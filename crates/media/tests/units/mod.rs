@@ -94,7 +94,8 @@ fn h264(key: bool, rng: &mut fastrand::Rng) -> Bytes {
     let mut nals: Vec<Vec<u8>> = Vec::new();
     for header in [9u8, 6, 6] {
         if rng.bool() {
-            let mut body = bytes(rng, 1..40);
+            let range = size(rng);
+            let mut body = bytes(rng, range);
             body.iter_mut().for_each(|byte| *byte |= 0x10);
             nals.push([&[header][..], &body].concat());
         }
@@ -112,7 +113,8 @@ fn h265(key: bool, rng: &mut fastrand::Rng) -> Bytes {
     let mut nals: Vec<Vec<u8>> = Vec::new();
     for kind in [35u8, 39, 39] {
         if rng.bool() {
-            let mut body = bytes(rng, 1..40);
+            let range = size(rng);
+            let mut body = bytes(rng, range);
             body.iter_mut().for_each(|byte| *byte |= 0x10);
             nals.push([&[kind << 1, 1][..], &body].concat());
         }

@@ -36,6 +36,12 @@ pub(crate) struct Stream {
     units: u64,
     /// Units that slow viewers lost, summed over all of them.
     lost_units: u64,
+    /// Packets that never came from its source.
+    lost_packets: u64,
+    /// Units left out because a part of them was missing or made no sense.
+    damaged_units: u64,
+    /// Pictures kept as they came though one before them is missing, up to the next key picture.
+    doubtful_units: u64,
     /// Who takes it.
     sinks: Vec<Sink>,
     /// What is recorded of it.
@@ -194,6 +200,9 @@ impl Stream {
             since: None,
             units: 0,
             lost_units: 0,
+            lost_packets: 0,
+            damaged_units: 0,
+            doubtful_units: 0,
             sinks: Vec::new(),
             recorded: None,
         }
@@ -210,6 +219,9 @@ impl From<StreamStatus> for Stream {
             since: status.since,
             units: status.units,
             lost_units: status.lost_units,
+            lost_packets: status.damage.lost_packets,
+            damaged_units: status.damage.damaged_units,
+            doubtful_units: status.damage.doubtful_units,
             sinks: status.sinks.into_iter().map(Sink::from).collect(),
             ..Self::idle(status.name)
         }

@@ -16,16 +16,18 @@ pub(crate) struct KeyTime<T> {
 
 /// A segment of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct Cut<T> {
     /// Time of the key unit it begins with.
     pub(crate) start: Time,
     /// Where the next begins, or the span ends.
     pub(crate) end: Time,
+    /// As [`KeyTime::tracks`].
+    pub(crate) tracks: T,
     /// Whether it does not go on from the one before: a new span, or other tracks.
     pub(crate) discontinuity: bool,
 }
 
-impl Cut {
+impl<T> Cut<T> {
     pub(crate) fn duration_ns(&self) -> u64 {
         u64::try_from(self.end.ns_since(self.start)).unwrap_or(0)
     }
@@ -39,8 +41,8 @@ pub(crate) fn cut<T: PartialEq + Copy>(
     range: TimeRange,
     spans: &[TimeRange],
     keys: &[KeyTime<T>],
-) -> Vec<Cut> {
-    let mut cuts: Vec<Cut> = Vec::new();
+) -> Vec<Cut<T>> {
+    let mut cuts: Vec<Cut<T>> = Vec::new();
     let mut last_tracks = None;
     for span in spans.iter().filter(|span| span.overlaps(&range)) {
         let from = keys.partition_point(|key| key.time < span.start);
@@ -57,7 +59,8 @@ pub(crate) fn cut<T: PartialEq + Copy>(
             }
             last_tracks = Some(key.tracks);
             let end = span.end.min(range.end);
-            cuts.push(Cut { start: key.time, end, discontinuity: new_tracks });
+            let (start, tracks) = (key.time, key.tracks);
+            cuts.push(Cut { start, end, tracks, discontinuity: new_tracks });
         }
     }
     cuts
@@ -76,7 +79,7 @@ mod tests {
         KeyTime { time: Time::from_secs(time), tracks }
     }
 
-    fn shown(cuts: &[Cut]) -> Vec<(i64, i64, bool)> {
+    fn shown(cuts: &[Cut<u8>]) -> Vec<(i64, i64, bool)> {
         let secs = |t: Time| t.as_ns() / 1_000_000_000;
         cuts.iter().map(|c| (secs(c.start), secs(c.end), c.discontinuity)).collect()
     }
@@ -96,6 +99,15 @@ mod tests {
         assert_eq!(
             shown(&cut(TimeRange::ALL, &[s(10, 15), s(50, 53)], &keys)),
             [(10, 13, true), (13, 15, true), (50, 53, true)]
+        );
+    }
+
+    #[test]
+    fn tracks_that_return_are_cuts_twice() {
+        let keys = [key(10, 0), key(11, 1), key(12, 1), key(13, 0), key(14, 0)];
+        assert_eq!(
+            shown(&cut(TimeRange::ALL, &[s(10, 20)], &keys)),
+            [(10, 11, true), (11, 13, true), (13, 20, true)]
         );
     }
 

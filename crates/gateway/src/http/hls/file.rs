@@ -19,8 +19,9 @@ pub(crate) enum File {
     RecordedList,
     /// `vod-init-1000.mp4`: tracks at a time in nanoseconds.
     RecordedInit(Time),
-    /// `vod-1000-2000-900.m4s`: start and end of the segment, origin of media time.
-    RecordedSegment(TimeRange, Time),
+    /// `vod-1000-2000-900-7.m4s`: start and end of the segment, origin of media time, fingerprint of the
+    /// tracks where the list knows it.
+    RecordedSegment(TimeRange, Time, Option<u32>),
 }
 
 impl File {
@@ -43,7 +44,9 @@ impl File {
             "part" => Self::LivePart(words.next()?.parse().ok()?, words.next()?.parse().ok()?),
             "vod" => {
                 let range = TimeRange::new(time(words.next()?)?, time(words.next()?)?);
-                Self::RecordedSegment(range, time(words.next()?)?)
+                let origin = time(words.next()?)?;
+                let tracks = words.next().map(str::parse).transpose().ok()?;
+                Self::RecordedSegment(range, origin, tracks)
             }
             _ => return None,
         };
@@ -68,7 +71,12 @@ mod tests {
             ("seg-12.m4s", Some(File::LiveSegment(12))),
             ("part-12-3.m4s", Some(File::LivePart(12, 3))),
             ("vod-init-77.mp4", Some(File::RecordedInit(t(77)))),
-            ("vod-1-2-3.m4s", Some(File::RecordedSegment(TimeRange::new(t(1), t(2)), t(3)))),
+            ("vod-1-2-3.m4s", Some(File::RecordedSegment(TimeRange::new(t(1), t(2)), t(3), None))),
+            (
+                "vod-1-2-3-4.m4s",
+                Some(File::RecordedSegment(TimeRange::new(t(1), t(2)), t(3), Some(4))),
+            ),
+            ("vod-1-2-3-4-5.m4s", None),
             ("seg-12-1.m4s", None),
             ("seg--1.m4s", None),
             ("vod-1-2.m4s", None),

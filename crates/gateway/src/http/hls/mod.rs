@@ -83,8 +83,8 @@ async fn get_file(
         }
         File::RecordedList => recorded::list(&app, name, &between).await,
         File::RecordedInit(at) => recorded::init(&app, name, at).await.map(fragments),
-        File::RecordedSegment(range, origin) => {
-            recorded::segment(&app, name, range, origin).await.map(fragments)
+        File::RecordedSegment(range, origin, tracks) => {
+            recorded::segment(&app, name, range, origin, tracks).await.map(fragments)
         }
     }
 }

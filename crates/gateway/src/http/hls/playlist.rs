@@ -99,7 +99,7 @@ fn part_uri(number: u64, index: usize) -> String {
 
 /// The media playlist of a recorded range. `media_origin` is the capture time of media time 0, the
 /// same for all segments of the list.
-pub(crate) fn recorded(cuts: &[Cut], media_origin: Time) -> String {
+pub(crate) fn recorded(cuts: &[Cut<Option<u32>>], media_origin: Time) -> String {
     let longest_ns = cuts.iter().map(Cut::duration_ns).max().unwrap_or(1);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-PLAYLIST-TYPE:VOD\n");
     // Rounded to the nearest, each duration may not exceed it (RFC 8216, 4.3.3.1).
@@ -115,9 +115,10 @@ pub(crate) fn recorded(cuts: &[Cut], media_origin: Time) -> String {
             let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(cut.start));
         }
         let (start, end) = (cut.start.as_ns(), cut.end.as_ns());
+        let tracks = cut.tracks.map(|tracks| format!("-{tracks}")).unwrap_or_default();
         let _ = writeln!(
             out,
-            "#EXTINF:{},\nvod-{start}-{end}-{}.m4s",
+            "#EXTINF:{},\nvod-{start}-{end}-{}{tracks}.m4s",
             seconds(cut.duration_ns()),
             media_origin.as_ns()
         );
@@ -219,16 +220,17 @@ mod tests {
 
     #[test]
     fn a_recorded_list_crosses_gaps_and_track_changes() {
-        let cut = |start, end, discontinuity| Cut {
+        let cut = |start, end, tracks, discontinuity| Cut {
             start: Time::from_secs(start),
             end: Time::from_ms(end),
+            tracks,
             discontinuity,
         };
         let cuts = [
-            cut(10, 14_000, true),
-            cut(14, 17_500, false),
-            cut(60, 64_040, true),
-            cut(65, 66_000, true),
+            cut(10, 14_000, Some(7), true),
+            cut(14, 17_500, Some(7), false),
+            cut(60, 64_040, None, true),
+            cut(65, 66_000, Some(8), true),
         ];
         assert_eq!(
             recorded(&cuts, Time::from_secs(9)),
@@ -241,9 +243,9 @@ mod tests {
              #EXT-X-MAP:URI=\"vod-init-10000000000.mp4\"\n\
              #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:10.000Z\n\
              #EXTINF:4.000000,\n\
-             vod-10000000000-14000000000-9000000000.m4s\n\
+             vod-10000000000-14000000000-9000000000-7.m4s\n\
              #EXTINF:3.500000,\n\
-             vod-14000000000-17500000000-9000000000.m4s\n\
+             vod-14000000000-17500000000-9000000000-7.m4s\n\
              #EXT-X-DISCONTINUITY\n\
              #EXT-X-MAP:URI=\"vod-init-60000000000.mp4\"\n\
              #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:01:00.000Z\n\
@@ -253,7 +255,7 @@ mod tests {
              #EXT-X-MAP:URI=\"vod-init-65000000000.mp4\"\n\
              #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:01:05.000Z\n\
              #EXTINF:1.000000,\n\
-             vod-65000000000-66000000000-9000000000.m4s\n\
+             vod-65000000000-66000000000-9000000000-8.m4s\n\
              #EXT-X-ENDLIST\n"
         );
     }

@@ -10,7 +10,7 @@ use pegasus_continuous::{Continuous, Error, Item, ReadOptions};
 use pegasus_media::mp4::{Fragmenter, init_segment};
 use pegasus_media::{Codec, Unit};
 
-use super::cut::{Cut, KeyTime, cut};
+use super::cut::{Cut, cut};
 use super::{PLAYLIST, playable, playlist};
 use crate::http::app::{App, blocking};
 use crate::http::body;
@@ -71,8 +71,12 @@ fn find(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Recor
     Ok(recorded)
 }
 
-fn cuts(store: &Continuous, name: &StreamName, recorded: &Recorded) -> Result<Vec<Cut>, ApiError> {
-    let keys: Vec<KeyTime<u64>> = key_times(store, name, recorded.range)?;
+fn cuts(
+    store: &Continuous,
+    name: &StreamName,
+    recorded: &Recorded,
+) -> Result<Vec<Cut<Option<u32>>>, ApiError> {
+    let keys = key_times(store, name, recorded.range)?;
     let spans: Vec<_> = recorded.spans.iter().map(|s| TimeRange::new(s.start, s.end)).collect();
     Ok(cut(recorded.range, &spans, &keys))
 }
@@ -87,18 +91,20 @@ pub(super) async fn init(app: &App, name: StreamName, at: Time) -> Result<Vec<By
     .await
 }
 
-/// A segment: from the key unit at its start up to the one at its end.
+/// A segment: from the key unit at its start up to the one at its end. Refused if its tracks are not those
+/// that the list took them for: a player would decode it with another's parameters.
 pub(super) async fn segment(
     app: &App,
     name: StreamName,
     range: TimeRange,
     origin: Time,
+    tracks: Option<u32>,
 ) -> Result<Vec<Bytes>, ApiError> {
     if range.is_empty() || range.duration() > SEGMENT_MAX {
         return Err(ApiError::missing(format!("{name} has no such segment")));
     }
     let store = app.store.clone();
-    blocking(move || make_segment(&store, &name, range, origin)).await
+    blocking(move || make_segment(&store, &name, range, origin, tracks)).await
 }
 
 fn make_segment(
@@ -106,6 +112,7 @@ fn make_segment(
     name: &StreamName,
     range: TimeRange,
     origin: Time,
+    tracks: Option<u32>,
 ) -> Result<Vec<Bytes>, ApiError> {
     let mut piece = read_piece(store, name, range, range.start, origin)?;
     let codec = piece.as_ref().map(|piece| piece.tracks.leading().codec);
@@ -114,6 +121,12 @@ fn make_segment(
         // pictures). A reader that begins there leaves them out; one that comes from the group
         // before has them.
         piece = read_piece(store, name, range, range.start.offset_ns(-1), origin)?;
+    }
+    let found = piece.as_ref().and_then(|piece| piece.tracks.fingerprint());
+    if piece.is_some() && tracks.is_some() && found != tracks {
+        let text =
+            format!("{name} has other tracks there than its list says; ask for a shorter range");
+        return Err(ApiError::new(StatusCode::CONFLICT, text));
     }
     let fragment = piece.map(|mut piece| piece.fragmenter.flush()).transpose()?.flatten();
     let deleted = || Error::Deleted { name: name.clone(), at: range.start };

@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Chunk, Collector, Payload, PayloadError, Splitter, UNIT_BYTES_MAX};
+use super::{Chunk, Collector, Payload, Splitter, UNIT_BYTES_MAX};
+use crate::Track;
 use crate::codec::aac::AudioConfig;
 use crate::codec::bits::Bits;
 use crate::rtp::{AacFormat, Format, Packet};
-use crate::{Codec, Track};
 
 /// Takes aggregated and fragmented access units. Interleaving is refused: nobody announces it.
 #[derive(Debug)]
@@ -135,9 +135,8 @@ fn skip_options(bits: &mut Bits<'_>, format: &AacFormat) -> Option<()> {
 }
 
 impl Payload for Receiver {
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError> {
-        let sequence = packet.sequence;
-        self.take(packet, out).map_err(|why| PayloadError { codec: Codec::Aac, sequence, why })
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
+        self.take(packet, out)
     }
 
     fn mark(&mut self, _out: &mut Collector) {}

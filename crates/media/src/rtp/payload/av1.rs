@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Chunk, Collector, Payload, PayloadError, Splitter, UNIT_BYTES_MAX};
+use super::{Chunk, Collector, Payload, Skip, Splitter, UNIT_BYTES_MAX};
 use crate::codec::av1::{self, Obu, SequenceHeader};
 use crate::rtp::{Event, Packet};
-use crate::{Codec, Shape, Track};
+use crate::{Shape, Track};
 
 /// Aggregation header (section 4.4): the first element goes on with one of the packet before.
 const CONTINUES: u8 = 0x80;
@@ -27,16 +27,6 @@ pub(super) struct Receiver {
     skip: Skip,
 }
 
-/// What to throw away after a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Skip {
-    Nothing,
-    /// The rest of this temporal unit, unless it turns out to begin a sequence.
-    Doubtful,
-    /// The rest of this temporal unit.
-    Rest,
-}
-
 impl Receiver {
     pub(super) fn new(track: &Track) -> Self {
         Self {
@@ -44,20 +34,14 @@ impl Receiver {
             data: BytesMut::new(),
             fragment: None,
             sequence: None,
-            skip: Skip::Nothing,
+            skip: Skip::default(),
         }
     }
 
     fn take(&mut self, payload: &Bytes, out: &mut Collector) -> Result<(), &'static str> {
         let &head = payload.first().ok_or("it is empty")?;
-        if self.skip == Skip::Doubtful {
-            let begins = head & NEW_SEQUENCE != 0 && head & CONTINUES == 0;
-            self.skip = if begins { Skip::Nothing } else { Skip::Rest };
-            if !begins {
-                out.unit_lost();
-            }
-        }
-        if self.skip == Skip::Rest {
+        let begins = head & NEW_SEQUENCE != 0 && head & CONTINUES == 0;
+        if self.skip.skips(begins, out) {
             return Ok(());
         }
         let elements = elements(head, payload.slice(1..))?;
@@ -109,9 +93,7 @@ impl Receiver {
     }
 
     fn finish(&mut self, out: &mut Collector) {
-        if self.skip == Skip::Rest {
-            self.skip = Skip::Nothing;
-        }
+        self.skip.unit_ended();
         let cut = self.fragment.take().is_some();
         let data = self.data.split().freeze();
         self.data = BytesMut::new();
@@ -159,17 +141,8 @@ fn elements(head: u8, mut rest: Bytes) -> Result<Vec<Bytes>, &'static str> {
 }
 
 impl Payload for Receiver {
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError> {
-        let sequence = packet.sequence;
-        self.take(&packet.payload, out).map_err(|why| PayloadError {
-            codec: Codec::Av1,
-            sequence,
-            why,
-        })
-    }
-
-    fn mark(&mut self, out: &mut Collector) {
-        self.finish(out);
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
+        self.take(&packet.payload, out)
     }
 
     fn end(&mut self, out: &mut Collector) {

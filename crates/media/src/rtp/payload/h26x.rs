@@ -1,33 +1,45 @@
-//! What H.264 and H.265 have in common: access units built from NAL units, whole or in fragments.
+//! What H.264 and H.265 have in common: access units built from NAL units, whole or in fragments,
+//! and cut into packets.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Collector, UNIT_BYTES_MAX};
+use super::{Chunk, Collector, Payload, Skip, UNIT_BYTES_MAX};
 use crate::codec::nal;
-use crate::rtp::Event;
+use crate::rtp::{Event, Packet};
 use crate::{Shape, Track};
+
+/// In the header of a fragment: it is the first of its NAL unit.
+const START: u8 = 0x80;
+/// It is the last.
+const END: u8 = 0x40;
 
 /// What a NAL unit is, as far as building access units goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NalKind {
     /// A part of the picture.
     Slice {
-        /// The first part, of a picture where decoding can start.
-        first_of_key: bool,
+        /// The first part.
+        first: bool,
     },
     /// A parameter set.
     ParameterSet {
         /// Nothing of the same access unit can be missing before it, save a delimiter.
         first: bool,
     },
-    /// A delimiter, or a message that stands before the picture.
-    Prefix,
+    /// What an access unit begins with, if it has one.
+    Delimiter,
     /// Anything else.
     Other,
 }
 
 /// What differs between the codecs.
-pub(super) trait NalCodec: Send + Sync + std::fmt::Debug {
+pub(super) trait NalCodec: Send + Sync + std::fmt::Debug + Sized {
+    /// Gives the NAL units in a payload to the assembly.
+    fn take(
+        assembly: &mut Assembly<Self>,
+        payload: &[u8],
+        out: &mut Collector,
+    ) -> Result<(), &'static str>;
     /// Classifies a NAL unit; `nal` may be only its beginning.
     fn kind(nal: &[u8]) -> NalKind;
     /// Whether decoding can start at the access unit.
@@ -53,20 +65,13 @@ pub(super) struct Assembly<C> {
     picture: bool,
     /// Where in `data` parameter sets are.
     sets: Vec<std::ops::Range<usize>>,
-    start: Start,
+    skip: Skip,
+    /// Nothing has come yet.
+    fresh: bool,
+    /// The sender uses delimiters.
+    delimited: bool,
     /// Size of the last unit, as a guess for the next.
     guess: usize,
-}
-
-/// What is known about the beginning of the access unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// Nothing is missing before the next NAL unit.
-    Clean,
-    /// Something is: only a NAL unit that begins an access unit lifts the doubt.
-    Doubtful,
-    /// The rest of this access unit is thrown away.
-    Skipping,
 }
 
 impl<C: NalCodec> Assembly<C> {
@@ -78,7 +83,9 @@ impl<C: NalCodec> Assembly<C> {
             open: None,
             picture: false,
             sets: Vec::new(),
-            start: Start::Clean,
+            skip: Skip::Doubtful,
+            fresh: true,
+            delimited: false,
             guess: 4_096,
         }
     }
@@ -90,13 +97,43 @@ impl<C: NalCodec> Assembly<C> {
         Ok(())
     }
 
-    /// Begins a NAL unit that starts with `head`, then `body`; more may follow.
-    pub(super) fn begin(
+    /// Adds the NAL units of an aggregate, each behind its 2-byte length.
+    pub(super) fn aggregate(
+        &mut self,
+        mut rest: &[u8],
+        out: &mut Collector,
+    ) -> Result<(), &'static str> {
+        while let Some((len, tail)) = rest.split_first_chunk::<2>() {
+            let len = usize::from(u16::from_be_bytes(*len));
+            let cut = "a NAL unit it aggregates is cut short";
+            let (nal, tail) = tail.split_at_checked(len).ok_or(cut)?;
+            self.nal(nal, out)?;
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Adds a fragment of a NAL unit whose header is `head`; `flags` is the fragment's own header.
+    pub(super) fn fragment(
         &mut self,
         head: &[u8],
+        flags: u8,
         body: &[u8],
         out: &mut Collector,
     ) -> Result<(), &'static str> {
+        if flags & START != 0 {
+            self.begin(head, body, out)?;
+        } else if !self.extend(body, out)? {
+            return Err("it goes on with a NAL unit that never began");
+        }
+        if flags & END != 0 {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Begins a NAL unit that starts with `head`, then `body`; more may follow.
+    fn begin(&mut self, head: &[u8], body: &[u8], out: &mut Collector) -> Result<(), &'static str> {
         self.close();
         if head.is_empty() || !self.admit(head, body, out) {
             return Ok(());
@@ -111,16 +148,9 @@ impl<C: NalCodec> Assembly<C> {
     }
 
     /// Goes on with the NAL unit begun. False if none is, and no loss explains that.
-    pub(super) fn extend(
-        &mut self,
-        part: &[u8],
-        out: &mut Collector,
-    ) -> Result<bool, &'static str> {
-        if self.start == Start::Doubtful {
-            self.start = Start::Skipping;
-            out.unit_lost();
-        }
-        if self.start == Start::Skipping {
+    fn extend(&mut self, part: &[u8], out: &mut Collector) -> Result<bool, &'static str> {
+        self.fresh = false;
+        if self.skip.skips(false, out) {
             return Ok(true);
         }
         if self.open.is_none() {
@@ -137,27 +167,27 @@ impl<C: NalCodec> Assembly<C> {
         Ok(())
     }
 
-    /// Whether the NAL unit may be used, given what was lost.
+    /// Whether the NAL unit may be used, given what was lost. In doubt it must show that nothing of
+    /// its access unit is missing before it. At the very beginning, where there is no sign of a loss,
+    /// it may be anything that stands at the beginning of an access unit.
     fn admit(&mut self, head: &[u8], body: &[u8], out: &mut Collector) -> bool {
-        if self.start == Start::Doubtful {
-            let beginning: Vec<u8> = head.iter().chain(body).take(8).copied().collect();
-            let begins = match C::kind(&beginning) {
-                NalKind::Slice { first_of_key } => first_of_key,
-                NalKind::ParameterSet { first } => first,
-                NalKind::Prefix => true,
-                NalKind::Other => false,
-            };
-            self.start = if begins { Start::Clean } else { Start::Skipping };
-            if !begins {
-                out.unit_lost();
-            }
+        if self.skip == Skip::Nothing {
+            return true;
         }
-        self.start == Start::Clean
+        let beginning: Vec<u8> = head.iter().chain(body).take(8).copied().collect();
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        let begins = match C::kind(&beginning) {
+            NalKind::Delimiter => true,
+            NalKind::ParameterSet { first } => fresh || (first && !self.delimited),
+            NalKind::Slice { first } => fresh && first,
+            NalKind::Other => fresh,
+        };
+        !self.skip.skips(begins, out)
     }
 
     /// Ends the NAL unit begun, if any. (A fragment without its end bit, but with nothing missing
     /// after it, is a sender's sloppiness.)
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         let Some(start) = self.open.take() else { return };
         let kind = C::kind(&self.data[start + 4..]);
         if !matches!(kind, NalKind::Slice { .. }) && contains_start_code(&self.data[start + 4..]) {
@@ -168,7 +198,8 @@ impl<C: NalCodec> Assembly<C> {
         match kind {
             NalKind::Slice { .. } => self.picture = true,
             NalKind::ParameterSet { .. } => self.sets.push(start + 4..self.data.len()),
-            NalKind::Prefix | NalKind::Other => {}
+            NalKind::Delimiter => self.delimited = true,
+            NalKind::Other => {}
         }
     }
 
@@ -188,11 +219,9 @@ impl<C: NalCodec> Assembly<C> {
 
     /// The access unit is complete. Without a picture in it, it waits for the next: some cameras
     /// send parameter sets with a marker, or a time, of their own.
-    pub(super) fn finish(&mut self, out: &mut Collector) {
+    fn finish(&mut self, out: &mut Collector) {
         self.close();
-        if self.start == Start::Skipping {
-            self.start = Start::Clean;
-        }
+        self.skip.unit_ended();
         if !self.picture {
             return;
         }
@@ -221,15 +250,25 @@ impl<C: NalCodec> Assembly<C> {
         }
         out.events.push_back(Event::Track(self.track.clone()));
     }
+}
 
-    /// Forgets what is in progress. True if there was a part of a picture, or of a NAL unit.
-    pub(super) fn lose(&mut self) -> bool {
+impl<C: NalCodec> Payload for Assembly<C> {
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
+        C::take(self, &packet.payload, out)
+    }
+
+    fn end(&mut self, out: &mut Collector) {
+        self.finish(out);
+    }
+
+    fn lose(&mut self) -> bool {
         let had = self.picture || self.open.is_some();
         self.data.clear();
         self.sets.clear();
         self.open = None;
         self.picture = false;
-        self.start = Start::Doubtful;
+        self.skip = Skip::Doubtful;
+        self.fresh = false;
         had
     }
 }
@@ -238,10 +277,56 @@ fn contains_start_code(nal: &[u8]) -> bool {
     nal.windows(3).any(|window| window == [0, 0, 1])
 }
 
+/// Cuts an access unit into packets of at most `room` bytes: NAL units by themselves, those that are
+/// too large in fragments, small ones together. `fragment_head` makes the header of a fragment from
+/// its NAL unit and its flags, a byte longer than a NAL unit's; `aggregate_head` that of an aggregate.
+pub(super) fn split<const F: usize, const A: usize>(
+    nals: &[Bytes],
+    room: usize,
+    fragment_head: fn(&[u8], u8) -> [u8; F],
+    aggregate_head: fn(&[Bytes]) -> [u8; A],
+    out: &mut dyn FnMut(Chunk<'_>),
+) {
+    let runs = runs(nals, room, A);
+    for (i, run) in runs.iter().enumerate() {
+        let last = i + 1 == runs.len();
+        match run {
+            [nal] if nal.len() > room => fragments(nal, room, last, fragment_head, out),
+            [nal] => out(Chunk { parts: &[nal], marker: last, ticks: 0 }),
+            _ => {
+                let head = aggregate_head(run);
+                let lens: Vec<_> = run.iter().map(|nal| (nal.len() as u16).to_be_bytes()).collect();
+                let mut parts: Vec<&[u8]> = vec![&head];
+                for (len, nal) in lens.iter().zip(*run) {
+                    parts.extend([&len[..], &nal[..]]);
+                }
+                out(Chunk { parts: &parts, marker: last, ticks: 0 });
+            }
+        }
+    }
+}
+
+fn fragments<const F: usize>(
+    nal: &[u8],
+    room: usize,
+    last: bool,
+    head: fn(&[u8], u8) -> [u8; F],
+    out: &mut dyn FnMut(Chunk<'_>),
+) {
+    let parts = nal[F - 1..].chunks(room - F);
+    let count = parts.len();
+    for (i, part) in parts.enumerate() {
+        let start = if i == 0 { START } else { 0 };
+        let end = if i + 1 == count { END } else { 0 };
+        let head = head(nal, start | end);
+        out(Chunk { parts: &[&head, part], marker: last && end != 0, ticks: 0 });
+    }
+}
+
 /// Splits the NAL units of an access unit into runs that fit one packet together: each run but
 /// single units that are larger than `room` is at most `room` bytes with `head` bytes once and a
 /// 2-byte length for each.
-pub(super) fn runs(nals: &[Bytes], room: usize, head: usize) -> Vec<&[Bytes]> {
+fn runs(nals: &[Bytes], room: usize, head: usize) -> Vec<&[Bytes]> {
     let mut runs = Vec::new();
     let mut start = 0;
     let mut size = head;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Chunk, Collector, Payload, PayloadError, Splitter, UNIT_BYTES_MAX};
+use super::{Chunk, Collector, Payload, Skip, Splitter, UNIT_BYTES_MAX};
 use crate::codec::mjpeg::{EOI, Picture, Sampling, scaled_tables};
 use crate::rtp::{Event, Packet};
-use crate::{Codec, Shape, Track};
+use crate::{Shape, Track};
 
 type Tables = [[u8; 64]; 2];
 
@@ -19,14 +19,6 @@ pub(super) struct Receiver {
     /// Tables a sender gave for qualities 128 to 254, which it may then leave out (section 4.2).
     tables: HashMap<u8, Tables>,
     skip: Skip,
-}
-
-/// What to throw away after a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Skip {
-    Nothing,
-    /// All up to the next beginning of a picture.
-    Rest,
 }
 
 /// The main header, and the restart header if there is one (sections 3.1.1 to 3.1.7).
@@ -70,20 +62,20 @@ impl Receiver {
             picture: None,
             scan: BytesMut::new(),
             tables: HashMap::new(),
-            skip: Skip::Nothing,
+            skip: Skip::default(),
         }
     }
 
     fn take(&mut self, payload: &[u8], out: &mut Collector) -> Result<(), &'static str> {
         let mut header = Header::parse(payload)?;
+        if self.skip.skips(header.offset == 0, out) {
+            return Ok(());
+        }
         if header.offset == 0 {
             if self.picture.is_some() {
                 out.unit_lost(); // the one before had no end
             }
-            self.skip = Skip::Nothing;
             self.begin(&mut header)?;
-        } else if self.skip == Skip::Rest {
-            return Ok(());
         }
         if self.picture.is_none() || header.offset != self.scan.len() {
             return Err("a part of its picture is missing or comes twice");
@@ -139,6 +131,7 @@ impl Receiver {
     }
 
     fn finish(&mut self, out: &mut Collector) {
+        self.skip.unit_ended();
         let Some(mut picture) = self.picture.take() else { return };
         let mut scan = self.scan.split().freeze();
         self.scan = BytesMut::new();
@@ -159,17 +152,8 @@ impl Receiver {
 }
 
 impl Payload for Receiver {
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError> {
-        let sequence = packet.sequence;
-        self.take(&packet.payload, out).map_err(|why| PayloadError {
-            codec: Codec::Mjpeg,
-            sequence,
-            why,
-        })
-    }
-
-    fn mark(&mut self, out: &mut Collector) {
-        self.finish(out);
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
+        self.take(&packet.payload, out)
     }
 
     fn end(&mut self, out: &mut Collector) {
@@ -178,7 +162,7 @@ impl Payload for Receiver {
     }
 
     fn lose(&mut self) -> bool {
-        self.skip = Skip::Rest;
+        self.skip = Skip::Doubtful;
         self.scan.clear();
         self.picture.take().is_some()
     }

@@ -29,11 +29,14 @@ pub struct PayloadError {
 
 /// Puts units together from payloads that arrive in sequence.
 pub(crate) trait Payload: Send + Sync + std::fmt::Debug {
-    /// Takes the payload of a packet; its time is the collector's.
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError>;
+    /// Takes the payload of a packet; its time is the collector's. On an error, says what is wrong
+    /// with it.
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str>;
 
-    /// The packet just pushed had the marker bit.
-    fn mark(&mut self, out: &mut Collector);
+    /// The packet just pushed had the marker bit, which ends a picture.
+    fn mark(&mut self, out: &mut Collector) {
+        self.end(out);
+    }
 
     /// A packet with another time follows (or none): what is in progress ends here. The collector
     /// still has the old time.
@@ -50,6 +53,8 @@ pub(crate) struct Collector {
     pub(crate) events: Events,
     /// Time of the packet in hand.
     pub(crate) pts: Option<i64>,
+    /// Time of the unit that was thrown away last, so that it is counted once.
+    lost: Option<i64>,
     /// Something was lost since the last key unit.
     pub(crate) damaged: bool,
 }
@@ -59,15 +64,59 @@ impl Collector {
     pub(crate) fn frame(&mut self, ticks: i64, duration: u32, key: bool, data: Bytes) {
         let pts = self.pts.unwrap_or(0).saturating_add(ticks);
         self.damaged &= !key;
-        let whole = !self.damaged;
-        self.events.push_back(Event::Frame(Frame { pts, duration, key, whole, data }));
+        let doubtful = self.damaged;
+        self.events.push_back(Event::Frame(Frame { pts, duration, key, doubtful, data }));
     }
 
     /// Tells that the unit of the packet in hand is thrown away.
     pub(crate) fn unit_lost(&mut self) {
+        self.lose(0, true);
+    }
+
+    /// Tells that `packets` are missing, and whether a unit is thrown away because of that.
+    pub(crate) fn lose(&mut self, packets: u32, unit: bool) {
         self.damaged = true;
         let pts = self.pts.unwrap_or(0);
-        self.events.push_back(Event::Lost(Loss { packets: 0, units: 1, pts }));
+        let again = unit && self.lost == Some(pts);
+        if unit {
+            self.lost = Some(pts);
+        }
+        if packets > 0 || !again {
+            let units = u32::from(unit && !again);
+            self.events.push_back(Event::Lost(Loss { packets, units, pts }));
+        }
+    }
+}
+
+/// What a format whose units come in several packets throws away after a loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Skip {
+    #[default]
+    Nothing,
+    /// Packets are missing: whatever does not begin a unit.
+    Doubtful,
+    /// The rest of the unit in hand.
+    Rest,
+}
+
+impl Skip {
+    /// Whether the payload in hand is to be thrown away; `begins` says that it is surely the first
+    /// of its unit.
+    fn skips(&mut self, begins: bool, out: &mut Collector) -> bool {
+        if *self == Self::Doubtful {
+            *self = if begins { Self::Nothing } else { Self::Rest };
+            if !begins {
+                out.unit_lost();
+            }
+        }
+        *self == Self::Rest
+    }
+
+    /// The unit in hand has ended.
+    fn unit_ended(&mut self) {
+        if *self == Self::Rest {
+            *self = Self::Nothing;
+        }
     }
 }
 
@@ -103,8 +152,8 @@ pub(crate) const UNIT_BYTES_MAX: usize = 16 << 20;
 /// The receiving side of a track's payload format.
 pub(crate) fn receiver(track: &Track, format: Format) -> Box<dyn Payload> {
     match track.codec {
-        Codec::H264 => Box::new(h264::Receiver::new(track)),
-        Codec::H265 => Box::new(h265::Receiver::new(track)),
+        Codec::H264 => Box::new(h264::receiver(track)),
+        Codec::H265 => Box::new(h265::receiver(track)),
         Codec::Av1 => Box::new(av1::Receiver::new(track)),
         Codec::Vp9 => Box::new(vp9::Receiver::new(track)),
         Codec::Mjpeg => Box::new(mjpeg::Receiver::new(track)),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Chunk, Collector, Payload, PayloadError, Splitter};
+use super::{Chunk, Collector, Payload, Splitter};
 use crate::codec::opus;
 use crate::rtp::Packet;
 use crate::{Codec, Shape, Track};
@@ -21,19 +21,17 @@ impl Receiver {
 }
 
 impl Payload for Receiver {
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError> {
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
         let data = packet.payload.clone();
-        let sequence = packet.sequence;
-        let error = |why| PayloadError { codec: self.codec, sequence, why };
         if data.is_empty() {
             // Some senders mark silence so (RFC 7587 section 4.2 allows it for discontinuous Opus).
             return Ok(());
         }
         let duration = if self.codec == Codec::Opus {
-            opus::duration_48k(&data).ok_or(error("not an Opus packet"))?
+            opus::duration_48k(&data).ok_or("not an Opus packet")?
         } else {
             if !data.len().is_multiple_of(self.bytes_per_tick) {
-                return Err(error("it ends within a sample"));
+                return Err("it ends within a sample");
             }
             (data.len() / self.bytes_per_tick) as u32
         };

@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Chunk, Collector, Payload, PayloadError, Splitter, UNIT_BYTES_MAX};
+use super::{Chunk, Collector, Payload, Skip, Splitter, UNIT_BYTES_MAX};
 use crate::codec::bits::Bits;
 use crate::codec::vp9::{self, KeyHeader};
 use crate::rtp::{Event, Packet};
-use crate::{Codec, Shape, Track};
+use crate::{Shape, Track};
 
 /// Puts the frames of a picture together, those of all its spatial layers behind each other.
 #[derive(Debug)]
@@ -15,9 +15,7 @@ pub(super) struct Receiver {
     data: BytesMut,
     /// The last packet ended a frame.
     ended: bool,
-    /// After a loss: the rest of the picture is thrown away, or (`Some(false)`) all that does not
-    /// begin a key frame.
-    skip: Option<bool>,
+    skip: Skip,
 }
 
 /// What matters of a payload descriptor (section 4.2).
@@ -92,19 +90,13 @@ fn skip_structure(bits: &mut Bits<'_>) -> Option<()> {
 
 impl Receiver {
     pub(super) fn new(track: &Track) -> Self {
-        Self { track: track.clone(), data: BytesMut::new(), ended: true, skip: None }
+        Self { track: track.clone(), data: BytesMut::new(), ended: true, skip: Skip::default() }
     }
 
     fn take(&mut self, payload: &[u8], out: &mut Collector) -> Result<(), &'static str> {
         let descriptor = Descriptor::parse(payload).ok_or("its descriptor is cut short")?;
-        if self.skip == Some(false) {
-            let key = descriptor.begins && !descriptor.inter && descriptor.spatial_layer == 0;
-            self.skip = if key { None } else { Some(true) };
-            if !key {
-                out.unit_lost();
-            }
-        }
-        if self.skip.is_some() {
+        let key = descriptor.begins && !descriptor.inter && descriptor.spatial_layer == 0;
+        if self.skip.skips(key, out) {
             return Ok(());
         }
         if descriptor.begins != self.ended {
@@ -120,9 +112,7 @@ impl Receiver {
     }
 
     fn finish(&mut self, out: &mut Collector) {
-        if self.skip == Some(true) {
-            self.skip = None;
-        }
+        self.skip.unit_ended();
         let data = self.data.split().freeze();
         self.data = BytesMut::new();
         let ended = std::mem::replace(&mut self.ended, true);
@@ -147,17 +137,8 @@ impl Receiver {
 }
 
 impl Payload for Receiver {
-    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), PayloadError> {
-        let sequence = packet.sequence;
-        self.take(&packet.payload, out).map_err(|why| PayloadError {
-            codec: Codec::Vp9,
-            sequence,
-            why,
-        })
-    }
-
-    fn mark(&mut self, out: &mut Collector) {
-        self.finish(out);
+    fn push(&mut self, packet: &Packet, out: &mut Collector) -> Result<(), &'static str> {
+        self.take(&packet.payload, out)
     }
 
     fn end(&mut self, out: &mut Collector) {
@@ -168,7 +149,7 @@ impl Payload for Receiver {
         let had = !self.data.is_empty();
         self.data.clear();
         self.ended = true;
-        self.skip = Some(false);
+        self.skip = Skip::Doubtful;
         had
     }
 }
