@@ -5,6 +5,7 @@ mod driven;
 mod model;
 mod racing;
 mod reading;
+mod reopening;
 mod retention;
 mod writing;
 
