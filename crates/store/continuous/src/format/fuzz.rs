@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pegasus_base::StreamId;
 use pegasus_log::SegmentId;
 
-use super::block::{self, Block, KIND_INDEX, KIND_UNITS};
+use super::block::{self, Block, Contents, KIND_INDEX, KIND_UNITS};
 use super::catalogue::StreamRecord;
 use super::index;
 use super::segment::{SegmentRecord, record_len};
@@ -42,15 +42,22 @@ pub fn fuzz_formats(bytes: &[u8]) {
     let mut index = payload(KIND_INDEX);
     index.extend(segment.0.to_le_bytes());
     index.extend_from_slice(bytes);
-    if let Ok(entries) = index::parse(&index, stream, segment) {
+    if let Ok(entries) = index::parse(&index.into(), stream, segment) {
+        for entry in &entries {
+            let _ = entry.outline.as_ref().map(|outline| outline.contents(&entry.head));
+        }
         let out = index::emit(stream, segment, &entries);
-        assert_eq!(index::parse(&out, stream, segment), Ok(entries));
+        assert_eq!(index::parse(&out.into(), stream, segment), Ok(entries));
     }
     let mut units = payload(KIND_UNITS);
     units.extend_from_slice(bytes);
-    if let Ok(block) = Block::parse(&Bytes::from(units), stream) {
-        let bytes: usize = block.rows.iter().map(|row| block.unit(row).data.len()).sum();
-        assert_eq!(bytes as u64, block.head.holds.bytes);
+    if let Ok(block) = Block::parse(&Bytes::from(units.clone()), stream) {
+        let Contents { head, rows, .. } = &block.contents;
+        let bytes: usize = rows.iter().map(|row| block.unit(row).data.len()).sum();
+        assert_eq!(bytes as u64, head.holds.bytes);
+        if let Some(outline) = block::parse_outline(&units, stream) {
+            assert_eq!(outline.contents(head).map(|contents| contents.rows), Ok(rows.clone()));
+        }
         let _ = block.agrees();
     }
 }

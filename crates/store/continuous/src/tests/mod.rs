@@ -2,6 +2,7 @@
 
 mod crash;
 mod driven;
+mod listing;
 mod model;
 mod racing;
 mod reading;
