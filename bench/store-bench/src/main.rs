@@ -3,6 +3,7 @@
 //!
 //! - [`disk`]: how fast real disk files take what recorders push, and how many bytes that costs.
 //! - [`timeline`]: how long a query for spans takes over a month of many streams.
+//! - [`listing`]: how long it takes to list hours of a stream, which is what an export waits for.
 //! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store.
@@ -13,6 +14,7 @@ mod array;
 mod camera;
 mod disk;
 mod figures;
+mod listing;
 mod reopen;
 mod timeline;
 
@@ -61,6 +63,21 @@ enum What {
         #[arg(long, default_value_t = 50)]
         streams: usize,
     },
+    /// List a long recording, and read it.
+    List {
+        /// Folder for the five disk files.
+        #[arg(long)]
+        dir: PathBuf,
+        /// How long the recording is.
+        #[arg(long, default_value_t = 6.0)]
+        hours: f64,
+        /// Rate of the stream's media, in Mb per second.
+        #[arg(long, default_value_t = 4.0)]
+        rate_mbps: f64,
+        /// Leave the files, for a node to serve.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -98,6 +115,12 @@ fn run(what: &What) -> Result<Value, Failure> {
             disk_bytes: disk_mib << 20,
         }),
         What::Timeline { days, streams } => timeline::run(*days, *streams),
+        What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
+            dir,
+            hours: *hours,
+            rate_bps: rate_mbps * 1e6,
+            keep: *keep,
+        }),
         What::Reopen { terabytes, streams, rate_mbps } => reopen::run(&reopen::Store {
             bytes: terabytes * 1e12,
             streams: *streams,

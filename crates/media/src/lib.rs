@@ -44,4 +44,4 @@ mod unit;
 
 pub use codec_string::codec_string;
 pub use track::{Codec, Kind, Shape, Track, TrackId, TrackSet};
-pub use unit::Unit;
+pub use unit::{Unit, UnitMeta};

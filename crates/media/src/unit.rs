@@ -29,3 +29,38 @@ pub struct Unit {
     /// The coded bytes; see [`Codec`](crate::Codec) for their form. Shared, never copied per sink.
     pub data: Bytes,
 }
+
+/// All of a unit but its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitMeta {
+    /// Which track.
+    pub track: TrackId,
+    /// Presentation time in ticks of the track.
+    pub pts: i64,
+    /// Decode time in ticks of the track.
+    pub dts: i64,
+    /// Capture time.
+    pub time: Time,
+    /// How long it lasts in ticks; 0 if unknown.
+    pub duration: u32,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// Size of its coded bytes.
+    pub len_bytes: u32,
+}
+
+impl From<&Unit> for UnitMeta {
+    /// # Panics
+    /// If the unit is 4 GiB or larger, which no receiver lets happen.
+    fn from(unit: &Unit) -> Self {
+        Self {
+            track: unit.track,
+            pts: unit.pts,
+            dts: unit.dts,
+            time: unit.time,
+            duration: unit.duration,
+            key: unit.key,
+            len_bytes: u32::try_from(unit.data.len()).expect("a unit is under 4 GiB"),
+        }
+    }
+}

@@ -7,8 +7,8 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use pegasus_base::Time;
-use pegasus_media::mp4::{Fragmenter, Item, Mp4File, Planner, SampleMeta, init_segment};
-use pegasus_media::{Codec, Kind, TrackSet, Unit};
+use pegasus_media::mp4::{Fragmenter, Item, Mp4File, Planner, init_segment};
+use pegasus_media::{Codec, Kind, TrackSet, Unit, UnitMeta};
 use support::{
     Packet, all_packets, clip, complaints, decoded, decoder_complaints, make, packets, write,
 };
@@ -30,7 +30,7 @@ fn planned(tracks: &TrackSet, units: &[Unit]) -> Vec<u8> {
     let mut planner = Planner::new();
     planner.set_tracks(tracks);
     for unit in units {
-        planner.push(&SampleMeta::from(unit)).unwrap();
+        planner.push(&UnitMeta::from(unit)).unwrap();
     }
     let plan = planner.finish().unwrap();
     let bytes = support::assemble(&plan, units, 0..u64::MAX);

@@ -5,8 +5,8 @@ mod support;
 use std::io::Cursor;
 
 use pegasus_base::Time;
-use pegasus_media::mp4::{Fragmenter, Mp4File, Planner, ReadError, SampleMeta, init_segment};
-use pegasus_media::{Track, TrackId, Unit};
+use pegasus_media::mp4::{Fragmenter, Mp4File, Planner, ReadError, init_segment};
+use pegasus_media::{Track, TrackId, Unit, UnitMeta};
 use proptest::prelude::*;
 use support::{START, assemble, film, read_all, sound, video};
 
@@ -18,7 +18,7 @@ fn samples() -> [Vec<u8>; 2] {
     let mut fragmenter = Fragmenter::new(&tracks, START);
     let mut live = init_segment(&tracks).unwrap().to_vec();
     for unit in &units {
-        planner.push(&SampleMeta::from(unit)).unwrap();
+        planner.push(&UnitMeta::from(unit)).unwrap();
         fragmenter.push(unit).unwrap();
         if unit.key && fragmenter.len_bytes() > 4_000 {
             live.extend_from_slice(&fragmenter.flush().unwrap().unwrap().into_bytes());
@@ -107,7 +107,7 @@ proptest! {
                 planner.gap(unit.time);
                 fragmenter.break_here();
             }
-            planner.push(&SampleMeta::from(unit)).unwrap();
+            planner.push(&UnitMeta::from(unit)).unwrap();
             fragmenter.push(unit).unwrap();
             if unit.key {
                 live.extend_from_slice(&fragmenter.flush().unwrap().unwrap().into_bytes());

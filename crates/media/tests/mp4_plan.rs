@@ -6,9 +6,9 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use pegasus_base::Time;
 use pegasus_media::mp4::{
-    Fragmenter, Item, Mp4File, Piece, Plan, Planner, SampleMeta, WriteError, init_segment,
+    Fragmenter, Item, Mp4File, Piece, Plan, Planner, WriteError, init_segment,
 };
-use pegasus_media::{Codec, Track, TrackId, TrackSet, Unit};
+use pegasus_media::{Codec, Track, TrackId, TrackSet, Unit, UnitMeta};
 use proptest::prelude::*;
 use support::{FRAME_NS, START, assemble, film, read_all, sound, video};
 
@@ -16,7 +16,7 @@ fn plan(tracks: &[Track], units: &[Unit]) -> Plan {
     let mut planner = Planner::new();
     planner.set_tracks(tracks);
     for unit in units {
-        planner.push(&SampleMeta::from(unit)).unwrap();
+        planner.push(&UnitMeta::from(unit)).unwrap();
     }
     planner.finish().unwrap()
 }
@@ -275,7 +275,7 @@ fn files_beyond_four_gibibytes() {
     planner.set_tracks(&[video(), sound()]);
     for n in 0..300_i64 {
         for (track, ticks, len_bytes) in [(TrackId(0), 3_600, 99), (TrackId(1), 1_920, LARGE)] {
-            let sample = SampleMeta {
+            let sample = UnitMeta {
                 track,
                 pts: n * ticks,
                 dts: n * ticks,
@@ -317,19 +317,6 @@ fn a_file_can_be_read_again() {
     let again: Vec<Item> = std::iter::from_fn(|| file.next(START).unwrap()).collect();
     assert_eq!(once.len(), units.len() + 1);
     assert_eq!(once, again);
-}
-
-#[test]
-fn marks_say_where_to_begin_reading() {
-    let (tracks, units) = film(6, 500);
-    let plan = plan(&tracks, &units);
-    for index in 0..units.len() {
-        let mark = plan.mark_before(index as u64).expect("the first unit is a key unit");
-        let unit = &units[usize::try_from(mark.index).unwrap()];
-        assert!(mark.index <= index as u64 && unit.key);
-        assert_eq!((mark.track, mark.pts, mark.time), (unit.track, unit.pts, unit.time));
-        assert!(index as u64 - mark.index < 200, "marks are close together");
-    }
 }
 
 #[test]

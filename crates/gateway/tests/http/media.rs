@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use pegasus_base::Time;
-use pegasus_media::Unit;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pegasus_base::{Time, TimeRange};
+use pegasus_media::{Codec, Shape, Track, TrackId, TrackSet, Unit};
+use tower::ServiceExt as _;
 
 use crate::support::{
-    Answer, Node, arg, assert_same_packets, clip, clip_hashes, packet_hashes, run, units,
+    Answer, Node, arg, assert_same_packets, clip, clip_hashes, name_of, packet_hashes, run, units,
 };
 
 const START: Time = Time::from_secs(1_763_600_000);
@@ -45,12 +48,40 @@ async fn every_packet_of_every_clip_comes_back() {
     }
 }
 
+/// The pictures of a clip with sound that comes late: behind a key picture there are packets captured
+/// before it, which nobody who begins with that picture would hear.
+fn with_late_sound(file: &str) -> (TrackSet, Vec<Unit>) {
+    let (pictures, units) = units(&clip(file), START);
+    let sound = Track {
+        id: TrackId(1),
+        codec: Codec::Pcmu,
+        clock_rate: 8_000,
+        shape: Shape::Audio { channels: 1, sample_rate: 8_000 },
+        config: Bytes::new(),
+    };
+    let mut mixed = Vec::new();
+    for (n, picture) in (0..).zip(units) {
+        let time = picture.time.offset_ns(if n > 3 { -50_000_000 } else { 0 });
+        let data = vec![n as u8; 100 + n as usize % 60].into();
+        let (track, pts) = (sound.id, n * 320);
+        mixed.push(picture);
+        mixed.push(Unit { track, pts, dts: pts, time, duration: 320, key: true, data });
+    }
+    ([pictures[0].clone(), sound].into(), mixed)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_those_of_the_whole() {
-    let node = Node::open();
     let (tracks, units) = units(&clip("car-detection.mp4"), START);
-    node.record("/cam/door", &tracks, &units);
-    let uri = format!("{FILE}{}", range_of(&units));
+    parts_of_the_whole(&tracks, &units).await;
+    let (tracks, units) = with_late_sound("car-detection.mp4");
+    parts_of_the_whole(&tracks, &units).await;
+}
+
+async fn parts_of_the_whole(tracks: &TrackSet, units: &[Unit]) {
+    let node = Node::open();
+    node.record("/cam/door", tracks, units);
+    let uri = format!("{FILE}{}", range_of(units));
     let whole = node.get(&uri).await;
     let len = whole.body.len();
     let mut rng = fastrand::Rng::with_seed(11);
@@ -72,6 +103,39 @@ async fn parts_are_those_of_the_whole() {
     let beyond = part(&node, &uri, &format!("bytes={len}-"), &[]).await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(beyond.header("content-range"), format!("bytes */{len}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_that_is_damaged_or_deleted_meanwhile_ends_the_answer() {
+    let get = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();
+    for damaged in [true, false] {
+        let node = Node::open();
+        let (tracks, units) = units(&clip("car-detection.mp4"), START);
+        node.record("/cam/door", &tracks, &units);
+        let uri = format!("{FILE}{}", range_of(&units));
+        let whole = node.get(&uri).await;
+        // Planned from tables, and begun, before anything is wrong with the media.
+        let answer = node.router.clone().oneshot(get(&uri)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        if damaged {
+            node.spoil();
+        } else {
+            let middle = units[units.len() / 2].time;
+            let rest = TimeRange::new(middle, Time::MAX);
+            node.services.store.delete(&name_of("/cam/door"), Some(rest)).unwrap();
+        }
+        let mut body = answer.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        let failed = loop {
+            match body.next().await {
+                Some(Ok(piece)) => bytes.extend_from_slice(&piece),
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        };
+        assert!(failed.is_some(), "{} of {} bytes", bytes.len(), whole.body.len());
+        assert!(bytes.len() < whole.body.len() && whole.body.starts_with(&bytes));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

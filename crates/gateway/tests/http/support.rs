@@ -1,6 +1,7 @@
 //! A node's HTTP door with a store on temporary files, and things to record and publish.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Node {
     pub(crate) services: Services,
     pub(crate) router: Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What a request was answered.
@@ -46,7 +47,7 @@ impl Node {
     pub(crate) fn open_with(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let services = services(folder.path(), access, "rtsp://127.0.0.1:8554/");
-        Self { router: http::router(services.clone()), services, _folder: folder }
+        Self { router: http::router(services.clone()), services, folder }
     }
 
     /// Opens the door to other programs.
@@ -67,6 +68,16 @@ impl Node {
 
     pub(crate) async fn get(&self, uri: &str) -> Answer {
         self.ask(Request::get(uri).body(Body::empty()).unwrap()).await
+    }
+
+    /// Overwrites everything that was recorded, on all disks.
+    pub(crate) fn spoil(&self) {
+        for index in 0..3 {
+            let disk = std::fs::File::options()
+                .write(true)
+                .open(self.folder.path().join(format!("disk{index}")));
+            disk.unwrap().write_all_at(&vec![0x5a; 64 << 20], 1 << 20).unwrap();
+        }
     }
 
     /// Records `units` as one span and returns when all of it is durable.

@@ -11,7 +11,8 @@
 //! (`time`), which is slewed. What is written keeps the cadence: the first unit of a track is
 //! placed by its capture time, those after it by their ticks. Only when the two have drifted more
 //! than 50 ms apart is a track placed anew, at its next key unit, so that tracks stay together
-//! over any length.
+//! over any length; earlier by no more than half a unit at a time, so that however capture times
+//! jitter and step, units are decoded and shown in the source's order, each for some time.
 //!
 //! **Boxes.** The leaf boxes are mp4-atom's. Containers and sample entries are put together here,
 //! since a codec's configuration record has to pass through bit for bit.
@@ -38,5 +39,5 @@ pub use file::{Item, Mp4File};
 pub use fragment::{Fragment, Fragmenter};
 pub use header::init_segment;
 pub use movie::RefusedTrack;
-pub use plan::{Piece, Pieces, Plan, PlanMark, TimePoint};
-pub use planner::{Planner, SampleMeta};
+pub use plan::{Piece, Pieces, Plan, TimePoint};
+pub use planner::Planner;

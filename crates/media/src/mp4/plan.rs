@@ -5,8 +5,6 @@ use std::ops::Range;
 use bytes::Bytes;
 use pegasus_base::Time;
 
-use crate::TrackId;
-
 /// A whole progressive MP4 whose media data is still where it was recorded.
 ///
 /// ```
@@ -47,20 +45,6 @@ pub enum Piece {
         /// Bytes of it to take; at least 1.
         len: u32,
     },
-}
-
-/// A unit to begin reading at, to serve the middle of a file: a key unit of its leading track (the
-/// first video track, else the first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanMark {
-    /// Its number in the order in which units were pushed.
-    pub index: u64,
-    /// Its track.
-    pub track: TrackId,
-    /// Its presentation time in ticks of the track.
-    pub pts: i64,
-    /// Its capture time.
-    pub time: Time,
 }
 
 /// From here on, the file shows what was captured from `time` on, until the next point.
@@ -122,11 +106,13 @@ impl Plan {
         Pieces { plan: self, at: start, end, index, skip }
     }
 
-    /// The mark at or before unit `index`; `None` if there is none before it.
+    /// Size of unit `index` in bytes.
+    ///
+    /// # Panics
+    /// If the file has fewer units.
     #[must_use]
-    pub fn mark_before(&self, index: u64) -> Option<PlanMark> {
-        let after = self.units.marks.partition_point(|mark| mark.index <= index);
-        after.checked_sub(1).map(|at| self.units.marks[at])
+    pub fn unit_len(&self, index: u64) -> u32 {
+        self.units.len_of(index)
     }
 }
 
@@ -176,12 +162,9 @@ pub(super) struct Units {
     lens: Vec<u32>,
     offsets: Vec<u64>,
     total: u64,
-    marks: Vec<PlanMark>,
 }
 
 const OFFSET_EVERY: usize = 512;
-/// Marks closer than this (in units) are not worth their memory.
-const MARK_SPACING: u64 = 32;
 
 impl Units {
     pub(super) fn push(&mut self, len: u32) {
@@ -190,12 +173,6 @@ impl Units {
         }
         self.lens.push(len);
         self.total += u64::from(len);
-    }
-
-    pub(super) fn mark(&mut self, mark: PlanMark) {
-        if self.marks.last().is_none_or(|last| mark.index >= last.index + MARK_SPACING) {
-            self.marks.push(mark);
-        }
     }
 
     pub(super) fn len(&self) -> u64 {

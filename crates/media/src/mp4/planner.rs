@@ -4,45 +4,10 @@ use pegasus_base::Time;
 
 use super::boxes::Boxes;
 use super::header::{MOVIE_CLOCK_HZ, brands};
-use super::plan::{Plan, PlanMark, TimePoint, Units};
+use super::plan::{Plan, TimePoint, Units};
 use super::table::{Laid, Table};
 use super::{WriteError, cadence};
-use crate::{Kind, Track, TrackId, Unit};
-
-/// All of a unit but its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SampleMeta {
-    /// Which track.
-    pub track: TrackId,
-    /// Presentation time in ticks of the track.
-    pub pts: i64,
-    /// Decode time in ticks of the track.
-    pub dts: i64,
-    /// Capture time.
-    pub time: Time,
-    /// How long it lasts in ticks; 0 if unknown.
-    pub duration: u32,
-    /// Whether decoding can start here.
-    pub key: bool,
-    /// Size of its coded bytes.
-    pub len_bytes: u32,
-}
-
-impl From<&Unit> for SampleMeta {
-    /// # Panics
-    /// If the unit is 4 GiB or larger, which no receiver lets happen.
-    fn from(unit: &Unit) -> Self {
-        Self {
-            track: unit.track,
-            pts: unit.pts,
-            dts: unit.dts,
-            time: unit.time,
-            duration: unit.duration,
-            key: unit.key,
-            len_bytes: u32::try_from(unit.data.len()).expect("a unit is under 4 GiB"),
-        }
-    }
-}
+use crate::{Track, TrackId, UnitMeta};
 
 /// Plans a progressive MP4 (`moov` first).
 ///
@@ -66,8 +31,6 @@ pub struct Planner {
     tables: Vec<Table>,
     /// Index into `tables` of each track announced, by id.
     current: Vec<(TrackId, usize)>,
-    /// The track whose key units are marked.
-    leading: Option<TrackId>,
     units: Units,
     times: Vec<TimePoint>,
 }
@@ -92,8 +55,6 @@ impl Planner {
             self.tables[index].describe(track);
             self.current.push((track.id, index));
         }
-        let video = tracks.iter().find(|track| track.kind() == Kind::Video);
-        self.leading = video.or(tracks.first()).map(|track| track.id);
     }
 
     /// Nothing was recorded until `to`: what is captured then follows at once.
@@ -111,7 +72,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`WriteError::UnknownTrack`] if its track was not announced.
-    pub fn push(&mut self, sample: &SampleMeta) -> Result<(), WriteError> {
+    pub fn push(&mut self, sample: &UnitMeta) -> Result<(), WriteError> {
         let known = self.current.iter().find(|(track, _)| *track == sample.track);
         let &(_, index) = known.ok_or(WriteError::UnknownTrack { track: sample.track })?;
         let origin = *self.origin.get_or_insert_with(|| {
@@ -123,14 +84,6 @@ impl Planner {
         let place = table.cadence.place(sample.pts, sample.dts, ideal_ns, sample.key);
         let offset = self.units.len_bytes();
         table.push(place, sample.duration, sample.key, sample.len_bytes, offset);
-        if sample.key && self.leading == Some(sample.track) {
-            self.units.mark(PlanMark {
-                index: self.units.len(),
-                track: sample.track,
-                pts: sample.pts,
-                time: sample.time,
-            });
-        }
         self.units.push(sample.len_bytes);
         Ok(())
     }

@@ -133,6 +133,13 @@ impl Table {
         }
     }
 
+    /// By how many ticks all samples are decoded earlier than placed, so that none is shown before it is
+    /// decoded. Sources that did not know at first how much they reorder have such samples.
+    fn earlier(&self) -> i64 {
+        let least = self.offsets.iter().map(|entry| entry.sample_offset).min();
+        least.unwrap_or(0).min(0).saturating_neg()
+    }
+
     /// Where the presentation of the track ends so far, on the planner's line.
     pub(super) fn end_ns(&self) -> Option<i64> {
         self.extent.map(|extent| ticks_to_ns(extent.pts_end, self.track().clock_rate))
@@ -165,7 +172,7 @@ impl Table {
             clock_rate: track.clock_rate,
             movie_ticks: laid.wait_movie.saturating_add(laid.lasts_movie),
             media_ticks: u64::try_from(media_ticks).unwrap_or(0),
-            edits: Some(edits(laid, extent)),
+            edits: Some(edits(laid, extent, self.earlier())),
         };
         head.write(out, &self.entries, |out| self.samples(out, extent.lasting, media_start, wide))
     }
@@ -180,8 +187,10 @@ impl Table {
         let mut steps = self.steps.clone();
         add_step(&mut steps, lasting);
         out.leaf(&Stts { entries: steps })?;
-        if self.offsets.iter().any(|entry| entry.sample_offset != 0) {
-            out.leaf(&Ctts { entries: self.offsets.clone() })?;
+        let mut entries = self.offsets.clone();
+        entries.iter_mut().for_each(|entry| entry.sample_offset += self.earlier());
+        if entries.iter().any(|entry| entry.sample_offset != 0) {
+            out.leaf(&Ctts { entries })?;
         }
         // Without the box every sample is one to start at.
         if self.keys.len() < self.sizes.len() && self.track().kind() == Kind::Video {
@@ -237,7 +246,7 @@ impl Extent {
 }
 
 /// An empty edit until the track begins, then the media from its first presented sample on.
-fn edits(laid: Laid, extent: Extent) -> Elst {
+fn edits(laid: Laid, extent: Extent, earlier: i64) -> Elst {
     let mut entries = Vec::with_capacity(2);
     let edit = |segment_duration, media_time| ElstEntry {
         segment_duration,
@@ -247,7 +256,7 @@ fn edits(laid: Laid, extent: Extent) -> Elst {
     if laid.wait_movie > 0 {
         entries.push(edit(laid.wait_movie, None));
     }
-    let skipped = extent.pts_min.saturating_sub(extent.dts_first);
+    let skipped = extent.pts_min.saturating_sub(extent.dts_first).saturating_add(earlier);
     entries.push(edit(laid.lasts_movie, Some(u64::try_from(skipped).unwrap_or(0))));
     Elst { entries }
 }

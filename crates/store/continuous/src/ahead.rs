@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::block::Block;
 use crate::format::index::Entry;
 use crate::locate::{Finder, Place};
-use crate::read::Step;
+use crate::step::Step;
 
 /// Threads that read for all readers.
 const THREADS: usize = 4;

@@ -10,6 +10,7 @@ use pegasus_base::{StreamId, Time};
 use pegasus_media::{TrackSet, Unit};
 
 use crate::format::block::{self, HEAD_LEN, Head, Mark, Totals};
+use crate::format::outline::Outline;
 use crate::format::table::{Row, Writer};
 use crate::queue::{Entry, cost_bytes};
 use crate::timeline::{Timeline, Verdict};
@@ -23,6 +24,8 @@ const UNIT_BYTES: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) head: Head,
+    /// What the segment's index repeats of it.
+    pub(crate) outline: Option<Outline>,
     /// The payload: head with tracks and table, then the data of each unit.
     pub(crate) parts: Vec<Bytes>,
     pub(crate) payload_len: usize,
@@ -208,9 +211,11 @@ impl Open {
             end: span.end,
             mark,
         };
-        parts[0] = block::emit(stream, &head, &self.tracks, &table.finish()).into();
+        let table = table.finish();
+        parts[0] = block::emit(stream, &head, &self.tracks, &table).into();
         let payload_len = parts[0].len() + offset;
-        Pending { head, parts, payload_len, cost_bytes: self.cost_bytes }
+        let outline = Outline::new(&self.tracks, &table);
+        Pending { head, outline, parts, payload_len, cost_bytes: self.cost_bytes }
     }
 }
 
@@ -243,14 +248,15 @@ mod tests {
         let blocks = assembler.ready().iter().map(|pending| {
             let block = Block::parse(&payload(pending), STREAM).unwrap();
             assert_eq!(parse_head(&payload(pending), STREAM), Ok(Some(pending.head)));
-            assert!(block.agrees(), "{:?}", block.head);
+            assert_eq!(block::parse_outline(&payload(pending), STREAM), pending.outline);
+            assert!(block.agrees(), "{:?}", block.contents.head);
             block
         });
         (blocks.collect(), assembler.take_noted())
     }
 
     fn units(blocks: &[Block]) -> Vec<Unit> {
-        blocks.iter().flat_map(|b| b.rows.iter().map(|row| b.unit(row))).collect()
+        blocks.iter().flat_map(|b| b.contents.rows.iter().map(|row| b.unit(row))).collect()
     }
 
     #[test]
@@ -275,7 +281,7 @@ mod tests {
         let count = (entries.len() - 1) / 2;
         let (blocks, _) = assemble(entries);
         assert_eq!(blocks.len(), count);
-        assert!(blocks.iter().all(|block| block.head.span.serial == 1));
+        assert!(blocks.iter().all(|block| block.contents.head.span.serial == 1));
     }
 
     #[test]
@@ -288,7 +294,7 @@ mod tests {
         entries.extend(pushed.into_iter().map(Entry::Unit));
         let (blocks, noted) = assemble(entries);
         assert_eq!(noted.oversize_units, 1);
-        assert_eq!(blocks.iter().map(|b| b.head.span.serial).max(), Some(2));
+        assert_eq!(blocks.iter().map(|b| b.contents.head.span.serial).max(), Some(2));
     }
 
     proptest! {
@@ -304,11 +310,11 @@ mod tests {
             prop_assert_eq!(kept + noted.late_units + noted.awaiting_units, pushed);
             let mut before = Totals::default();
             for block in &blocks {
-                prop_assert_eq!(block.head.before, before);
-                before = block.head.after();
+                prop_assert_eq!(block.contents.head.before, before);
+                before = block.contents.head.after();
             }
             for pair in blocks.windows(2) {
-                let (a, b) = (&pair[0].head, &pair[1].head);
+                let (a, b) = (&pair[0].contents.head, &pair[1].contents.head);
                 if a.span.serial == b.span.serial {
                     prop_assert!(a.end <= b.end && a.span.before == b.span.before);
                 } else {

@@ -12,14 +12,14 @@ use pegasus_log::Batch;
 
 use crate::commit::Core;
 use crate::error::Error;
-use crate::format::block::{self, Totals};
+use crate::format::block::{self, Contents, Totals};
 use crate::format::catalogue::slot_offset;
 use crate::format::segment::{SegmentRecord, State};
 use crate::format::span::{RECORD_LEN, SpanRecord};
 use crate::inner::Inner;
 use crate::locate::{Finder, Place};
-use crate::read::Step;
 use crate::settings::StreamRetention;
+use crate::step::Step;
 use crate::stream::Stream;
 
 /// A key unit at which a span is cut.
@@ -235,12 +235,12 @@ fn first_key_from(finder: &Finder, span: &SpanRecord, from: Time) -> Result<Opti
 /// The key units of `span` in the block at `place`.
 fn keys(finder: &Finder, place: Place, span: &SpanRecord) -> Result<Vec<Cut>, Error> {
     let Step::Block(entry) = finder.entry(place)? else { return Ok(Vec::new()) };
-    let block = finder.read(&entry)?;
-    let anchor = block::anchor(&block.tracks);
+    let Contents { head, tracks, rows } = finder.read(&entry)?.contents;
+    let anchor = block::anchor(&tracks);
     let units: Range<u64> = span.head.before.units..span.after.units;
-    let mut before = block.head.before;
+    let mut before = head.before;
     let mut keys = Vec::new();
-    for row in block.rows.iter() {
+    for row in rows.iter() {
         if row.track == anchor && row.key && units.contains(&before.units) {
             keys.push(Cut { time: row.time, before });
         }

@@ -47,14 +47,14 @@ impl Draft {
                     Change::Opened(record) => {
                         view.segments.end += 1;
                         view.front.get_or_insert_with(|| record.clone());
-                        view.open = Some(OpenSegment { record, entries: Vec::new() });
+                        view.open = Some(OpenSegment::new(record));
                     }
                     Change::Appended(entry) => {
                         view.spans.extend(&entry.head);
                         view.end = view.end.max(Some(entry.head.end));
                         view.after = entry.head.after();
                         let open = view.open.as_mut().expect("blocks go to the open segment");
-                        open.entries.push(entry);
+                        open.push(entry);
                     }
                     Change::Sealed(sealed) => {
                         let mut record =

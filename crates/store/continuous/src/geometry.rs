@@ -50,9 +50,15 @@ impl Geometry {
         width * self.unit_bytes.saturating_sub(FRAGMENT_OVERHEAD)
     }
 
-    /// Room to keep in a segment for its index once it has `entries`.
-    pub(crate) fn reserve(&self, entries: usize, width: usize) -> usize {
-        index::payload_bytes_for(entries, self.columns) + width * FRAGMENT_OVERHEAD
+    /// Room to keep in a segment of `width` for an index of `index_bytes`.
+    pub(crate) fn reserve(index_bytes: usize, width: usize) -> usize {
+        index_bytes + width * FRAGMENT_OVERHEAD
+    }
+
+    /// Payload bytes that the only block of a segment of `width` may have.
+    fn room_for_one(&self, width: usize) -> usize {
+        let index = Self::reserve(index::single_len_max(self.columns), width);
+        self.room(width).saturating_sub(index)
     }
 
     /// Data columns for a segment whose next block has `payload` bytes, of a stream that makes
@@ -60,10 +66,7 @@ impl Geometry {
     pub(crate) fn width(&self, payload: usize, bytes: u64) -> u8 {
         let worth = bytes.div_ceil(FRAGMENT_BYTES).clamp(1, u64::from(self.width_max)) as u8;
         (worth..self.width_max)
-            .find(|&width| {
-                let width = usize::from(width);
-                self.room(width) >= payload + self.reserve(1, width)
-            })
+            .find(|&width| self.room_for_one(width.into()) >= payload)
             .unwrap_or(self.width_max)
     }
 
@@ -75,7 +78,6 @@ impl Geometry {
 
     /// Largest payload that fits a segment at all.
     pub(crate) fn payload_max(&self) -> usize {
-        let width = usize::from(self.width_max);
-        self.room(width).saturating_sub(self.reserve(1, width))
+        self.room_for_one(self.width_max.into())
     }
 }

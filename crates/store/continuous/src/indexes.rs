@@ -27,7 +27,7 @@ struct Cache {
 }
 
 impl Indexes {
-    /// The entries of a sealed segment.
+    /// The entries of a sealed segment, without outlines.
     ///
     /// # Errors
     /// If its index can't be read.
@@ -41,7 +41,10 @@ impl Indexes {
         if let Some(entries) = self.cached(id) {
             return Ok(entries);
         }
-        let entries: Arc<[Entry]> = read(log, stream, record)?.into();
+        let mut entries = read(log, stream, record)?;
+        // Only who goes through all of them wants the outlines, and only once.
+        entries.iter_mut().for_each(|entry| entry.outline = None);
+        let entries: Arc<[Entry]> = entries.into();
         let mut cache = self.cache.lock();
         if cache.kept.len() >= KEPT_MAX {
             let oldest = cache.kept.iter().min_by_key(|(_, (used, _))| *used).map(|(&id, _)| id);
@@ -62,7 +65,7 @@ impl Indexes {
     }
 }
 
-/// Reads the index of a sealed segment from disk.
+/// Reads the index of a sealed segment from disk, with the outlines.
 ///
 /// # Errors
 /// If it can't be read.

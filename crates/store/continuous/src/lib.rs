@@ -14,6 +14,7 @@
 //! | open a store, list, delete, watch | [`Continuous`] |
 //! | record | [`Continuous::recorder`], [`Recorder`] |
 //! | find key units without reading media | [`Continuous::marks`] |
+//! | list units without reading media, read some of them later | [`Continuous::list`], [`Continuous::read_units`] |
 //! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
 //! | set durability and retention | [`Settings`] |
 //! | check offline | [`check_store`] |
@@ -21,7 +22,8 @@
 //! Inside, pure cores are `queue` (what waits, bounded), `timeline` (spans), `assemble` (blocks), `gate`
 //! (what a reader shows) and `format` (bytes). `commit` with `writer`, `retain` and `delete` is the single
 //! owner of what changes on disk; it is told `now`, and `driver` is the thread that calls it in time.
-//! `stream` is what is known of one stream, `locate` finds places in it, `read` goes through them.
+//! `stream` is what is known of one stream, `locate` finds places in it, `step` goes from one to the next.
+//! `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -77,8 +79,10 @@ mod gate;
 mod geometry;
 mod indexes;
 mod inner;
+mod listing;
 mod locate;
 mod marks;
+mod media;
 mod open;
 mod queue;
 mod read;
@@ -89,12 +93,15 @@ mod sample;
 mod settings;
 mod spans;
 mod status;
+mod step;
 mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod tracks;
+mod units;
+mod walk;
 mod writer;
 
 pub use check::check_store;
@@ -102,6 +109,7 @@ pub use error::Error;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
+pub use listing::{Listed, Listing};
 pub use marks::Mark;
 pub use pegasus_log::CheckReport;
 pub use queue::Pushed;
@@ -112,3 +120,4 @@ pub use status::{
     DiskStatus, Health, IngestStatus, RecordedStream, RecorderStatus, Span, StoreStatus,
 };
 pub use store::{Continuous, Durable, Watch};
+pub use units::{UnitNumber, Units};

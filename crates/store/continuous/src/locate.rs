@@ -1,4 +1,5 @@
-//! Finding the block to begin with: the directory by time, then the index of a segment by its marks.
+//! Finding the block to begin with: the directory by time or by number, then the index of a segment by its
+//! marks.
 
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl Finder {
     pub(crate) fn entries(&self, index: u64) -> Result<Entries, Error> {
         let open = self.stream.view(|view| {
             let last = index + 1 == view.segments.end;
-            view.open.as_ref().filter(|_| last).map(|open| open.entries.clone())
+            view.open.as_ref().filter(|_| last).map(|open| open.entries().to_vec())
         });
         if let Some(entries) = open {
             return Ok(Entries::Open(entries));
@@ -105,6 +106,12 @@ impl Finder {
 
     /// The last segment that begins at or before `at`; the first one if none does.
     fn segment_at(&self, at: Time) -> Result<Option<u64>, Error> {
+        self.last_segment(|record| record.first <= at)
+    }
+
+    /// The last segment for which `begins` holds, as it does for all before; the first one if it does
+    /// for none.
+    fn last_segment(&self, begins: impl Fn(&SegmentRecord) -> bool) -> Result<Option<u64>, Error> {
         let segments = self.stream.view(|view| view.segments.clone());
         if segments.is_empty() {
             return Ok(None);
@@ -113,12 +120,21 @@ impl Finder {
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             match self.record(middle)? {
-                Some(record) if record.first <= at => low = middle,
+                Some(record) if begins(&record) => low = middle,
                 Some(_) => high = middle,
                 None => low = middle,
             }
         }
         Ok(Some(low))
+    }
+
+    /// The block with unit number `number`, or else the next one; it may have been deleted.
+    pub(crate) fn find_unit(&self, number: u64) -> Result<Option<Place>, Error> {
+        let begins = |record: &SegmentRecord| record.before.units <= number;
+        let Some(segment) = self.last_segment(begins)? else { return Ok(None) };
+        let entries = self.entries(segment)?;
+        let block = entries.as_slice().partition_point(|e| e.head.after().units <= number);
+        Ok(Some(Place { segment, block }))
     }
 
     /// Where to begin to show what `span` has from `at` on.

@@ -153,7 +153,9 @@ fn load_end(
                 let known = view.spans.last().map_or(Totals::default(), |span| span.after);
                 let later = entries.iter().filter(|entry| entry.head.after() > known);
                 later.for_each(|entry| view.spans.extend(&entry.head));
-                view.open = Some(OpenSegment { record: last, entries });
+                let mut open = OpenSegment::new(last);
+                entries.into_iter().for_each(|entry| open.push(entry));
+                view.open = Some(open);
             }
         }
         break;
@@ -161,16 +163,24 @@ fn load_end(
     Ok(())
 }
 
-/// The entries of a segment that was open, from the heads of its blocks.
+/// The entries of a segment that was open, from the heads of its blocks. An outline that is longer than
+/// what recovery hands over stays in its block.
 fn entries_of(record: &StreamRecord, found: &Recovered) -> Result<Vec<Entry>, Error> {
-    let mut entries = Vec::with_capacity(found.blocks.len());
+    let mut entries: Vec<Entry> = Vec::with_capacity(found.blocks.len());
     for block in &found.blocks {
         let head = block::parse_head(&block.head, record.id).map_err(|source| {
             let (seq, id) = (block.map.seq, found.segment.id);
             Error::Damaged { what: format!("block {seq} of {id} of {}", record.name), source }
         })?;
         if let Some(head) = head {
-            entries.push(Entry { map: block.map.clone(), head });
+            let mut outline = block::parse_outline(&block.head, record.id);
+            let before = entries.last().and_then(|entry| entry.outline.as_ref());
+            if let (Some(outline), Some(before)) = (&mut outline, before)
+                && outline.tracks == before.tracks
+            {
+                outline.tracks = before.tracks.clone(); // one copy in memory
+            }
+            entries.push(Entry { map: block.map.clone(), head, outline });
         }
     }
     Ok(entries)

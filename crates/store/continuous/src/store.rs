@@ -10,6 +10,7 @@ use pegasus_media::TrackSet;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::listing::Listing;
 use crate::read::{ReadOptions, Reader};
 use crate::recorder::Recorder;
 use crate::settings::{Retention, Settings, StreamRetention};
@@ -17,6 +18,7 @@ use crate::spans;
 use crate::status::{RecordedStream, Span, StoreStatus};
 use crate::stream::Stream;
 use crate::tracks::check_tracks;
+use crate::units::{UnitNumber, Units};
 
 /// The recordings of a node. Cheap to clone; all clones are the same store.
 ///
@@ -117,7 +119,7 @@ impl Continuous {
     /// # Errors
     /// [`Error::UnknownStream`], or if the disks fail.
     pub fn tracks(&self, name: &StreamName, at: Time) -> Result<TrackSet, Error> {
-        crate::read::tracks_at(self.inner(), self.recorded(name)?, at)
+        crate::step::tracks_at(self.inner(), self.recorded(name)?, at)
     }
 
     /// The spans of `name` that have an instant in `range`, whole (not cut to the range), in order.
@@ -142,6 +144,23 @@ impl Continuous {
         options: ReadOptions,
     ) -> Result<Reader, Error> {
         Reader::new(self.inner().clone(), self.recorded(name)?, from, options)
+    }
+
+    /// Lists what [`read`](Self::read) would yield from `range.start` until `range.end`, without the data
+    /// of the units. Reads no media: a day takes a second or two.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStream`], or if the disks fail.
+    pub fn list(&self, name: &StreamName, range: TimeRange) -> Result<Listing, Error> {
+        Listing::new(self.inner().clone(), self.recorded(name)?, range)
+    }
+
+    /// Reads `name` from the unit numbered `from` on, as it was [listed](Self::list).
+    ///
+    /// # Errors
+    /// [`Error::UnknownStream`], or if the disks fail.
+    pub fn read_units(&self, name: &StreamName, from: UnitNumber) -> Result<Units, Error> {
+        Units::new(self.inner().clone(), self.recorded(name)?, from)
     }
 
     /// End of the newest durable unit of `name`.

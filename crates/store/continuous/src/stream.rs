@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::format::block::Totals;
 use crate::format::catalogue::StreamRecord;
-use crate::format::index::Entry;
+use crate::format::index::{Entry, IndexLen};
 use crate::format::segment::{Sealed, SegmentRecord, State};
 use crate::format::span::SpanRecord;
 use crate::queue::Queue;
@@ -54,10 +54,34 @@ pub(crate) struct View {
 #[derive(Debug, Clone)]
 pub(crate) struct OpenSegment {
     pub(crate) record: SegmentRecord,
-    pub(crate) entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    index_len: IndexLen,
 }
 
 impl OpenSegment {
+    /// Without blocks.
+    pub(crate) fn new(record: SegmentRecord) -> Self {
+        Self { record, entries: Vec::new(), index_len: IndexLen::new() }
+    }
+
+    /// A block was appended.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        let fragments = entry.map.fragments.len() + usize::from(entry.map.parity.is_some());
+        let so_far = std::mem::replace(&mut self.index_len, IndexLen::new());
+        self.index_len = so_far.with(entry.outline.as_ref(), fragments);
+        self.entries.push(entry);
+    }
+
+    /// Its blocks, in order.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How long its index gets.
+    pub(crate) fn index_len(&self) -> &IndexLen {
+        &self.index_len
+    }
+
     /// What its record says once it is sealed.
     pub(crate) fn sealed(&self) -> Sealed {
         sealed(&self.record, &self.entries)

@@ -9,7 +9,7 @@ use crate::assemble::{Assembler, Pending};
 use crate::draft::{Change, Draft};
 use crate::error::Error;
 use crate::format::catalogue::{StreamRecord, slot_offset};
-use crate::format::index::{self, Entry};
+use crate::format::index::{self, Entry, IndexLen};
 use crate::format::segment::{SegmentRecord, State};
 use crate::geometry::Geometry;
 use crate::spans::Spans;
@@ -104,8 +104,9 @@ struct Staging<'a, 'b, 'log> {
     record: Option<StreamRecord>,
     /// The segment that blocks are appended to, and whether it was open before this batch.
     current: Option<(SegmentRecord, bool)>,
-    /// Entries of `current`: how many before this batch, and those of this batch.
-    entries_before: usize,
+    /// How long the index of `current` gets.
+    index_len: IndexLen,
+    /// Entries of `current` from this batch.
     entries: Vec<Entry>,
     /// Number the next record of the directory gets.
     next_index: u64,
@@ -120,7 +121,7 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
             draft: Draft::default(),
             record: view.catalogued.as_ref().map(|(_, record)| record.clone()),
             current: view.open.as_ref().map(|open| (open.record.clone(), true)),
-            entries_before: view.open.as_ref().map_or(0, |open| open.entries.len()),
+            index_len: view.open.as_ref().map_or_else(IndexLen::new, |o| o.index_len().clone()),
             entries: Vec::new(),
             next_index: view.segments.end,
         })
@@ -161,7 +162,8 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
         }
         let id = self.current.as_ref().expect("just opened").0.segment.id;
         let map = self.batch.append(id, &pending.parts)?;
-        let entry = Entry { map, head: pending.head };
+        self.index_len = self.index_len_with(pending);
+        let entry = Entry { map, head: pending.head, outline: pending.outline.clone() };
         self.entries.push(entry.clone());
         self.draft.changes.push(Change::Appended(entry));
         Ok(())
@@ -170,9 +172,12 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
     /// Whether there is room for the block, and for the index after it.
     fn fits(&self, current: &SegmentRecord, pending: &Pending) -> bool {
         let width = current.segment.columns.len().saturating_sub(self.geometry.parity).max(1);
-        let entries = self.entries_before + self.entries.len() + 1;
-        let needed = pending.payload_len + self.geometry.reserve(entries, width);
-        self.batch.room(current.segment.id) >= needed as u64
+        let index = Geometry::reserve(self.index_len_with(pending).bytes, width);
+        self.batch.room(current.segment.id) >= (pending.payload_len + index) as u64
+    }
+
+    fn index_len_with(&self, pending: &Pending) -> IndexLen {
+        self.index_len.clone().with(pending.outline.as_ref(), self.geometry.columns)
     }
 
     fn open(&mut self, pending: &Pending) -> Result<(), Stop> {
@@ -185,7 +190,7 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
             before: pending.head.before,
             state: State::Open,
         };
-        (self.entries_before, self.entries) = (0, Vec::new());
+        (self.index_len, self.entries) = (IndexLen::new(), Vec::new());
         if !self.fits(&record, pending) {
             // Fewer disks have room than it needs.
             self.batch.free_segment(&record.segment)?;
@@ -201,7 +206,7 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
         let Some((record, before)) = self.current.take() else { return Ok(()) };
         let mut entries = match before {
             true => self.writer.stream.view(|view| {
-                view.open.as_ref().map(|open| open.entries.clone()).unwrap_or_default()
+                view.open.as_ref().map(|open| open.entries().to_vec()).unwrap_or_default()
             }),
             false => Vec::new(),
         };

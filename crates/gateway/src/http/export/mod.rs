@@ -1,9 +1,12 @@
 //! A recorded range as one MP4 file, with byte ranges.
 //!
 //! The file is planned from the units' sizes and times before its first byte goes out, so its length
-//! is known, and any part of it can be read by itself. Plans are kept for a while, as players ask
-//! for one file many times.
+//! is known, and any part of it can be read by itself. The store lists these without reading media, so
+//! that a day is planned in a second or two; media is read as it is sent, unit by unit by its number, and
+//! an answer ends early rather than with other bytes than were planned. Plans are kept for a while, as
+//! players ask for one file many times.
 
+mod numbers;
 mod plan;
 mod read;
 
@@ -37,6 +40,7 @@ use super::range::{Asked, asked, content_range};
         (status = 307, description = "Parts of a relative range: to where that range is now"),
         (status = 404, description = "Nothing is recorded there", body = ErrorBody),
         (status = 416, description = "The file is shorter", body = ErrorBody),
+        (status = 422, description = "The file would have too many units", body = ErrorBody),
         (status = 503, description = "Too many files are being sent", body = ErrorBody),
     )
 )]

@@ -4,24 +4,29 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use parking_lot::Mutex;
 use pegasus_base::{StreamName, Time, TimeRange};
-use pegasus_continuous::{Continuous, Item, ReadOptions, Span};
-use pegasus_media::mp4::{Plan, Planner, SampleMeta};
+use pegasus_continuous::{Continuous, Item, Span};
+use pegasus_media::mp4::{Plan, Planner};
 use sha2::{Digest as _, Sha256};
 
+use super::numbers::Numbers;
 use crate::http::error::ApiError;
 use crate::http::recorded::Recorded;
 
 /// Plans kept.
 const PLANS_MAX: usize = 16;
-/// Units in all plans kept; about 30 bytes each.
+/// Units of a file, and units in all plans kept: a day and a quarter of pictures and sound. A unit takes
+/// some 15 to 25 bytes in a plan, and up to 60 while it is made.
 const UNITS_MAX: u64 = 8_000_000;
 
 /// A file that can be sent.
 #[derive(Debug)]
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
+    /// Its units in the recording.
+    pub(super) numbers: Numbers,
     /// What was asked for, cut to what is recorded.
     pub(crate) range: TimeRange,
     /// Capture time of the first picture or sound in the file.
@@ -34,6 +39,8 @@ pub(crate) struct Planned {
 #[derive(Clone, Default)]
 pub(crate) struct Plans {
     kept: Arc<Mutex<VecDeque<Kept>>>,
+    /// Held while a plan is made.
+    making: Arc<Mutex<()>>,
 }
 
 struct Kept {
@@ -56,23 +63,36 @@ impl Plans {
         for span in &mut recorded.spans {
             *span = cut(span, recorded.range);
         }
-        let mut kept = self.kept.lock();
-        let known = kept.iter().position(|k| k.name == *name && k.recorded == recorded);
-        if let Some(kept_at) = known.and_then(|at| kept.remove(at)) {
-            let planned = Arc::clone(&kept_at.planned);
-            kept.push_back(kept_at);
+        if let Some(planned) = self.known(name, &recorded) {
             return Ok(planned);
         }
-        drop(kept);
+        // One at a time: who asks for the same file meanwhile finds it, and memory has a bound.
+        let _turn = self.making.lock();
+        if let Some(planned) = self.known(name, &recorded) {
+            return Ok(planned);
+        }
         let planned = Arc::new(plan(store, name, recorded.range)?);
+        self.keep(Kept { name: name.clone(), recorded, planned: Arc::clone(&planned) });
+        Ok(planned)
+    }
+
+    fn known(&self, name: &StreamName, recorded: &Recorded) -> Option<Arc<Planned>> {
         let mut kept = self.kept.lock();
-        kept.push_back(Kept { name: name.clone(), recorded, planned: Arc::clone(&planned) });
+        let at = kept.iter().position(|k| k.name == *name && k.recorded == *recorded)?;
+        let known = kept.remove(at)?;
+        let planned = Arc::clone(&known.planned);
+        kept.push_back(known);
+        Some(planned)
+    }
+
+    fn keep(&self, made: Kept) {
+        let mut kept = self.kept.lock();
+        kept.push_back(made);
         let units =
             |kept: &VecDeque<Kept>| kept.iter().map(|k| k.planned.plan.units()).sum::<u64>();
         while kept.len() > PLANS_MAX || (kept.len() > 1 && units(&kept) > UNITS_MAX) {
             kept.pop_front();
         }
-        Ok(planned)
     }
 }
 
@@ -83,21 +103,31 @@ fn cut(span: &Span, range: TimeRange) -> Span {
 }
 
 fn plan(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Planned, ApiError> {
-    let options = ReadOptions { until: Some(range.end), follow: None };
-    let mut reader = store.read(name, range.start, options)?;
-    let mut planner = Planner::new();
-    while let Some(item) = reader.next()? {
+    let mut listing = store.list(name, range)?;
+    let (mut planner, mut numbers) = (Planner::new(), Numbers::default());
+    while let Some(item) = listing.next()? {
         match item {
             Item::Tracks(tracks) => planner.set_tracks(&tracks),
             Item::Gap { to, .. } => planner.gap(to),
-            Item::Unit(unit) => planner.push(&SampleMeta::from(&unit))?,
+            Item::Unit(_) if planner.len() >= UNITS_MAX => return Err(too_many()),
+            Item::Unit(unit) => {
+                planner.push(&unit.meta)?;
+                numbers.push(unit.number);
+            }
             Item::Waiting => {}
         }
     }
     let plan = planner.finish()?;
     let first = plan.time_map().first().map_or(range.start, |point| point.time);
     let tag = tag(&plan, first);
-    Ok(Planned { plan, range, first, tag })
+    Ok(Planned { plan, numbers, range, first, tag })
+}
+
+fn too_many() -> ApiError {
+    let text = format!(
+        "the range holds more than {UNITS_MAX} pictures and packets of sound; export it in parts"
+    );
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text)
 }
 
 /// All tables are in the head: with the capture time, it says which file this is.

@@ -9,9 +9,8 @@ use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use pegasus_base::StreamName;
-use pegasus_continuous::{Continuous, Item, ReadOptions, Reader};
-use pegasus_media::Unit;
-use pegasus_media::mp4::{Piece, PlanMark};
+use pegasus_continuous::{Continuous, Units};
+use pegasus_media::mp4::Piece;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Planned;
@@ -84,21 +83,17 @@ fn send(
     part: Range<u64>,
     outlet: &mut Outlet,
 ) -> Result<(), Failure> {
-    let mut units = None;
+    let mut source = None;
     for piece in planned.plan.slice(part) {
         match piece {
             Piece::Head(bytes) => outlet.send(bytes)?,
             Piece::Unit { index, skip, len } => {
-                let units = match &mut units {
-                    Some(units) => units,
-                    None => units.insert(Units::from(store, name, planned, index)?),
+                let source = match &mut source {
+                    Some(source) => source,
+                    None => source.insert(Source::from(store, name, planned, index)?),
                 };
-                let data = units.get(index)?.data;
                 let (from, to) = (skip as usize, skip as usize + len as usize);
-                if data.len() < to {
-                    return Err(changed(name).into());
-                }
-                outlet.send(data.slice(from..to))?;
+                outlet.send(source.get(index)?.slice(from..to))?;
             }
         }
     }
@@ -111,45 +106,36 @@ fn changed(name: &StreamName) -> ApiError {
 }
 
 /// The units of a plan, read in its order.
-struct Units<'a> {
+struct Source<'a> {
     name: &'a StreamName,
-    reader: Reader,
-    /// Number of the unit that the reader yields next.
-    next: u64,
-    /// The unit to number the others from; it has not been read yet.
-    mark: Option<PlanMark>,
+    planned: &'a Planned,
+    units: Units,
 }
 
-impl<'a> Units<'a> {
-    /// Ready for unit `index`.
+impl<'a> Source<'a> {
+    /// Ready for unit `index` of the plan.
     fn from(
         store: &Continuous,
         name: &'a StreamName,
-        planned: &Planned,
+        planned: &'a Planned,
         index: u64,
     ) -> Result<Self, ApiError> {
-        let mark = planned.plan.mark_before(index).filter(|mark| mark.index > 0);
-        let from = mark.map_or(planned.range.start, |mark| mark.time);
-        let options = ReadOptions { until: Some(planned.range.end), follow: None };
-        Ok(Self { name, reader: store.read(name, from, options)?, next: 0, mark })
+        let units = store.read_units(name, planned.numbers.get(index))?;
+        Ok(Self { name, planned, units })
     }
 
-    /// Unit `index`, which may not be before the one asked for last.
-    fn get(&mut self, index: u64) -> Result<Unit, ApiError> {
+    /// The data of unit `index`, which must be behind the one asked for last.
+    fn get(&mut self, index: u64) -> Result<Bytes, ApiError> {
+        let wanted = self.planned.numbers.get(index);
         loop {
-            let item = self.reader.next()?;
-            let Item::Unit(unit) = item.ok_or_else(|| changed(self.name))? else { continue };
-            if let Some(mark) = self.mark {
-                if (unit.track, unit.pts, unit.time) != (mark.track, mark.pts, mark.time) {
-                    continue;
-                }
-                self.next = mark.index;
-                self.mark = None;
+            let (number, unit) = self.units.next()?.ok_or_else(|| changed(self.name))?;
+            if number < wanted {
+                continue; // not in the file
             }
-            self.next += 1;
-            if self.next > index {
-                return Ok(unit);
-            }
+            // Anything else than what was planned would be passed off for it.
+            let planned =
+                number == wanted && unit.data.len() == self.planned.plan.unit_len(index) as usize;
+            return if planned { Ok(unit.data) } else { Err(changed(self.name)) };
         }
     }
 }

@@ -7,6 +7,7 @@ use pegasus_base::{StreamId, Time};
 use pegasus_media::{TrackSet, Unit};
 
 use super::bytes::{Fields, FormatError};
+use super::outline::Outline;
 use super::table::{self, Row};
 use super::tracks;
 
@@ -186,18 +187,22 @@ pub(crate) fn emit(stream: StreamId, head: &Head, tracks: &TrackSet, table: &[u8
     out
 }
 
-/// A block of units, read back.
-#[derive(Debug, Clone)]
-pub(crate) struct Block {
-    pub(crate) head: Head,
-    pub(crate) tracks: TrackSet,
-    pub(crate) rows: Arc<[Row]>,
-    data: Bytes,
+/// Reads what a payload begins with; `None` if it does not go on up to the end of the table.
+pub(crate) fn parse_outline(bytes: &[u8], stream: StreamId) -> Option<Outline> {
+    let parts = Parts::parse(bytes, stream).ok()?;
+    Outline::new(&tracks::parse(parts.tracks).ok()?, parts.table)
 }
 
-impl Block {
-    /// Reads a payload of `stream`.
-    pub(crate) fn parse(payload: &Bytes, stream: StreamId) -> Result<Self, FormatError> {
+/// The parts of a payload of units.
+struct Parts<'a> {
+    head: Head,
+    tracks: &'a [u8],
+    table: &'a [u8],
+    data_len: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn parse(payload: &'a [u8], stream: StreamId) -> Result<Self, FormatError> {
         let mut fields = Fields::new(payload);
         if kind(&mut fields, stream)? != KIND_UNITS {
             return Err(FormatError::Field { field: "kind" });
@@ -205,16 +210,38 @@ impl Block {
         let head = Head::parse(&mut fields)?;
         let (tracks_len, table_len) = (fields.u32()? as usize, fields.u32()? as usize);
         fields.u32()?;
-        let tracks = tracks::parse(fields.take(tracks_len)?)?;
-        let table = fields.take(table_len)?;
-        let data = payload.slice(payload.len() - fields.rest()..);
-        if data.len() as u64 != head.holds.bytes {
+        let (tracks, table) = (fields.take(tracks_len)?, fields.take(table_len)?);
+        Ok(Self { head, tracks, table, data_len: fields.rest() })
+    }
+}
+
+/// What is in a block, the data apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Contents {
+    pub(crate) head: Head,
+    pub(crate) tracks: TrackSet,
+    pub(crate) rows: Arc<[Row]>,
+}
+
+/// A block of units, read back.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) contents: Contents,
+    data: Bytes,
+}
+
+impl Block {
+    /// Reads a payload of `stream`.
+    pub(crate) fn parse(payload: &Bytes, stream: StreamId) -> Result<Self, FormatError> {
+        let parts = Parts::parse(payload, stream)?;
+        if parts.data_len as u64 != parts.head.holds.bytes {
             return Err(FormatError::Field { field: "number of bytes" });
         }
-        let count = usize::try_from(head.holds.units)
-            .map_err(|_| FormatError::Field { field: "number of units" })?;
-        let rows = table::parse(table, count, data.len(), &tracks)?;
-        Ok(Self { head, tracks, rows: rows.into(), data })
+        let tracks = tracks::parse(parts.tracks)?;
+        let rows = table::parse(parts.table, &parts.head.holds, &tracks)?;
+        let data = payload.slice(payload.len() - parts.data_len..);
+        let contents = Contents { head: parts.head, tracks, rows: rows.into() };
+        Ok(Self { contents, data })
     }
 
     /// The unit of `row`. Its data is shared with the block.
@@ -232,13 +259,14 @@ impl Block {
 
     /// Whether the head says of the rows what is true; for the checker.
     pub(crate) fn agrees(&self) -> bool {
-        let anchor = anchor(&self.tracks);
-        let mark = self.rows.iter().position(|row| row.track == anchor && row.key);
-        let first = self.rows.iter().map(|row| row.time).min();
-        let last = self.rows.iter().map(|row| row.time).max();
-        first == Some(self.head.first)
-            && last.is_some_and(|last| last <= self.head.end)
-            && self.head.mark == mark.map(|row| Mark { time: self.rows[row].time, row: row as u32 })
-            && self.head.span.start <= self.head.first
+        let Contents { head, tracks, rows } = &self.contents;
+        let anchor = anchor(tracks);
+        let mark = rows.iter().position(|row| row.track == anchor && row.key);
+        let first = rows.iter().map(|row| row.time).min();
+        let last = rows.iter().map(|row| row.time).max();
+        first == Some(head.first)
+            && last.is_some_and(|last| last <= head.end)
+            && head.mark == mark.map(|row| Mark { time: rows[row].time, row: row as u32 })
+            && head.span.start <= head.first
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pegasus_base::StreamId;
 use pegasus_log::SegmentId;
 
-use super::block::{self, Block, KIND_INDEX, KIND_UNITS};
+use super::block::{self, Block, Contents, KIND_INDEX, KIND_UNITS};
 use super::catalogue::StreamRecord;
 use super::index;
 use super::segment::{SegmentRecord, record_len};
@@ -34,25 +34,40 @@ pub fn fuzz_formats(bytes: &[u8]) {
         tracks::emit(&tracks, &mut out);
         assert_eq!(tracks::parse(&out), Ok(tracks));
     }
-    let payload = |kind| {
-        let mut payload = Vec::new();
-        block::emit_prefix(kind, stream, &mut payload);
-        payload
+    index_payload(bytes, stream, segment);
+    units_payload(bytes, stream);
+}
+
+/// The payload of this kind that goes on with `bytes`.
+fn payload(kind: u8, stream: StreamId, bytes: &[u8]) -> Bytes {
+    let mut payload = Vec::new();
+    block::emit_prefix(kind, stream, &mut payload);
+    payload.extend_from_slice(bytes);
+    payload.into()
+}
+
+fn index_payload(bytes: &[u8], stream: StreamId, segment: SegmentId) {
+    let bytes = [&segment.0.to_le_bytes(), bytes].concat();
+    let Ok(entries) = index::parse(&payload(KIND_INDEX, stream, &bytes), stream, segment) else {
+        return;
     };
-    let mut index = payload(KIND_INDEX);
-    index.extend(segment.0.to_le_bytes());
-    index.extend_from_slice(bytes);
-    if let Ok(entries) = index::parse(&index, stream, segment) {
-        let out = index::emit(stream, segment, &entries);
-        assert_eq!(index::parse(&out, stream, segment), Ok(entries));
+    for entry in &entries {
+        let _ = entry.outline.as_ref().map(|outline| outline.contents(&entry.head));
     }
-    let mut units = payload(KIND_UNITS);
-    units.extend_from_slice(bytes);
-    if let Ok(block) = Block::parse(&Bytes::from(units), stream) {
-        let bytes: usize = block.rows.iter().map(|row| block.unit(row).data.len()).sum();
-        assert_eq!(bytes as u64, block.head.holds.bytes);
-        let _ = block.agrees();
+    let out = index::emit(stream, segment, &entries);
+    assert_eq!(index::parse(&out.into(), stream, segment), Ok(entries));
+}
+
+fn units_payload(bytes: &[u8], stream: StreamId) {
+    let payload = payload(KIND_UNITS, stream, bytes);
+    let Ok(block) = Block::parse(&payload, stream) else { return };
+    let Contents { head, rows, .. } = &block.contents;
+    let bytes: usize = rows.iter().map(|row| block.unit(row).data.len()).sum();
+    assert_eq!(bytes as u64, head.holds.bytes);
+    if let Some(outline) = block::parse_outline(&payload, stream) {
+        assert_eq!(outline.contents(head).map(|contents| contents.rows), Ok(rows.clone()));
     }
+    let _ = block.agrees();
 }
 
 #[cfg(test)]

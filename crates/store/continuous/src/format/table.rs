@@ -13,6 +13,7 @@
 use pegasus_base::Time;
 use pegasus_media::{Track, TrackId, Unit};
 
+use super::block::Totals;
 use super::bytes::{Fields, FormatError, put_signed, put_varint};
 
 /// A unit without its data.
@@ -104,13 +105,14 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Reads `count` rows; their data must fill `data_len` bytes exactly.
+/// Reads the rows of a block that holds so many units and bytes.
 pub(crate) fn parse(
     bytes: &[u8],
-    count: usize,
-    data_len: usize,
+    holds: &Totals,
     tracks: &[Track],
 ) -> Result<Vec<Row>, FormatError> {
+    let number = |number: u64| usize::try_from(number).map_err(|_| DATA);
+    let (count, data_len) = (number(holds.units)?, number(holds.bytes)?);
     let mut fields = Fields::new(bytes);
     let mut predictors = vec![Predictor::default(); tracks.len()];
     // Each row has at least six bytes: a wild count can't make us reserve much.
@@ -197,7 +199,7 @@ mod tests {
             .collect();
         let bytes = emit(&rows, std::slice::from_ref(&track));
         assert!(bytes.len() < 830, "{} bytes", bytes.len());
-        assert_eq!(parse(&bytes, 100, 2_000_000, &[track]), Ok(rows));
+        assert_eq!(parse(&bytes, &Totals { units: 100, bytes: 2_000_000 }, &[track]), Ok(rows));
     }
 
     proptest! {
@@ -216,16 +218,17 @@ mod tests {
                 row
             }).collect();
             let bytes = emit(&rows, &tracks);
-            prop_assert_eq!(parse(&bytes, rows.len(), offset, &tracks), Ok(rows));
+            let holds = Totals { units: rows.len() as u64, bytes: offset as u64 };
+            prop_assert_eq!(parse(&bytes, &holds, &tracks), Ok(rows));
         }
 
         #[test]
         fn any_bytes_parse_or_fail(
             tracks in any_tracks(),
             bytes in proptest::collection::vec(any::<u8>(), 0..100),
-            count in 0usize..20,
+            units in 0u64..20,
         ) {
-            let _ = parse(&bytes, count, 1_000, &tracks);
+            let _ = parse(&bytes, &Totals { units, bytes: 1_000 }, &tracks);
         }
     }
 }

@@ -6,6 +6,8 @@ use pegasus_media::{Codec, Shape, Track, TrackId, TrackSet};
 use super::bytes::{Fields, FormatError};
 use crate::tracks::check_tracks;
 
+/// Bytes of a track before its configuration.
+const TRACK_LEN: usize = 18;
 const VIDEO: u8 = 1;
 const AUDIO: u8 = 2;
 
@@ -23,6 +25,11 @@ pub(crate) fn emit(tracks: &[Track], out: &mut Vec<u8>) {
         }
         out.extend_from_slice(&track.config);
     }
+}
+
+/// Bytes [`emit`] appends.
+pub(crate) fn coded_len(tracks: &[Track]) -> usize {
+    1 + tracks.iter().map(|track| TRACK_LEN + track.config.len()).sum::<usize>()
 }
 
 /// Reads what [`emit`] wrote.

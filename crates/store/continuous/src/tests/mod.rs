@@ -2,9 +2,11 @@
 
 mod crash;
 mod driven;
+mod listing;
 mod model;
 mod racing;
 mod reading;
+mod reopening;
 mod retention;
 mod writing;
 

@@ -14,20 +14,20 @@ use crate::{Error, Item, ReadOptions, sample};
 const CAM: &str = "/cam/door";
 
 #[derive(Debug, Clone)]
-struct Footage {
+pub(super) struct Footage {
     seconds: i64,
     pause_s: i64,
     len: usize,
     batch: usize,
 }
 
-fn any_footage() -> impl Strategy<Value = Vec<Footage>> {
+pub(super) fn any_footage() -> impl Strategy<Value = Vec<Footage>> {
     let one = (1i64..12, 3i64..200, prop_oneof![10usize..200, 1_000usize..6_000], 1usize..150)
         .prop_map(|(seconds, pause_s, len, batch)| Footage { seconds, pause_s, len, batch });
     proptest::collection::vec(one, 1..5)
 }
 
-fn record(rig: &Rig, footage: &[Footage]) -> Model {
+pub(super) fn record(rig: &Rig, footage: &[Footage]) -> Model {
     let mut at_s = 0;
     let mut spans = Vec::new();
     for part in footage {

@@ -1,0 +1,59 @@
+//! Blocks with their media, the next one read ahead.
+
+use pegasus_media::Unit;
+
+use crate::ahead::Coming;
+use crate::error::Error;
+use crate::format::block::{Block, Contents};
+use crate::format::index::Entry;
+use crate::format::table::Row;
+use crate::locate::{Finder, Place};
+use crate::step::Step;
+use crate::units::UnitNumber;
+use crate::walk::Source;
+
+/// Reads whole blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Media {
+    /// The next block, on its way.
+    coming: Option<Coming>,
+    /// A block that was on its way and has arrived.
+    arrived: Option<(Place, Result<Block, Error>)>,
+    /// Blocks read: reading ahead begins with the second, since many readers want only one.
+    blocks: u64,
+}
+
+impl Source for Media {
+    type Block = Block;
+    type Unit = Unit;
+
+    fn step(&mut self, finder: &Finder, place: Place) -> Result<Step, Error> {
+        let coming = self.coming.take_if(|coming| coming.place == place);
+        match coming.and_then(Coming::wait) {
+            Some((entry, block)) => {
+                self.arrived = Some((place, block));
+                Ok(Step::Block(entry))
+            }
+            None => finder.entry(place),
+        }
+    }
+
+    fn read(&mut self, finder: &Finder, place: Place, entry: &Entry) -> Result<Block, Error> {
+        let arrived = self.arrived.take().filter(|(at, _)| *at == place);
+        let block = arrived.map_or_else(|| finder.read(entry), |(_, block)| block);
+        self.blocks += 1;
+        if self.blocks > 1 {
+            let next = Place { block: place.block + 1, ..place };
+            self.coming = finder.inner.ahead.fetch(finder, next);
+        }
+        block
+    }
+
+    fn contents(block: &Block) -> &Contents {
+        &block.contents
+    }
+
+    fn unit(block: &Block, row: &Row, _: UnitNumber) -> Unit {
+        block.unit(row)
+    }
+}

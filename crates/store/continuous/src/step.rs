@@ -1,0 +1,121 @@
+//! From place to place through a recording, and what is read there.
+
+use std::sync::Arc;
+
+use pegasus_base::Time;
+use pegasus_media::TrackSet;
+
+use crate::error::Error;
+use crate::format::FormatError;
+use crate::format::block::{Block, Contents};
+use crate::format::index::Entry;
+use crate::format::segment::State;
+use crate::indexes;
+use crate::inner::Inner;
+use crate::locate::{Entries, Finder, Place};
+use crate::stream::{Stream, View};
+
+/// What is at a place.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A block.
+    Block(Entry),
+    /// Nothing any more; go on there.
+    Skip(Place),
+    /// The durable end.
+    End,
+}
+
+impl Finder {
+    /// The place behind all that is durable.
+    pub(crate) fn end(&self) -> Place {
+        self.stream.view(|view| match &view.open {
+            Some(open) => Place { segment: view.segments.end - 1, block: open.entries().len() },
+            None => Place { segment: view.segments.end, block: 0 },
+        })
+    }
+
+    /// What is at `place`.
+    pub(crate) fn entry(&self, place: Place) -> Result<Step, Error> {
+        let open = self.stream.view(|view| {
+            let last = place.segment + 1 == view.segments.end;
+            let open = view.open.as_ref().filter(|_| last)?;
+            Some(open.entries().get(place.block).cloned())
+        });
+        match open {
+            Some(Some(entry)) => return Ok(Step::Block(entry)),
+            Some(None) => return Ok(Step::End),
+            None => {}
+        }
+        let next = Place { segment: place.segment + 1, block: 0 };
+        Ok(match self.entries(place.segment)? {
+            Entries::Absent => Step::End,
+            Entries::Freed => {
+                let first = self.stream.view(|view| view.segments.start);
+                Step::Skip(next.max(Place { segment: first, block: 0 }))
+            }
+            entries => match entries.as_slice().get(place.block) {
+                Some(entry) => Step::Block(entry.clone()),
+                None => Step::Skip(next),
+            },
+        })
+    }
+
+    /// All of a sealed segment's index, with the outlines, from disk; `None` if the segment is open, or
+    /// not there any more.
+    pub(crate) fn index(&self, segment: u64) -> Result<Option<Vec<Entry>>, Error> {
+        let log = &self.inner.log;
+        let is_open = |view: &mut View| view.open.is_some() && segment + 1 == view.segments.end;
+        if self.stream.view(is_open) {
+            return Ok(None);
+        }
+        let record = self.stream.segment(log, self.record_len, segment)?;
+        let sealed = record.filter(|record| matches!(record.state, State::Sealed(_)));
+        sealed.map(|record| indexes::read(log, &self.stream, &record)).transpose()
+    }
+
+    /// What is in a block: from its entry if it says so, else from the block.
+    pub(crate) fn contents(&self, entry: &Entry) -> Result<Contents, Error> {
+        match &entry.outline {
+            None => Ok(self.read(entry)?.contents),
+            Some(outline) => {
+                outline.contents(&entry.head).map_err(|source| self.damaged(entry, source))
+            }
+        }
+    }
+
+    fn damaged(&self, entry: &Entry, source: FormatError) -> Error {
+        let (seq, id) = (entry.map.seq, entry.map.segment);
+        Error::Damaged { what: format!("block {seq} of {id} of {}", self.stream.name), source }
+    }
+
+    /// Reads a block.
+    pub(crate) fn read(&self, entry: &Entry) -> Result<Block, Error> {
+        let payload = self.inner.log.read_block(&entry.map)?;
+        Block::parse(&payload, self.stream.id).map_err(|source| self.damaged(entry, source))
+    }
+
+    /// Whether the segment of `place` was deleted meanwhile.
+    pub(crate) fn is_deleted(&self, place: Place) -> Result<bool, Error> {
+        Ok(matches!(self.entries(place.segment)?, Entries::Freed))
+    }
+}
+
+/// The tracks recorded at `at`, or else at the next instant, or the last ones.
+pub(crate) fn tracks_at(
+    inner: &Arc<Inner>,
+    stream: Arc<Stream>,
+    at: Time,
+) -> Result<TrackSet, Error> {
+    let finder =
+        Finder { inner: inner.clone(), stream: stream.clone(), record_len: inner.record_len };
+    let unknown = || Error::UnknownStream { name: stream.name.clone() };
+    let spans = stream.spans(&inner.log, Time::MIN, Time::MAX)?;
+    let span = spans.iter().find(|span| span.end > at).or(spans.last()).ok_or_else(unknown)?;
+    let at = at.clamp(span.head.start, span.end);
+    let found = finder.find(span, at)?.ok_or_else(unknown)?;
+    match finder.entry(found.key.unwrap_or(found.from))? {
+        Step::Block(entry) => Ok(finder.read(&entry)?.contents.tracks),
+        Step::Skip(_) | Step::End => Err(unknown()),
+    }
+}
