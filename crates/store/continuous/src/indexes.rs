@@ -8,6 +8,7 @@ use pegasus_log::{Log, SegmentId};
 
 use crate::error::Error;
 use crate::format::index::{self, Entry};
+use crate::format::outline::Outline;
 use crate::format::segment::{SegmentRecord, State};
 use crate::stream::Stream;
 
@@ -27,7 +28,7 @@ struct Cache {
 }
 
 impl Indexes {
-    /// The entries of a sealed segment, without outlines.
+    /// The entries of a sealed segment, without their tables.
     ///
     /// # Errors
     /// If its index can't be read.
@@ -42,8 +43,11 @@ impl Indexes {
             return Ok(entries);
         }
         let mut entries = read(log, stream, record)?;
-        // Only who goes through all of them wants the outlines, and only once.
-        entries.iter_mut().for_each(|entry| entry.outline = None);
+        // Only who goes through all of them wants the tables, and only once.
+        entries
+            .iter_mut()
+            .filter_map(|entry| entry.outline.as_mut())
+            .for_each(Outline::forget_table);
         let entries: Arc<[Entry]> = entries.into();
         let mut cache = self.cache.lock();
         if cache.kept.len() >= KEPT_MAX {

@@ -1,6 +1,7 @@
 //! Where decoding can start, from the indexes alone: what a list of segments or thumbnails is made of.
 
 use pegasus_base::{StreamName, Time, TimeRange};
+use pegasus_media::TrackSet;
 
 use crate::Continuous;
 use crate::error::Error;
@@ -9,12 +10,15 @@ use crate::locate::{Entries, Finder, Place};
 
 /// A key unit of a recording: the first in its block of the first video track, or of the first track
 /// where there is no video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// Its time.
     pub time: Time,
     /// Start of its span, as in [`Span::start`](crate::Span::start).
     pub span: Time,
+    /// The stream's tracks there, shared by the marks of a segment. `None` if they are so long that the
+    /// index doesn't repeat them: ask [`Continuous::tracks`].
+    pub tracks: Option<TrackSet>,
 }
 
 impl Continuous {
@@ -63,7 +67,8 @@ fn collect(
             let ordinal = head.before.units + u64::from(mark.row);
             let inside = (span.head.before.units..span.after.units).contains(&ordinal);
             if inside && mark.time < end {
-                marks.push(Mark { time: mark.time, span: span.head.start });
+                let tracks = entry.outline.as_ref().map(|outline| outline.tracks.clone());
+                marks.push(Mark { time: mark.time, span: span.head.start, tracks });
             }
         }
         skip = 0;
@@ -98,13 +103,14 @@ mod tests {
         for mark in &all {
             let reader = rig.store().read(&name(CAM), mark.time, ReadOptions::default()).unwrap();
             assert_eq!(reader.start(), Some(mark.time));
+            assert_eq!(mark.tracks, Some(sample::tracks()));
         }
         // A range has those inside, and the one it begins with.
         let (from, to) = (sample::at(7_500), sample::at(33_000));
         let some = rig.store().marks(&name(CAM), TimeRange::new(from, to)).unwrap();
         let before = all.iter().rfind(|mark| mark.time <= from).unwrap();
         let inside = all.iter().filter(|mark| from < mark.time && mark.time < to);
-        let expected: Vec<Mark> = [before].into_iter().chain(inside).copied().collect();
+        let expected: Vec<Mark> = [before].into_iter().chain(inside).cloned().collect();
         assert_eq!(some, expected);
     }
 }

@@ -76,7 +76,7 @@ impl Finder {
 
     /// What is in a block: from its entry if it says so, else from the block.
     pub(crate) fn contents(&self, entry: &Entry) -> Result<Contents, Error> {
-        match &entry.outline {
+        match entry.outline.as_ref().filter(|outline| outline.has_table()) {
             None => Ok(self.read(entry)?.contents),
             Some(outline) => {
                 outline.contents(&entry.head).map_err(|source| self.damaged(entry, source))

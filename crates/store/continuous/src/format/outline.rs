@@ -18,7 +18,7 @@ pub(crate) const OUTLINE_BYTES_MAX: usize = 8 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outline {
     pub(crate) tracks: TrackSet,
-    /// As it is coded in the block.
+    /// As it is coded in the block, which is never empty. Empty in memory where only the tracks are kept.
     pub(crate) table: Bytes,
 }
 
@@ -27,6 +27,15 @@ impl Outline {
     pub(crate) fn new(tracks: &TrackSet, table: &[u8]) -> Option<Self> {
         let fits = tracks::coded_len(tracks) + table.len() <= OUTLINE_BYTES_MAX;
         fits.then(|| Self { tracks: Arc::clone(tracks), table: Bytes::copy_from_slice(table) })
+    }
+
+    /// Gives up the table.
+    pub(crate) fn forget_table(&mut self) {
+        self.table = Bytes::new();
+    }
+
+    pub(crate) fn has_table(&self) -> bool {
+        !self.table.is_empty()
     }
 
     /// What is in the block that has this `head`.
