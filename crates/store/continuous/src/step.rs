@@ -17,6 +17,7 @@ use crate::stream::{Stream, View};
 
 /// What is at a place.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // moved once, from who finds it to who reads it
 pub(crate) enum Step {
     /// A block.
     Block(Entry),
