@@ -6,7 +6,7 @@
 //! generations above this seam take care of disks that lie or die.
 //!
 //! - [`FileDisk`]: a regular file or a block device, direct I/O where the file system has it, a
-//!   lane of threads of its own so that the disks of an array work in parallel.
+//!   few threads of its own so that the disks of an array work in parallel.
 //! - [`SimDisk`]: in memory, sparse, with [faults](Fault) by seed or at an exact operation, and
 //!   images of what a power cut at any operation would leave.
 //! - [`measure`]: positioning time and rate, from which the stripe unit is chosen.
@@ -60,7 +60,7 @@ pub const REQUEST_LEN_MAX: usize = 256 << 20;
 ///
 /// # Order
 ///
-/// Writes and flushes take effect in the order they were submitted. A flush covers every write
+/// Writes that overlap take effect in the order they were submitted. A flush covers every write
 /// submitted before it, whether or not its [`Ticket`] was waited for. A read sees every write
 /// that had *completed* before the read was submitted; against a write still under way it may
 /// return old or new sectors, or a mixture.

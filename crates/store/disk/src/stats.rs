@@ -20,9 +20,10 @@ pub struct DiskStats {
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Time the disk spent on reads, in nanoseconds; virtual for a simulated disk.
+    /// Time during which reads were under way, in nanoseconds; virtual for a simulated disk.
     pub read_busy_ns: u64,
-    /// Time the disk spent on writes and flushes, in nanoseconds; virtual for a simulated disk.
+    /// Time during which writes and flushes were under way, in nanoseconds; virtual for a simulated
+    /// disk.
     pub write_busy_ns: u64,
     /// Requests submitted and not finished, now.
     pub queued: u64,

@@ -83,6 +83,8 @@ struct Ingest {
     commits: u64,
     /// Bytes written by them, with parity, headers and padding.
     written_bytes: u64,
+    /// Those of them that are parity.
+    parity_bytes: u64,
     /// Longest commit, in microseconds.
     commit_us_max: u64,
 }
@@ -131,6 +133,7 @@ impl From<StoreStatus> for Store {
                 late_units: ingest.late_units,
                 commits: ingest.commits,
                 written_bytes: ingest.written_bytes,
+                parity_bytes: ingest.parity_bytes,
                 commit_us_max: ingest.commit_us_max,
             },
         }

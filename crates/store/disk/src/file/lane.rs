@@ -1,4 +1,4 @@
-//! The threads that do a file disk's work.
+//! The queues of a file disk, and the threads that empty them.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -19,7 +19,7 @@ use crate::{AlignedBuf, DiskError, Done, Op, Request, Ticket};
 /// Adjacent writes go to the kernel as one, up to this many buffers.
 const MERGE_BUFS_MAX: usize = 64;
 /// … and up to this many bytes.
-const MERGE_BYTES_MAX: usize = 16 << 20;
+const MERGE_BYTES_MAX: u64 = 16 << 20;
 
 /// What both lanes of a disk share.
 pub(super) struct Body {
@@ -127,88 +127,164 @@ struct Job {
     promise: Promise,
 }
 
+/// What one thread is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Span {
+    op: Op,
+    offset: u64,
+    end: u64,
+}
+
+impl Span {
+    fn of(request: &Request) -> Self {
+        let (op, offset, len) = request.span();
+        Self { op, offset, end: offset + len as u64 }
+    }
+
+    /// Whether this must wait for `earlier`, which is under way.
+    fn waits_for(&self, earlier: &Self) -> bool {
+        match (self.op, earlier.op) {
+            (Op::Flush, Op::Write) => true,
+            (Op::Write, Op::Write) => self.offset < earlier.end && earlier.offset < self.end,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// What the threads are at.
+    running: Vec<Span>,
+    /// Since when `running` is not empty.
+    busy_since: Option<Instant>,
     stopping: bool,
 }
 
-/// One queue and the thread that empties it.
+impl Queue {
+    /// Whether the first job can begin now. Nothing overtakes it.
+    fn may_begin(&self) -> bool {
+        self.jobs.front().is_some_and(|job| self.is_free(&Span::of(&job.request)))
+    }
+
+    fn is_free(&self, span: &Span) -> bool {
+        !self.running.iter().any(|earlier| span.waits_for(earlier))
+    }
+
+    /// Takes the first job, with the writes that continue it where it ends.
+    fn begin(&mut self) -> (Vec<Job>, Span) {
+        let first = self.jobs.pop_front().expect("a job may begin");
+        let mut span = Span::of(&first.request);
+        let mut jobs = vec![first];
+        while span.op == Op::Write && jobs.len() < MERGE_BUFS_MAX {
+            let Some(follower) = self.jobs.front() else { break };
+            let next = Span::of(&follower.request);
+            let adjacent = next.op == Op::Write && next.offset == span.end;
+            let fits = || next.end - span.offset <= MERGE_BYTES_MAX;
+            if !adjacent || !fits() || !self.is_free(&next) {
+                break;
+            }
+            span.end = next.end;
+            jobs.extend(self.jobs.pop_front());
+        }
+        self.busy_since.get_or_insert_with(Instant::now);
+        self.running.push(span);
+        (jobs, span)
+    }
+
+    /// Ends what was begun; how long the lane was busy, if nothing else is under way.
+    fn end(&mut self, span: Span) -> Option<Duration> {
+        let at = self.running.iter().position(|running| *running == span);
+        self.running.swap_remove(at.expect("it was begun"));
+        if self.running.is_empty() {
+            self.busy_since.take().map(|since| since.elapsed())
+        } else {
+            None
+        }
+    }
+}
+
+/// One queue and the threads that empty it. They begin requests in the order given; several may be under
+/// way at the same time, but none that would change what another comes to.
 #[derive(Default)]
 pub(super) struct Lane {
     queue: Mutex<Queue>,
-    filled: Condvar,
+    changed: Condvar,
 }
 
 impl Lane {
     pub(super) fn push(&self, request: Request) -> Ticket {
         let (ticket, promise) = Ticket::pending();
         self.queue.lock().jobs.push_back(Job { request, promise });
-        self.filled.notify_one();
+        self.changed.notify_one();
         ticket
     }
 
     /// Lets [`Lane::run`] return once the queue is empty.
     pub(super) fn stop(&self) {
         self.queue.lock().stopping = true;
-        self.filled.notify_one();
+        self.changed.notify_all();
     }
 
-    /// The thread's loop.
+    /// A thread's loop.
     pub(super) fn run(&self, body: &Body) {
-        while let Some(jobs) = self.next() {
-            perform(body, jobs);
+        while let Some((jobs, span)) = self.next() {
+            let done = perform(body, jobs.as_slice(), span.offset);
+            self.finish(body, span);
+            fulfil(body, jobs, done);
         }
     }
 
-    /// Waits for the next job, with the writes that continue it where it ends; `None` to stop.
-    fn next(&self) -> Option<Vec<Job>> {
+    /// Waits for what can be done next; `None` to stop.
+    fn next(&self) -> Option<(Vec<Job>, Span)> {
         let mut queue = self.queue.lock();
-        while queue.jobs.is_empty() {
-            if queue.stopping {
+        while !queue.may_begin() {
+            if queue.stopping && queue.jobs.is_empty() {
                 return None;
             }
-            self.filled.wait(&mut queue);
+            self.changed.wait(&mut queue);
         }
-        let first = queue.jobs.pop_front()?;
-        let (op, offset, len) = first.request.span();
-        let mut jobs = vec![first];
-        let mut merged = len;
-        while op == Op::Write && jobs.len() < MERGE_BUFS_MAX {
-            let Some(follower) = queue.jobs.front() else { break };
-            let (op, at, len) = follower.request.span();
-            let adjacent = op == Op::Write && at == offset + merged as u64;
-            if !adjacent || merged + len > MERGE_BYTES_MAX {
-                break;
-            }
-            merged += len;
-            jobs.extend(queue.jobs.pop_front());
+        let work = queue.begin();
+        if queue.may_begin() {
+            self.changed.notify_one();
         }
-        Some(jobs)
+        Some(work)
+    }
+
+    fn finish(&self, body: &Body, span: Span) {
+        let mut queue = self.queue.lock();
+        if let Some(busy) = queue.end(span) {
+            let ns = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+            body.counters.busy(span.op, ns);
+        }
+        // Something may have waited for this one; and a thread that waited with it may stop now.
+        if queue.may_begin() || queue.stopping {
+            self.changed.notify_all();
+        }
     }
 }
 
-/// Does one request, or several adjacent writes, and says so to whoever waits.
-fn perform(body: &Body, jobs: Vec<Job>) {
-    let (op, offset, _) = jobs[0].request.span();
-    let started = Instant::now();
-    let outcome = match &jobs[0].request {
+/// Does one request, or several adjacent writes from `offset` on.
+fn perform(body: &Body, jobs: &[Job], offset: u64) -> Outcome {
+    match &jobs[0].request {
         Request::Read { offset, len } => body.read(*offset, *len),
         Request::Flush => body.flush(),
         Request::Write { .. } => {
             let bufs: Vec<_> = jobs.iter().filter_map(|j| j.request.buf().cloned()).collect();
             body.write(offset, &bufs).map(|()| Done::Written)
         }
-    };
-    let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    body.counters.busy(op, ns);
+    }
+}
+
+/// Tells whoever waits what came of it.
+fn fulfil(body: &Body, jobs: Vec<Job>, outcome: Outcome) {
     // Merged writes fail together: which of them met the fault is not known.
     let failed = outcome.as_ref().err().cloned();
     let mut first = Some(outcome);
     for Job { request, promise } in jobs {
-        let len_bytes = request.span().2 as u64;
+        let (op, _, len) = request.span();
         drop(request); // before the waiter goes on, so that it may find its buffer unshared
-        body.counters.leave(op, len_bytes, failed.is_none());
+        body.counters.leave(op, len as u64, failed.is_none());
         let same = || failed.clone().map_or(Ok(Done::Written), Err);
         promise.fulfil(first.take().unwrap_or_else(same));
     }

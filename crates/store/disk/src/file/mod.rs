@@ -1,9 +1,10 @@
 //! A disk that is a regular file or a block device.
 //!
-//! Each open disk has two lanes, each a thread with a queue: one does writes and flushes in the
-//! order given, the other reads. With a single lane a viewer's read would stand behind every
-//! flush, tens of milliseconds on a busy disk; with two, the kernel and the drive order them.
-//! What that makes observable is said at [`Disk`].
+//! Each open disk has two lanes, each a queue with some threads: one does writes and flushes, the
+//! other reads. With a single lane a viewer's read would stand behind every flush, tens of
+//! milliseconds on a busy disk; with two, the kernel and the drive order them. With more than one
+//! thread a lane, a drive has the next request when it is done with one. What that makes observable
+//! is said at [`Disk`].
 //!
 //! A flush that fails ends all writing: after it the kernel may have dropped the pages it could
 //! not write and marked them clean, so a second flush would succeed and mean nothing. A flush
@@ -21,6 +22,9 @@ pub use open::{CreateOptions, Direct, OpenOptions};
 
 use self::lane::{Body, Lane};
 use crate::{Disk, DiskError, DiskStats, Op, Request, Ticket};
+
+/// Threads of each lane: so many reads, and so many writes, are under way on a disk.
+const LANE_THREADS: usize = 2;
 
 /// A disk on a regular file or a block device, held under an exclusive lock while open.
 ///
@@ -57,9 +61,10 @@ impl FileDisk {
             body: body.clone(),
             reading: Arc::default(),
             writing: Arc::default(),
-            threads: Vec::with_capacity(2),
+            threads: Vec::with_capacity(2 * LANE_THREADS),
         };
-        for (name, lane) in [("disk-read", &disk.reading), ("disk-write", &disk.writing)] {
+        let lanes = [("disk-read", &disk.reading), ("disk-write", &disk.writing)];
+        for (name, lane) in lanes.into_iter().flat_map(|lane| [lane; LANE_THREADS]) {
             let (lane, body) = (lane.clone(), body.clone());
             let thread = std::thread::Builder::new()
                 .name(name.to_owned())
