@@ -43,6 +43,12 @@ soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many see
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
 	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous; done
 
+.PHONY: fuzz
+fuzz: tools-run ## Every fuzz target for a minute (SECONDS_EACH=60); stable compilers are let use the sanitizers
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	cd fuzz && export RUSTC_BOOTSTRAP=1 && for target in $$($(CARGO) fuzz list); do \
+	  $(CARGO) fuzz run $$target -- -max_total_time=$(or $(SECONDS_EACH),60); done
+
 .PHONY: bench
 bench: tools-test $(CONSOLE) ## The benchmarks, side by side with their peers
 	$(CARGO) build --release --locked

@@ -28,8 +28,9 @@ def program():
 
 def measure(*arguments):
     """The figures of a subcommand, and the CPU seconds it took."""
+    command = [program(), *map(str, arguments)]
     before = os.times()
-    done = subprocess.run([program(), *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return json.loads(done.stdout), cpu
