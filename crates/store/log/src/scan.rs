@@ -132,7 +132,12 @@ impl Scanned {
     /// Takes the block that was found in the next row; the newest commit seen there.
     fn step(&mut self, found: Vec<(FragmentHeader, AlignedBuf)>, after_commit: u64) -> u64 {
         let one_is_enough = self.is_known() && !self.careful;
-        let (mut blocks, newest) = sight(found, |header| self.follows(header, after_commit));
+        let void = found.iter().map(|(header, _)| &header.block);
+        let void =
+            void.filter(|block| block.kind == SegmentKind::Void).map(|block| block.commit).max();
+        let stands = |header: &BlockHeader| void.is_none_or(|void| header.commit > void);
+        let follows = |header: &BlockHeader| stands(header) && self.follows(header, after_commit);
+        let (mut blocks, newest) = sight(found, follows);
         blocks.retain(|block| one_is_enough || block.is_enough());
         match blocks.into_iter().next() {
             Some(block) => self.take(block, one_is_enough),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::format::fragment::{
-    BlockHeader, FragmentHeader, HEADER_BYTES, fragment_sectors, slice_bytes,
+    BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind, fragment_sectors, slice_bytes,
 };
 
 /// A block ready to be written.
@@ -183,6 +183,16 @@ pub(crate) fn verify_first(sector: &[u8]) -> Result<FragmentHeader, BadFragment>
     Ok(header)
 }
 
+/// A sector that says in place of a fragment that its block was taken back.
+pub(crate) fn void(block: &BlockHeader, position: u8) -> AlignedBuf {
+    let mut buf = AlignedBuf::zeroed(SECTOR);
+    let block = BlockHeader { kind: SegmentKind::Void, ..*block };
+    let crc = slice_crc(&buf[HEADER_BYTES..]);
+    let header = FragmentHeader { block, position, slice_crc: crc.slice, first_crc: crc.first };
+    buf[..HEADER_BYTES].copy_from_slice(&header.emit());
+    buf
+}
+
 /// The one fragment missing among `data + 1`, from all others: data at their places, parity last.
 pub(crate) fn rebuild(block: &BlockHeader, others: &[(u8, &[u8])], missing: u8) -> AlignedBuf {
     assert_eq!(others.len(), usize::from(block.data), "all fragments but one are needed");
@@ -206,7 +216,6 @@ pub(crate) fn rebuild(block: &BlockHeader, others: &[(u8, &[u8])], missing: u8) 
 mod tests {
     use super::*;
     use crate::format::block::{Owner, SegmentId};
-    use crate::format::fragment::SegmentKind;
     use pegasus_base::ArrayId;
     use proptest::prelude::*;
 

@@ -6,13 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pegasus_disk::{AlignedBuf, SECTOR};
-
 use crate::disks::{Begun, Write};
 use crate::format::fragment::BlockHeader;
 use crate::log::Log;
 use crate::log_plan::Planned;
-use crate::stripe::Built;
+use crate::stripe::{self, Built};
 use crate::{Extent, LogError, SegmentId, SegmentRef};
 
 /// Blocks whose fragments the disks were handed.
@@ -21,8 +19,8 @@ pub(crate) struct Writing {
     headers: Vec<BlockHeader>,
     /// Their fragments, block for block.
     begun: Vec<Begun>,
-    /// Where the fragments of each segment's first block are.
-    first: BTreeMap<SegmentId, Vec<Extent>>,
+    /// Each segment's first block, and where its fragments are.
+    first: BTreeMap<SegmentId, (BlockHeader, Vec<Extent>)>,
     written: Written,
 }
 
@@ -47,7 +45,7 @@ impl Log {
         let place = |position| {
             self.array.geometry.extent(segment.columns[header.column(position)], header.row)
         };
-        let places = || (0..header.fragments()).map(place).collect();
+        let places = || (*header, (0..header.fragments()).map(place).collect());
         writing.first.entry(segment.id).or_insert_with(places);
         for (position, buf) in (0_u8..).zip(&built.fragments) {
             let extent = place(position);
@@ -80,15 +78,17 @@ impl Log {
         Ok(written)
     }
 
-    /// Takes back what was begun: zeros over the beginning of each segment's first block, durable before
+    /// Takes back what was begun: the first sectors of each segment's first block say so, durably, before
     /// anything else is written there. A recovery would take what is left of it for durable, though the
-    /// next commit may tear it.
+    /// next commit may tear it, or a single disk may have kept it.
     pub(crate) fn take_back_blocks(&self, writing: Writing) {
         let Writing { mut begun, first, .. } = writing;
-        let zeros = Arc::new(AlignedBuf::zeroed(SECTOR));
-        for extent in first.into_values().flatten() {
-            let write = Write { disk: extent.disk, offset: extent.offset, buf: zeros.clone() };
-            begun.push(self.array.disks.begin_write(write));
+        for (header, extents) in first.into_values() {
+            for (position, extent) in (0_u8..).zip(extents) {
+                let buf = Arc::new(stripe::void(&header, position));
+                let write = Write { disk: extent.disk, offset: extent.offset, buf };
+                begun.push(self.array.disks.begin_write(write));
+            }
         }
         // A disk that fails is given up, so that nobody looks at what it kept.
         let _ = self.array.disks.finish_writes(begun);

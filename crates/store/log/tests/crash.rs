@@ -288,3 +288,9 @@ fn a_cut_and_one_bad_disk() {
 fn a_disk_that_went_back_in_time_is_not_trusted_alone() {
     one_bad_disk(2740, 2);
 }
+
+/// It kept, alone, a block that was taken back.
+#[test]
+fn a_disk_that_went_back_in_time_revives_nothing() {
+    one_bad_disk(50, 4);
+}

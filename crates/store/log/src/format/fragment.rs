@@ -22,6 +22,8 @@ pub(crate) enum SegmentKind {
     Log,
     /// Blocks of one owner.
     Continuous,
+    /// None: the block was taken back, and no block of its commit or an earlier one is here any more.
+    Void,
 }
 
 /// What all fragments of a block say alike.
@@ -102,6 +104,7 @@ impl FragmentHeader {
         out.u8(match block.kind {
             SegmentKind::Log => 1,
             SegmentKind::Continuous => 2,
+            SegmentKind::Void => 3,
         });
         out.u8(self.position);
         out.u8(block.data);
@@ -145,6 +148,7 @@ impl FragmentHeader {
         let kind = match fields.u8()? {
             1 => SegmentKind::Log,
             2 => SegmentKind::Continuous,
+            3 => SegmentKind::Void,
             _ => return None,
         };
         let (position, data) = (fields.u8()?, fields.u8()?);
