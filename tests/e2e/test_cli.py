@@ -65,6 +65,7 @@ class Json(NodeTest):
     def test_deleting_a_recording(self):
         publish(self.node.rtsp + "/gone", CLIPS["car"], extra=["-c", "copy", "-t", "3"]).communicate(timeout=30)
         wait_for("a span", lambda: self.node.spans("/gone"))
+        wait_for("the end of recording", lambda: not self.node.stream("/gone")["recording"])
         self.node.command("recording", "delete", "/gone", "--yes")
         self.assertFalse([s for s in self.node.cli("stream", "list") if s["name"] == "/gone"])
         self.node.stop()
