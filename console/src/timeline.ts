@@ -1,7 +1,7 @@
 // The timeline on a canvas: spans, ticks, the play head, the selection. Pointer, wheel, pinch.
 
 import { clock, day } from "./format";
-import { pan, ticks, toTime, toX, zoom, type Range } from "./timeline-core";
+import { pan, reveal, ticks, toTime, toX, zoom, type Range } from "./timeline-core";
 
 export interface TimelineEvents {
   /** A click: play from here. */
@@ -48,9 +48,21 @@ export class Timeline {
     this.draw();
   }
 
-  zoomBy(factor: number, at = this.head ?? (this.view.from + this.view.to) / 2) {
-    const inside = at >= this.view.from && at <= this.view.to;
-    this.show(zoom(this.view, factor, inside ? at : (this.view.from + this.view.to) / 2));
+  /** Zooms about what is being watched if it is in view, else about the middle. */
+  zoomBy(factor: number) {
+    const { from, to } = this.view;
+    const at = this.head ?? Date.now();
+    this.show(zoom(this.view, factor, at >= from && at <= to ? at : (from + to) / 2));
+  }
+
+  /** Puts the play head at `t`. The view goes with it if `t` was sought or the head was in view before. */
+  moveHead(t: number, sought: boolean) {
+    const { from, to } = this.view;
+    const watched = this.head === undefined || (this.head >= from && this.head <= to);
+    this.head = t;
+    const view = sought || watched ? reveal(this.view, t, sought ? 0.5 : 0.1) : this.view;
+    if (view === this.view) this.draw();
+    else this.show(view);
   }
 
   select(selection: Range | undefined) {

@@ -143,8 +143,7 @@ class StreamView implements View {
     const from = Math.min(Math.max(t, span.from), span.to - 200);
     const to = Math.min(last?.to ?? span.to, from + 3_600_000);
     this.put(new RecordedPlayer(this.name, from, to, (why) => (this.message.textContent = why)), false);
-    this.timeline.head = from;
-    this.timeline.draw();
+    this.timeline.moveHead(from, true);
     if (t < span.from || t > span.to) this.message.textContent = "Nothing was recorded then: playing the nearest span.";
   }
 
@@ -173,8 +172,7 @@ class StreamView implements View {
     const text = t === undefined ? (this.live ? "live" : "–") : full(new Date(t));
     if (this.when.textContent !== text) this.when.textContent = text;
     if (t !== undefined && t !== this.timeline.head && !(this.live && !paused)) {
-      this.timeline.head = t;
-      this.timeline.draw();
+      this.timeline.moveHead(t, false);
     }
     if (this.live && !paused) this.follow();
   }
