@@ -115,19 +115,22 @@ impl Snapshot {
     }
 
     fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (store, ingest) = (&self.store, &self.store.ingest);
+        let (store, ingest, log) = (&self.store, &self.store.ingest, &self.store.log);
         let writable = matches!(store.health, Health::Ok | Health::Degraded);
-        let gauges: [(&str, &str, Option<&Unit>, u64); 5] = [
+        let gauges: [(&str, &str, Option<&Unit>, u64); 8] = [
             ("store_writable", "Whether the store takes recordings", None, u64::from(writable)),
             ("store_capacity", "What the store can hold", Some(&Unit::Bytes), store.capacity_bytes),
             ("store_used", "What is in use", Some(&Unit::Bytes), store.used_bytes),
             ("recorders", "Streams being recorded", None, ingest.recorders),
             ("ingest_queued", "Waiting for the disks", Some(&Unit::Bytes), ingest.queued_bytes),
+            ("log_segments", "Segments of the log", None, log.segments),
+            ("log_live", "In use in the log", Some(&Unit::Bytes), log.live_bytes),
+            ("log_garbage_entries", "Holes in the garbage file", None, log.garbage_entries),
         ];
         for (name, help, unit, value) in gauges {
             one(encoder, name, help, unit, &ConstGauge::new(value as i64))?;
         }
-        let counters: [(&str, &str, Option<&Unit>, u64); 8] = [
+        let counters: [(&str, &str, Option<&Unit>, u64); 12] = [
             ("ingest_units", "Units made durable", None, ingest.units),
             ("ingest", "Coded media made durable", Some(&Unit::Bytes), ingest.bytes),
             (
@@ -141,6 +144,10 @@ impl Snapshot {
             ("commit_written", "Written by commits", Some(&Unit::Bytes), ingest.written_bytes),
             ("commit_parity", "Parity written", Some(&Unit::Bytes), ingest.parity_bytes),
             ("segments_freed", "Segments freed", None, ingest.freed_segments),
+            ("log_segments_freed", "Log segments freed", None, log.freed_segments),
+            ("cleaner_entries_read", "Garbage entries read", None, log.cleaner_entries_read),
+            ("cleaner_read", "Read to clean", Some(&Unit::Bytes), log.cleaner_read_bytes),
+            ("cleaner_moved", "Alive and moved", Some(&Unit::Bytes), log.cleaner_moved_bytes),
         ];
         for (name, help, unit, value) in counters {
             one(encoder, name, help, unit, &ConstCounter::new(value))?;

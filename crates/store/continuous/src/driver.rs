@@ -1,6 +1,6 @@
-//! The thread that commits in time.
+//! The thread that commits in time, and the cleaner's beside it.
 //!
-//! It sleeps until a unit is pushed, then for half of `durable_within`, then commits what all recorders
+//! The committer sleeps until a unit is pushed, then for half of `durable_within`, then commits what all recorders
 //! pushed meanwhile. Without units it wakes now and then for retention and for disks that vanish.
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Wake {
     }
 
     /// Sleeps for `interval`; false if the thread is to stop.
-    fn wait_interval(&self, interval: Duration) -> bool {
+    pub(crate) fn wait_interval(&self, interval: Duration) -> bool {
         let mut asked = self.state.lock();
         let until = Instant::now() + interval;
         while !asked.stop {
@@ -74,42 +74,51 @@ impl Wake {
     }
 }
 
-/// The thread.
+/// The threads: the one that commits, and the one that [cleans](crate::cleaner).
 #[derive(Debug)]
 pub(crate) struct Driver {
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Driver {
     pub(crate) fn start(inner: Arc<Inner>) -> Self {
-        let thread = std::thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(move || run(&inner))
-            .expect("the system can start a thread");
-        Self { thread }
+        let thread = |name: &str, run: fn(&Inner)| {
+            let inner = inner.clone();
+            let named = std::thread::Builder::new().name(name.to_owned());
+            named.spawn(move || guarded(&inner, run)).expect("the system can start a thread")
+        };
+        Self { threads: [thread("committer", run), thread("cleaner", crate::cleaner::run)] }
     }
 
-    /// Stops the thread; what waits is left to the caller.
+    /// Stops the threads; what waits is left to the caller.
     pub(crate) fn stop(self, inner: &Inner) {
         inner.wake.stop();
-        // A panic was told to everybody by the thread itself.
-        let _ = self.thread.join();
+        for thread in self.threads {
+            // A panic was told to everybody by the thread itself.
+            let _ = thread.join();
+        }
     }
 }
 
-/// Tells everybody when the thread panics: nothing must seem to be recorded then.
+/// Tells everybody when a thread panics: nothing must seem to be recorded then.
 struct Guard<'a>(&'a Inner);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail("the committer panicked: this is a fault of the program");
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("thread");
+            self.0.fail(&format!("the {name} panicked: this is a fault of the program"));
         }
     }
 }
 
-fn run(inner: &Inner) {
+fn guarded(inner: &Inner, run: fn(&Inner)) {
     let _guard = Guard(inner);
+    run(inner);
+}
+
+fn run(inner: &Inner) {
     let mut probed = Instant::now();
     let mut in_trouble = false;
     loop {

@@ -68,6 +68,7 @@
 mod ahead;
 mod assemble;
 mod check;
+mod cleaner;
 mod commit;
 mod delete;
 mod directory;
@@ -117,7 +118,7 @@ pub use read::{Item, ReadOptions, Reader};
 pub use recorder::Recorder;
 pub use settings::{Retention, Settings, StreamRetention};
 pub use status::{
-    DiskStatus, Health, IngestStatus, RecordedStream, RecorderStatus, Span, StoreStatus,
+    DiskStatus, Health, IngestStatus, LogStatus, RecordedStream, RecorderStatus, Span, StoreStatus,
 };
 pub use store::{Continuous, Durable, Watch};
 pub use units::{UnitNumber, Units};

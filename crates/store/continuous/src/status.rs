@@ -85,6 +85,33 @@ pub struct StoreStatus {
     pub disks: Vec<DiskStatus>,
     /// What comes in.
     pub ingest: IngestStatus,
+    /// The log, and how it is cleaned.
+    pub log: LogStatus,
+}
+
+/// The log of small files, beside the recordings' own segments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Its segments.
+    pub segments: u64,
+    /// Bytes in them that are in use; the rest is garbage, or written only for the case of a crash.
+    pub live_bytes: u64,
+    /// Holes listed in the garbage file.
+    pub garbage_entries: u64,
+    /// Checkpoints since the store was opened.
+    pub checkpoints: u64,
+    /// Times the cleaner read the garbage file since the store was opened.
+    pub cleaner_runs: u64,
+    /// Entries of the garbage file it read.
+    pub cleaner_entries_read: u64,
+    /// Segments it looked through.
+    pub cleaned_segments: u64,
+    /// Bytes it read from them.
+    pub cleaner_read_bytes: u64,
+    /// Bytes that were alive and were written anew.
+    pub cleaner_moved_bytes: u64,
+    /// Log segments that became free, cleaned or dead by themselves.
+    pub freed_segments: u64,
 }
 
 /// Counters of what has been recorded since the store was opened.
@@ -165,6 +192,22 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         used_bytes: log.used_bytes,
         disks,
         ingest: ingest(inner),
+        log: log_status(&log),
+    }
+}
+
+fn log_status(log: &pegasus_log::LogStatus) -> LogStatus {
+    LogStatus {
+        segments: log.log_segments,
+        live_bytes: log.log_live_bytes,
+        garbage_entries: log.garbage_entries,
+        checkpoints: log.checkpoints,
+        cleaner_runs: log.cleaner.runs,
+        cleaner_entries_read: log.cleaner.entries_read,
+        cleaned_segments: log.cleaner.segments,
+        cleaner_read_bytes: log.cleaner.read_bytes,
+        cleaner_moved_bytes: log.cleaner.moved_bytes,
+        freed_segments: log.cleaner.freed_segments,
     }
 }
 

@@ -5,7 +5,7 @@
 //! pointer is written into one of two slots on every disk, in turn, and made durable. Only then are
 //! slots that were freed before it used again. A crash anywhere leaves the checkpoint before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pegasus_base::{PnodeId, Time};
@@ -23,6 +23,9 @@ use crate::pnode::Pnode;
 use crate::pnodes::{Page, page_of};
 use crate::writer::{Shared, Writer};
 use crate::{Column, LogError, SegmentId, SegmentRef};
+
+/// More pnodes than these are not kept in memory when nothing changed in them.
+const KNOWN_MAX: usize = 1 << 16;
 
 /// What a checkpoint is about to make true; nothing of it is, until it is written.
 struct Draft {
@@ -87,10 +90,11 @@ impl Log {
         writer.now = now;
         writer.living = living;
         writer.settled_by(commit, plan, placed.parts);
+        let freed = draft.dead.len() as u64;
         let mut shared = self.shared.write();
         draft.apply(&mut shared, pages);
         self.note_usage(writer, &mut shared);
-        self.count_checkpoint();
+        self.count_checkpoint(freed);
         Ok(())
     }
 
@@ -111,19 +115,20 @@ impl Log {
                 killed.append(&mut pnode.take_killed());
                 pnodes.insert(*id, pnode);
             }
-            let (number, place) = page_of(*id);
-            if let std::collections::btree_map::Entry::Vacant(vacant) = pages.entry(number) {
-                let page = self.page(number);
-                killed.extend(page.as_ref().and_then(|page| page.addr));
-                let addrs = match page {
-                    Some(page) => page.get(&load, PageAddrs::parse)?.clone(),
-                    None => PageAddrs::empty(),
-                };
-                vacant.insert(addrs);
-            }
-            if let Some(addrs) = pages.get_mut(&number) {
-                addrs.0[place] = None;
-            }
+        }
+        let numbers =
+            dirty.iter().map(|id| page_of(*id).0).chain(writer.dirty_pages.iter().copied());
+        for number in numbers.collect::<BTreeSet<_>>() {
+            let page = self.page(number);
+            killed.extend(page.as_ref().and_then(|page| page.addr));
+            let addrs = match page {
+                Some(page) => page.get(&load, PageAddrs::parse)?.clone(),
+                None => PageAddrs::empty(),
+            };
+            pages.insert(number, addrs);
+        }
+        for (number, place) in dirty.iter().map(|id| page_of(*id)) {
+            pages.get_mut(&number).expect("it was put in just now").0[place] = None;
         }
         let mut draft = Draft { pnodes, pages, accounts, dead: Vec::new() };
         killed.iter().for_each(|addr| draft.accounts.died(addr));
@@ -264,6 +269,7 @@ impl Writer {
         self.killed = std::mem::replace(&mut self.body, body);
         self.unsettled.clear();
         self.dirty.clear();
+        self.dirty_pages.clear();
         self.log_bytes = 0;
         self.changed_blocks = 0;
     }
@@ -348,6 +354,9 @@ impl Draft {
     /// The checkpoint is durable: makes it the state.
     fn apply(self, shared: &mut Shared, pages: Vec<Option<Arc<Page>>>) {
         shared.pnodes.pages = pages;
+        if shared.pnodes.known.len() > KNOWN_MAX {
+            shared.pnodes.known.clear(); // all of it is on the disks now
+        }
         shared.pnodes.known.retain(|_, known| known.is_some());
         for (id, pnode) in self.pnodes {
             shared.pnodes.known.insert(id, Some(Arc::new(pnode)));

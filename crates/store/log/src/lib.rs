@@ -10,9 +10,8 @@
 //! of a batch, either all changes to pnodes and segments are there, and then all its blocks too, or none
 //! of those changes; of blocks appended to segments that were open before, a crash may keep some.
 //!
-//! What it is not: a file system (the services above make files and recordings of it), a cache, or a
-//! cleaner: log segments of which something is alive stay, though the garbage file says what a cleaner
-//! would need. Nor does it rebuild a replaced disk yet.
+//! What it is not: a file system (the services above make files and recordings of it), or a cache. Nor
+//! does it rebuild a replaced disk yet.
 //!
 //! # Map
 //!
@@ -22,14 +21,15 @@
 //! - `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt.
-//! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log.
+//! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log. `cleaner`: which segments to
+//!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
 //! - `check`: every byte verified, every slot accounted for.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
 //! only the lock of the shared state, for moments, and never wait for a commit's disks. Locks are taken in
-//! the order writer, shared.
+//! the order cleaner, writer, shared.
 //!
 //! # Example
 //!
@@ -73,6 +73,8 @@ mod array;
 mod batch;
 mod check;
 mod checkpoint;
+mod cleaner;
+mod cleaning;
 mod disks;
 mod error;
 mod format;
@@ -98,6 +100,8 @@ mod writing;
 
 pub use batch::Batch;
 pub use check::{CheckReport, Checker};
+pub use cleaner::CleanerStatus;
+pub use cleaning::{Cleaned, Cleaning};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
 pub use log::{Committed, Log};

@@ -9,13 +9,15 @@ use parking_lot::{Mutex, RwLock};
 use pegasus_base::{PnodeId, Time};
 
 use crate::array::Array;
+use crate::cleaner::Cleaner;
 use crate::format::pnode::{LogAddr, PageAddrs};
 use crate::pnode::Pnode;
 use crate::pnodes::{load_image, page_of};
 use crate::replay::load_piece;
 use crate::writer::{Shared, Usage, Writer};
 use crate::{
-    Batch, BlockMap, DiskIndex, DiskStatus, LogError, LogStatus, PnodeInfo, SegmentId, SegmentRef,
+    Batch, BlockMap, CleanerStatus, DiskIndex, DiskStatus, LogError, LogStatus, PnodeInfo,
+    SegmentId, SegmentRef,
 };
 
 /// The pnode for the owner's catalogue.
@@ -46,6 +48,10 @@ pub struct Log {
     pub(crate) label: String,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) shared: RwLock<Shared>,
+    /// Locked before the other two.
+    pub(crate) cleaner: Mutex<Cleaner>,
+    /// What it has done. Locked last.
+    pub(crate) cleaned: Mutex<CleanerStatus>,
     /// Why nothing is written any more.
     pub(crate) poison: OnceLock<String>,
     commits: AtomicU64,
@@ -72,6 +78,8 @@ impl Log {
             label,
             writer: Mutex::new(writer),
             shared: RwLock::new(shared),
+            cleaner: Mutex::default(),
+            cleaned: Mutex::default(),
             poison: OnceLock::new(),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -108,7 +116,8 @@ impl Log {
         self.check_writable()?;
         writer.now = now;
         self.settle_failures(&mut writer)?;
-        if writer.commit == writer.settled {
+        let clean = writer.dirty.is_empty() && writer.dirty_pages.is_empty();
+        if writer.commit == writer.settled && clean {
             return Ok(());
         }
         self.write_checkpoint(&mut writer, now, false)
@@ -213,8 +222,9 @@ impl Log {
         self.commits.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn count_checkpoint(&self) {
+    pub(crate) fn count_checkpoint(&self, freed_segments: u64) {
         self.checkpoints.fetch_add(1, Relaxed);
+        self.cleaned.lock().freed_segments += freed_segments;
     }
 
     pub(crate) fn note_usage(&self, writer: &Writer, shared: &mut Shared) {
@@ -249,6 +259,7 @@ impl Log {
             rebuilt_fragments: self.array.rebuilt_fragments(),
             commits: self.commits.load(Relaxed),
             checkpoints: self.checkpoints.load(Relaxed),
+            cleaner: *self.cleaned.lock(),
             poisoned: self.poison.get().cloned(),
             disks: self.disk_status(&shared.usage),
         }

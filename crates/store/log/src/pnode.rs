@@ -288,6 +288,49 @@ impl Pnode {
         LogError::TooLong { pnode: self.id, why: "it would be longer than 1 GiB" }
     }
 
+    /// Whether its map says that a block is at `addr`, and nothing changed it since.
+    pub(crate) fn knows_block(
+        &self,
+        block: u64,
+        addr: &LogAddr,
+        load: Load<'_>,
+    ) -> Result<bool, LogError> {
+        let held = u32::try_from(block / LEAF_BLOCKS).is_ok() && !self.changed.contains_key(&block);
+        Ok(held && self.addr_of(block, load)? == Some(*addr))
+    }
+
+    /// Lets the next checkpoint write a block to a new place; false if it is not at `addr` any more.
+    pub(crate) fn move_block(
+        &mut self,
+        block: u64,
+        addr: &LogAddr,
+        content: Bytes,
+        load: Load<'_>,
+    ) -> Result<bool, LogError> {
+        let known = self.knows_block(block, addr, load)?;
+        if known {
+            self.changed.insert(block, content);
+        }
+        Ok(known)
+    }
+
+    /// Lets the next checkpoint write a leaf to a new place; false if it is not at `addr` any more.
+    pub(crate) fn move_leaf(
+        &mut self,
+        number: u64,
+        addr: &LogAddr,
+        load: Load<'_>,
+    ) -> Result<bool, LogError> {
+        let found = u32::try_from(number).ok().and_then(|n| Some((n, self.leaves.get(&n)?)));
+        let Some((number, leaf)) = found.filter(|(_, leaf)| leaf.addr == Some(*addr)) else {
+            return Ok(false);
+        };
+        let addrs = leaf.get(load, LeafAddrs::parse)?.clone();
+        self.leaves.insert(number, Arc::new(Leaf::new(addrs)));
+        self.killed.push(*addr);
+        Ok(true)
+    }
+
     /// Number of changed blocks.
     pub(crate) fn changed_blocks(&self) -> usize {
         self.changed.len()

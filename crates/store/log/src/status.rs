@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pegasus_base::{ArrayId, DiskId, PnodeId};
 use serde::Serialize;
 
-use crate::DiskIndex;
+use crate::{CleanerStatus, DiskIndex};
 
 /// Whether a disk takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,6 +77,8 @@ pub struct LogStatus {
     pub commits: u64,
     /// Checkpoints since the store was opened.
     pub checkpoints: u64,
+    /// What the cleaner has done.
+    pub cleaner: CleanerStatus,
     /// Why nothing can be written any more, if so.
     pub poisoned: Option<String>,
     /// Its disks, in the order of the array.

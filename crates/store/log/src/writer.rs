@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     pub(crate) killed: Vec<LogAddr>,
     /// Pnodes changed, made or deleted since then.
     pub(crate) dirty: BTreeSet<PnodeId>,
+    /// Pages to be written to a new place although nothing in them changed.
+    pub(crate) dirty_pages: BTreeSet<usize>,
     /// Bytes of log since then.
     pub(crate) log_bytes: u64,
     /// Content blocks changed since then, all of them in memory.

@@ -62,6 +62,9 @@ fn run(
         if rng.u8(..4) == 0 {
             log.checkpoint(Time::from_secs(1_700_000_100)).unwrap();
         }
+        if rng.u8(..3) == 0 {
+            log.clean(rng.u64(..200_000)).unwrap();
+        }
     }
     History { moments, strays }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use pegasus_base::Time;
-use pegasus_continuous::{DiskStatus, Health, StoreStatus};
+use pegasus_continuous::{DiskStatus, Health, LogStatus, StoreStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,6 +47,7 @@ struct Store {
     disks: Vec<Disk>,
     /// What was recorded since the node started.
     ingest: Ingest,
+    log: LogCounts,
 }
 
 /// One disk.
@@ -87,6 +88,31 @@ struct Ingest {
     parity_bytes: u64,
     /// Longest commit, in microseconds.
     commit_us_max: u64,
+}
+
+/// The log of small files, beside the recordings' own segments.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogCounts {
+    /// Its segments.
+    segments: u64,
+    /// Bytes in them that are in use; the rest is garbage, or written only for the case of a crash.
+    live_bytes: u64,
+    /// Holes listed in the garbage file.
+    garbage_entries: u64,
+    /// Checkpoints since the node started.
+    checkpoints: u64,
+    /// Times the cleaner read the garbage file since the node started.
+    cleaner_runs: u64,
+    /// Entries of the garbage file it read.
+    cleaner_entries_read: u64,
+    /// Segments it looked through.
+    cleaned_segments: u64,
+    /// Bytes it read from them.
+    cleaner_read_bytes: u64,
+    /// Bytes that were alive and were written anew.
+    cleaner_moved_bytes: u64,
+    /// Log segments that became free, cleaned or dead by themselves.
+    freed_segments: u64,
 }
 
 /// How the node is doing.
@@ -136,6 +162,24 @@ impl From<StoreStatus> for Store {
                 parity_bytes: ingest.parity_bytes,
                 commit_us_max: ingest.commit_us_max,
             },
+            log: status.log.into(),
+        }
+    }
+}
+
+impl From<LogStatus> for LogCounts {
+    fn from(log: LogStatus) -> Self {
+        Self {
+            segments: log.segments,
+            live_bytes: log.live_bytes,
+            garbage_entries: log.garbage_entries,
+            checkpoints: log.checkpoints,
+            cleaner_runs: log.cleaner_runs,
+            cleaner_entries_read: log.cleaner_entries_read,
+            cleaned_segments: log.cleaned_segments,
+            cleaner_read_bytes: log.cleaner_read_bytes,
+            cleaner_moved_bytes: log.cleaner_moved_bytes,
+            freed_segments: log.freed_segments,
         }
     }
 }

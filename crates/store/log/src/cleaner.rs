@@ -1,0 +1,239 @@
+//! Which log segments are worth cleaning, and what in them is a hole. Pure.
+//!
+//! A run begins with a mark: the end of the garbage file. The entries before it are read once and
+//! sorted by segment, for as many of the best segments as memory allows; the passes that follow work
+//! those off. What dies after the mark is in no entry, but its address is no longer the one its owner
+//! knows, so it is not moved either.
+//!
+//! Moving a piece is making its owner write it anew: the next checkpoint does, and the old place becomes
+//! a hole as with any other change. The accounts alone decide when a segment is free, so that the
+//! cleaner can do nothing wrong but too little.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::format::checkpoint::LogSegment;
+use crate::garbage::{ENTRY_BYTES, Hole};
+use crate::{SegmentId, SegmentRef};
+
+/// Most bytes of entries kept for a run.
+const RUN_BYTES_MAX: u64 = 64 << 20;
+/// Most segments of a run.
+const RUN_SEGMENTS_MAX: usize = 4096;
+/// A segment fuller than this is not worth the room it would give.
+const FULL: f64 = 0.9;
+/// How many attempts at a segment fail before it is left alone.
+const ATTEMPTS_MAX: u8 = 2;
+
+/// What the cleaner has done since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CleanerStatus {
+    /// Times the garbage file was read.
+    pub runs: u64,
+    /// Its entries that were read.
+    pub entries_read: u64,
+    /// Segments looked through.
+    pub segments: u64,
+    /// Bytes read from them.
+    pub read_bytes: u64,
+    /// Pieces that were alive and are written anew.
+    pub moved_pieces: u64,
+    /// Their bytes.
+    pub moved_bytes: u64,
+    /// Log segments that became free, cleaned or dead by themselves.
+    pub freed_segments: u64,
+}
+
+/// A log segment as the selection sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) id: SegmentId,
+    pub(crate) live_bytes: u64,
+    pub(crate) entries: u64,
+}
+
+/// A segment to be cleaned.
+#[derive(Clone, Debug)]
+pub(crate) struct Victim {
+    pub(crate) segment: SegmentRef,
+    /// Its holes: row of the block, where in its payload; sorted.
+    holes: Vec<(u32, u32)>,
+    /// Column to read it from.
+    pub(crate) column: usize,
+}
+
+impl Victim {
+    /// Whether the record that begins at `offset` of the payload of the block at `row` is a hole.
+    pub(crate) fn is_hole(&self, row: u32, offset: u32) -> bool {
+        self.holes.binary_search(&(row, offset)).is_ok()
+    }
+}
+
+/// The cleaner between passes.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaner {
+    victims: VecDeque<Victim>,
+    /// Segments that were looked through, how often.
+    attempts: BTreeMap<SegmentId, u8>,
+}
+
+/// Sorts segments by what cleaning them is worth, best first: room gained times age, over the cost of
+/// reading all of it and writing what is alive (Rosenblum and Ousterhout, 1992, 3.5). `capacity_bytes` is
+/// a segment's; age is counted in segments opened since.
+pub(crate) fn rank(
+    mut candidates: Vec<Candidate>,
+    capacity_bytes: u64,
+    next: u64,
+) -> Vec<Candidate> {
+    let worth = |candidate: &Candidate| {
+        let used = share(candidate, capacity_bytes);
+        let age = next.saturating_sub(candidate.id.0).max(1) as f64;
+        (1.0 - used) * age / (1.0 + used)
+    };
+    candidates.retain(|candidate| share(candidate, capacity_bytes) <= FULL);
+    candidates.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.id.cmp(&b.id)));
+    candidates
+}
+
+fn share(candidate: &Candidate, capacity_bytes: u64) -> f64 {
+    candidate.live_bytes as f64 / capacity_bytes as f64
+}
+
+/// The segments of a run: the best, as long as their entries fit into memory.
+pub(crate) fn within_memory(ranked: &[Candidate]) -> BTreeSet<SegmentId> {
+    let mut bytes = 0;
+    let fits = |candidate: &&Candidate| {
+        bytes += candidate.entries * ENTRY_BYTES as u64;
+        bytes <= RUN_BYTES_MAX
+    };
+    ranked.iter().take(RUN_SEGMENTS_MAX).take_while(fits).map(|candidate| candidate.id).collect()
+}
+
+impl Cleaner {
+    /// Whether a new run has to begin.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.victims.is_empty()
+    }
+
+    /// Segments that may be cleaned.
+    pub(crate) fn candidates<'a>(
+        &self,
+        segments: impl Iterator<Item = &'a LogSegment>,
+        kept: &[SegmentId],
+    ) -> Vec<Candidate> {
+        let tired = |id| self.attempts.get(id).is_some_and(|attempts| *attempts >= ATTEMPTS_MAX);
+        segments
+            .filter(|log| !kept.contains(&log.segment.id) && !tired(&log.segment.id))
+            .map(|log| Candidate {
+                id: log.segment.id,
+                live_bytes: log.live_bytes,
+                entries: log.holes,
+            })
+            .collect()
+    }
+
+    /// Begins a run over `segments`, best first, with the holes there are in them.
+    pub(crate) fn begin(&mut self, segments: Vec<SegmentRef>, holes: &[Hole]) {
+        let mut sorted: BTreeMap<SegmentId, Vec<(u32, u32)>> = BTreeMap::new();
+        for hole in holes {
+            sorted.entry(hole.segment).or_default().push((hole.row, hole.offset));
+        }
+        for segment in segments {
+            let mut holes = sorted.remove(&segment.id).unwrap_or_default();
+            holes.sort_unstable();
+            // A piece that can't be read from one column may be read from another.
+            let attempt = self.attempts.get(&segment.id).copied().unwrap_or(0);
+            let column = usize::from(attempt) % segment.columns.len();
+            self.victims.push_back(Victim { segment, holes, column });
+        }
+    }
+
+    /// The next segments to look through: those of which together no more than `budget_bytes` are alive,
+    /// one at least. Those that are gone by themselves are left out.
+    pub(crate) fn take(
+        &mut self,
+        budget_bytes: u64,
+        live_bytes: impl Fn(SegmentId) -> Option<u64>,
+    ) -> Vec<Victim> {
+        let mut taken = Vec::new();
+        let mut sum = 0;
+        while let Some(victim) = self.victims.front() {
+            let live = live_bytes(victim.segment.id);
+            sum += live.unwrap_or(0);
+            if !taken.is_empty() && sum > budget_bytes {
+                break;
+            }
+            let victim = self.victims.pop_front().expect("it was there just now");
+            if live.is_some() {
+                *self.attempts.entry(victim.segment.id).or_default() += 1;
+                taken.push(victim);
+            }
+        }
+        taken
+    }
+
+    /// Forgets segments that are gone.
+    pub(crate) fn forget(&mut self, exists: impl Fn(SegmentId) -> bool) {
+        self.attempts.retain(|id, _| exists(*id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidate(id: u64, live_bytes: u64) -> Candidate {
+        Candidate { id: SegmentId(id), live_bytes, entries: 10 }
+    }
+
+    #[test]
+    fn the_old_and_empty_come_first() {
+        let ids = |ranked: Vec<Candidate>| ranked.iter().map(|c| c.id.0).collect::<Vec<_>>();
+        let segments =
+            vec![candidate(1, 700), candidate(50, 100), candidate(51, 50), candidate(2, 990)];
+        // The old one is fuller, but what is in it has stopped dying.
+        assert_eq!(ids(rank(segments, 1000, 60)), [1, 50, 51]);
+    }
+
+    #[test]
+    fn a_segment_is_tried_twice_at_most() {
+        let mut cleaner = Cleaner::default();
+        let segment = |id| SegmentRef { id: SegmentId(id), columns: Vec::new() };
+        let logs: Vec<LogSegment> = (1..4).map(|id| LogSegment::new(segment(id))).collect();
+        let columns = |id| SegmentRef {
+            columns: vec![crate::Column { disk: crate::DiskIndex(0), slot: 0 }; 2],
+            ..segment(id)
+        };
+        for attempt in 0..2 {
+            let left = cleaner.candidates(logs.iter(), &[SegmentId(3)]);
+            assert_eq!(left.len(), 2);
+            cleaner.begin(vec![columns(1), columns(2)], &[]);
+            let taken = cleaner.take(0, |_| Some(5));
+            assert_eq!(taken.len(), 1, "one at least");
+            assert_eq!(taken[0].column, attempt);
+            assert_eq!(cleaner.take(100, |_| Some(5)).len(), 1);
+            assert!(cleaner.is_idle());
+        }
+        assert!(cleaner.candidates(logs.iter(), &[]).iter().all(|c| c.id == SegmentId(3)));
+        cleaner.forget(|_| false);
+        assert_eq!(cleaner.candidates(logs.iter(), &[]).len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn a_pass_keeps_its_budget(live in prop::collection::vec(0_u64..100, 1..50), budget in 100_u64..1000) {
+            let mut cleaner = Cleaner::default();
+            let segments = (0..live.len() as u64)
+                .map(|id| SegmentRef { id: SegmentId(id), columns: vec![crate::Column { disk: crate::DiskIndex(0), slot: 0 }] });
+            cleaner.begin(segments.collect(), &[]);
+            let mut seen = 0;
+            while !cleaner.is_idle() {
+                let taken = cleaner.take(budget, |id| Some(live[id.0 as usize]));
+                let sum: u64 = taken.iter().map(|v| live[v.segment.id.0 as usize]).sum();
+                prop_assert!(sum <= budget && !taken.is_empty());
+                seen += taken.len();
+            }
+            prop_assert_eq!(seen, live.len());
+        }
+    }
+}

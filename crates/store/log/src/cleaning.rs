@@ -1,0 +1,299 @@
+//! The cleaner at work: reading segments, and making owners write anew what is alive in them.
+//!
+//! A pass reads without any lock, and marks under the writer's for moments. It changes nothing on the
+//! disks; the next checkpoint moves what was marked. A crash before it leaves all as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pegasus_base::PnodeId;
+use pegasus_disk::SECTOR;
+
+use crate::cleaner::{Victim, rank, within_memory};
+use crate::format::bytes::Fields;
+use crate::format::fragment::{FragmentHeader, HEADER_BYTES, SegmentKind};
+use crate::format::pnode::LogAddr;
+use crate::format::record::{HEAD_BYTES, PIECE_HEAD_BYTES, PieceKind, Record, parse_payload};
+use crate::garbage::{ENTRY_BYTES, GARBAGE_PNODE, Hole};
+use crate::log::Log;
+use crate::log_plan::LOG_DATA;
+use crate::writer::{Shared, Writer};
+use crate::{LogError, SegmentId, stripe};
+
+/// Bytes of the garbage file read at once.
+const GARBAGE_READ_BYTES: usize = 1 << 20;
+/// Garbage below so many segments' worth is left alone while there is room.
+const GARBAGE_SEGMENTS_MIN: u64 = 16;
+/// More entries than these are not left alone, whatever they amount to.
+const ENTRIES_MAX: u64 = 4 << 20;
+
+/// What a cleaning pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cleaned {
+    /// Segments looked through.
+    pub segments: u64,
+    /// Bytes that the next checkpoint moves. Segments become free with it.
+    pub moved_bytes: u64,
+}
+
+/// How badly cleaning is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cleaning {
+    /// There is room and little garbage.
+    NotNeeded,
+    /// Half of the log is garbage: at leisure.
+    Worthwhile,
+    /// Slots run short: now.
+    Urgent,
+}
+
+/// A piece that may be alive.
+struct Piece {
+    kind: PieceKind,
+    index: u64,
+    addr: LogAddr,
+    bytes: Bytes,
+}
+
+/// Pieces by their owner: a pnode, or the table of pages.
+type Pieces = BTreeMap<u64, Vec<Piece>>;
+
+impl Log {
+    /// Whether a pass is worth its while.
+    #[must_use]
+    pub fn cleaning(&self) -> Cleaning {
+        let shared = self.shared.read();
+        let segments = shared.log_segments.len() as u64;
+        let capacity = self.log_segment_bytes();
+        let live: u64 = shared.log_segments.values().map(|log| log.live_bytes).sum();
+        let entries: u64 = shared.log_segments.values().map(|log| log.holes).sum();
+        let dead = (segments * capacity).saturating_sub(live);
+        let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
+        let slots = sum(&self.array.geometry.slots);
+        let free = sum(&shared.usage.free) + sum(&shared.usage.pending);
+        drop(shared);
+        let enough = dead >= GARBAGE_SEGMENTS_MIN * capacity;
+        match () {
+            () if self.read_only || self.poison.get().is_some() => Cleaning::NotNeeded,
+            // A tenth of the slots is where retention begins to delete.
+            () if free * 10 < slots && dead > 4 * capacity => Cleaning::Urgent,
+            () if (enough && dead > live) || entries > ENTRIES_MAX => Cleaning::Worthwhile,
+            () => Cleaning::NotNeeded,
+        }
+    }
+
+    /// Payload bytes of a log segment.
+    fn log_segment_bytes(&self) -> u64 {
+        u64::from(self.array.geometry.unit_bytes) * u64::from(LOG_DATA)
+    }
+
+    /// One pass: marks what is alive in some segments of the log to be written anew, up to `budget_bytes`
+    /// of it; they are free after the next checkpoint, which is the caller's. Others go on meanwhile.
+    ///
+    /// Reads a segment's column for each segment, and, when a new run begins, the garbage file once for
+    /// many passes: the cost depends on the garbage, not on the store.
+    ///
+    /// # Errors
+    /// If the garbage file or the map of an owner can't be read; [`LogError::ReadOnly`],
+    /// [`LogError::Poisoned`].
+    pub fn clean(&self, budget_bytes: u64) -> Result<Cleaned, LogError> {
+        self.check_writable()?;
+        let mut cleaner = self.cleaner.lock();
+        if cleaner.is_idle() {
+            let segments = self.shared.read().log_segments.clone();
+            cleaner.forget(|id| segments.contains_key(&id));
+            let kept = self.log_ends();
+            let candidates = cleaner.candidates(segments.values(), &kept);
+            let next = kept.iter().map(|id| id.0).max().unwrap_or(0) + 1;
+            let ranked = rank(candidates, self.log_segment_bytes(), next);
+            let chosen = within_memory(&ranked);
+            let order = ranked.iter().filter(|candidate| chosen.contains(&candidate.id));
+            let refs = order.map(|candidate| segments[&candidate.id].segment.clone()).collect();
+            let (holes, entries) = self.holes_of(&chosen)?;
+            cleaner.begin(refs, &holes);
+            let mut cleaned = self.cleaned.lock();
+            cleaned.runs += 1;
+            cleaned.entries_read += entries;
+        }
+        let victims = {
+            let shared = self.shared.read();
+            let live = |id| shared.log_segments.get(&id).map(|log| log.live_bytes);
+            cleaner.take(budget_bytes, live)
+        };
+        let mut pieces = Pieces::new();
+        let mut read_bytes = 0;
+        for victim in &victims {
+            read_bytes += self.read_victim(victim, &mut pieces);
+        }
+        let (moved_pieces, moved_bytes) = self.move_pieces(pieces)?;
+        let mut cleaned = self.cleaned.lock();
+        cleaned.segments += victims.len() as u64;
+        cleaned.read_bytes += read_bytes;
+        cleaned.moved_pieces += moved_pieces;
+        cleaned.moved_bytes += moved_bytes;
+        Ok(Cleaned { segments: victims.len() as u64, moved_bytes })
+    }
+
+    /// The segments that the log is being written to: they are not cleaned.
+    fn log_ends(&self) -> Vec<SegmentId> {
+        let writer = self.writer.lock();
+        vec![writer.cursor.segment.id, writer.next.id]
+    }
+
+    /// The holes listed for some segments, and how many entries were read to find them.
+    fn holes_of(&self, chosen: &BTreeSet<SegmentId>) -> Result<(Vec<Hole>, u64), LogError> {
+        let mut holes = Vec::new();
+        let mut offset = 0;
+        let chunk = GARBAGE_READ_BYTES / ENTRY_BYTES * ENTRY_BYTES;
+        if chosen.is_empty() {
+            return Ok((holes, 0));
+        }
+        loop {
+            let bytes = self.read_pnode(GARBAGE_PNODE, offset, chunk)?;
+            let mut fields = Fields::new(&bytes);
+            while let Some(hole) = Hole::take(&mut fields) {
+                if chosen.contains(&hole.segment) {
+                    holes.push(hole);
+                }
+            }
+            offset += bytes.len() as u64;
+            if bytes.len() < chunk {
+                return Ok((holes, offset / ENTRY_BYTES as u64));
+            }
+        }
+    }
+
+    /// Collects the pieces of a segment that are no holes; how many bytes were read for that. What can't
+    /// be read stays where it is.
+    fn read_victim(&self, victim: &Victim, pieces: &mut Pieces) -> u64 {
+        const { assert!(LOG_DATA == 1, "any one column of a log segment holds all of it") };
+        let array = &self.array;
+        let column = victim.segment.columns[victim.column];
+        let len = array.geometry.unit_bytes as usize;
+        let extent = array.geometry.extent(column, 0);
+        let Some(Ok(buf)) = array.read_extents(&[(extent, len)]).pop() else { return 0 };
+        let mut row = 0;
+        while let Some(bytes) = buf.get(row as usize * SECTOR..) {
+            let Some(header) = FragmentHeader::parse(bytes) else { break };
+            let block = header.block;
+            let len = block.sectors as usize * SECTOR;
+            let ours = block.kind == SegmentKind::Log
+                && array.belongs(&header, &victim.segment, row, victim.column);
+            if !ours || len > bytes.len() {
+                break;
+            }
+            if stripe::verify(&bytes[..len], |_| true).is_ok() {
+                let payload = &bytes[HEADER_BYTES..HEADER_BYTES + block.payload_bytes as usize];
+                collect(victim, &header, payload, pieces);
+            }
+            row += block.sectors;
+        }
+        buf.len() as u64
+    }
+
+    /// Makes the owners of pieces write them anew if they still know them by these addresses. How many,
+    /// and their bytes.
+    fn move_pieces(&self, pieces: Pieces) -> Result<(u64, u64), LogError> {
+        let load = |addr: &LogAddr| self.load(addr);
+        // What has to be read for it is read before the lock is taken.
+        for (owner, pieces) in &pieces {
+            if let Some(pnode) = self.find_pnode(PnodeId(*owner))? {
+                for piece in pieces.iter().filter(|piece| piece.kind == PieceKind::Content) {
+                    pnode.knows_block(piece.index, &piece.addr, &load)?;
+                }
+            }
+        }
+        let mut moved = (0, 0);
+        for (owner, pieces) in pieces {
+            let mut writer = self.writer.lock();
+            self.check_writable()?;
+            for piece in self.mark(&mut writer, PnodeId(owner), pieces)? {
+                moved.0 += 1;
+                moved.1 += u64::from(piece.len_bytes);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Marks the pieces of one owner; returns those that were alive.
+    fn mark(
+        &self,
+        writer: &mut Writer,
+        owner: PnodeId,
+        pieces: Vec<Piece>,
+    ) -> Result<Vec<LogAddr>, LogError> {
+        let load = |addr: &LogAddr| self.load(addr);
+        if owner == PnodeId(0) {
+            let shared = self.shared.read();
+            let alive = pieces.iter().filter(|piece| mark_page(writer, &shared, piece));
+            return Ok(alive.map(|piece| piece.addr).collect());
+        }
+        let Some(found) = self.find_pnode(owner)? else { return Ok(Vec::new()) };
+        let mut pnode = (*found).clone();
+        let mut marked = Vec::new();
+        for Piece { kind, index, addr, bytes } in pieces {
+            let alive = match kind {
+                PieceKind::Content => pnode.move_block(index, &addr, bytes, &load)?,
+                PieceKind::Leaf => pnode.move_leaf(index, &addr, &load)?,
+                PieceKind::Image => pnode.image == Some(addr),
+                PieceKind::Page | PieceKind::Body => false,
+            };
+            if alive {
+                marked.push(addr);
+            }
+        }
+        if !marked.is_empty() {
+            writer.dirty.insert(owner);
+            writer.changed_blocks += pnode.changed_blocks();
+            writer.changed_blocks -= found.changed_blocks();
+            self.shared.write().pnodes.known.insert(owner, Some(Arc::new(pnode)));
+        }
+        Ok(marked)
+    }
+}
+
+fn mark_page(writer: &mut Writer, shared: &Shared, piece: &Piece) -> bool {
+    let number = usize::try_from(piece.index).ok().filter(|_| piece.kind == PieceKind::Page);
+    let page = number.and_then(|number| shared.pnodes.pages.get(number)?.as_ref());
+    let alive = page.is_some_and(|page| page.addr == Some(piece.addr));
+    if let (true, Some(number)) = (alive, number) {
+        writer.dirty_pages.insert(number);
+    }
+    alive
+}
+
+/// Adds the pieces of a block that are no holes. Transactions hold none; parts of a checkpoint's body
+/// die by themselves.
+fn collect(victim: &Victim, header: &FragmentHeader, payload: &[u8], pieces: &mut Pieces) {
+    let block = &header.block;
+    let Some((head, records)) = parse_payload(payload).filter(|(head, _)| head.pieces) else {
+        return;
+    };
+    debug_assert!(!head.last, "pieces are no transaction");
+    let mut offset = HEAD_BYTES as u32;
+    for record in records {
+        let Record::Piece { kind, owner, index, bytes } = record else {
+            offset += record.emit().len() as u32;
+            continue;
+        };
+        let len_bytes = bytes.len() as u32;
+        let at = offset;
+        offset += PIECE_HEAD_BYTES as u32 + len_bytes;
+        if kind == PieceKind::Body || victim.is_hole(block.row, at) {
+            continue;
+        }
+        let addr = LogAddr {
+            segment: block.segment,
+            row: block.row,
+            seq: block.seq,
+            data: block.data,
+            sectors: block.sectors as u16, // at most a slot's
+            offset: at + PIECE_HEAD_BYTES as u32,
+            len_bytes,
+            crc: crc32c::crc32c(&bytes),
+        };
+        pieces.entry(owner).or_default().push(Piece { kind, index, addr, bytes: bytes.into() });
+    }
+}
