@@ -7,14 +7,17 @@ use parking_lot::MutexGuard;
 use pegasus_base::PnodeId;
 
 use crate::alloc::Purpose;
+use crate::content::direct_part;
 use crate::format::block::Column;
-use crate::format::checkpoint::OpenSegment;
+use crate::format::checkpoint::{LogSegment, OpenSegment};
 use crate::format::fragment::BlockHeader;
+use crate::format::pnode::LogAddr;
 use crate::format::record::{BlockNote, Record};
 use crate::garbage::GARBAGE_PNODE;
 use crate::log::{Committed, Log, ROOT_PNODE};
 use crate::log_plan::LogPlan;
 use crate::pnode::Pnode;
+use crate::stripe::Built;
 use crate::writer::Writer;
 use crate::writing::Writing;
 use crate::{BlockMap, LogError, Owner, SegmentId, SegmentRef};
@@ -51,13 +54,20 @@ pub struct Batch<'a> {
     /// Slots it gives back.
     retired: BTreeSet<Column>,
     /// Pnodes it touched, as they will be; `None` if deleted.
-    pnodes: BTreeMap<PnodeId, Option<Arc<Pnode>>>,
+    pub(crate) pnodes: BTreeMap<PnodeId, Option<Arc<Pnode>>>,
     /// Images and content of pnodes it deletes.
-    killed: Vec<crate::format::pnode::LogAddr>,
-    records: Vec<Record>,
+    killed: Vec<LogAddr>,
+    pub(crate) records: Vec<Record>,
     /// Its continuous blocks: the disks write them already.
     writing: Writing,
     payload_bytes: u64,
+    /// The content segment that is open.
+    pub(crate) content: Option<SegmentId>,
+    pub(crate) content_opened: Vec<SegmentRef>,
+    /// Blocks of content, by segment and row: they can't be read yet.
+    pub(crate) content_built: BTreeMap<(SegmentId, u32), Built>,
+    /// Pieces of them that something refers to.
+    pub(crate) placed: Vec<LogAddr>,
 }
 
 impl<'a> Batch<'a> {
@@ -75,6 +85,10 @@ impl<'a> Batch<'a> {
             records: Vec::new(),
             writing: Writing::default(),
             payload_bytes: 0,
+            content: writer.content,
+            content_opened: Vec::new(),
+            content_built: BTreeMap::new(),
+            placed: Vec::new(),
             writer,
         }
     }
@@ -148,15 +162,31 @@ impl<'a> Batch<'a> {
         segment: SegmentId,
         parts: &[P],
     ) -> Result<BlockMap, LogError> {
+        let header = self.append_block(segment, parts, false)?;
+        self.payload_bytes += u64::from(header.payload_bytes);
+        let log = self.log;
+        let columns = &self.segment(segment)?.cursor.segment.columns;
+        Ok(log.array.map_of(&header, columns))
+    }
+
+    /// As [`Batch::append`]; `keep`s it where [`Batch::load`] finds it.
+    pub(crate) fn append_block<P: AsRef<[u8]>>(
+        &mut self,
+        segment: SegmentId,
+        parts: &[P],
+        keep: bool,
+    ) -> Result<BlockHeader, LogError> {
         let (log, commit) = (self.log, self.commit);
         let (array, rows) = (log.array.id, log.array.geometry.rows());
         let open = self.segment(segment)?;
         let built = open.append(array, rows, &log.array.disks, commit, parts)?;
         let segment = open.cursor.segment.clone();
-        self.payload_bytes += u64::from(built.header.payload_bytes);
-        let map = log.array.map_of(&built.header, &segment.columns);
         log.begin_block(&mut self.writing, &segment, &built);
-        Ok(map)
+        let header = built.header;
+        if keep {
+            self.content_built.insert((segment.id, header.row), built);
+        }
+        Ok(header)
     }
 
     /// Ends an open segment: nothing can be appended any more, and recovery will not look at it.
@@ -203,14 +233,18 @@ impl<'a> Batch<'a> {
         pnode
     }
 
+    /// A pnode as the batch leaves it.
+    pub(crate) fn find(&self, pnode: PnodeId) -> Result<Option<Arc<Pnode>>, LogError> {
+        match self.pnodes.get(&pnode) {
+            Some(touched) => Ok(touched.clone()),
+            None => self.log.find_pnode(pnode),
+        }
+    }
+
     /// The working copy of a pnode. It is only put back by [`Batch::put`], so that what fails changes
     /// nothing.
     fn pnode(&self, pnode: PnodeId) -> Result<Pnode, LogError> {
-        let found = match self.pnodes.get(&pnode) {
-            Some(touched) => touched.clone(),
-            None => self.log.find_pnode(pnode)?,
-        };
-        match found {
+        match self.find(pnode)? {
             Some(found) if pnode != GARBAGE_PNODE => Ok((*found).clone()),
             _ => Err(LogError::NoPnode { pnode }),
         }
@@ -221,18 +255,43 @@ impl<'a> Batch<'a> {
         self.records.push(record);
     }
 
-    /// Writes `bytes` at `offset`; the pnode grows as needed, room never written reads as zeros.
+    /// Writes `bytes` at `offset`; the pnode grows as needed, room never written reads as zeros. Whole
+    /// blocks of content, from 64 KiB on, are handed to the disks at once, where they stay.
     ///
     /// # Errors
-    /// [`LogError::NoPnode`], [`LogError::TooLong`], or what is overwritten in part can't be read. The
-    /// batch is as before.
+    /// [`LogError::NoPnode`], [`LogError::TooLong`], [`LogError::Full`], or what is overwritten in part
+    /// can't be read. The batch is as before.
     pub fn write(&mut self, pnode: PnodeId, offset: u64, bytes: &[u8]) -> Result<(), LogError> {
         let mut changed = self.pnode(pnode)?;
-        changed.write(offset, bytes, &|addr| self.log.load(addr))?;
+        let end = offset.saturating_add(bytes.len() as u64).max(changed.size);
+        changed.check_leaves(end, self.log.array.geometry.leaves_max())?;
+        let direct = direct_part(offset, bytes.len(), changed.front);
+        let mut records = Vec::new();
+        let (head, rest) = bytes.split_at(direct.start);
+        let (direct, tail) = rest.split_at(direct.len());
+        let at = offset + head.len() as u64;
+        self.write_logged(&mut changed, offset, head, &mut records)?;
+        if !direct.is_empty() {
+            self.write_placed(&mut changed, at, direct, &mut records)?;
+        }
+        self.write_logged(&mut changed, at + direct.len() as u64, tail, &mut records)?;
         self.pnodes.insert(pnode, Some(Arc::new(changed)));
+        self.adopt(records);
+        Ok(())
+    }
+
+    /// Writes by way of the log.
+    fn write_logged(
+        &self,
+        changed: &mut Pnode,
+        offset: u64,
+        bytes: &[u8],
+        records: &mut Vec<Record>,
+    ) -> Result<(), LogError> {
+        changed.write(offset, bytes, &|addr| self.load(addr))?;
         let mut at = offset;
         for bytes in bytes.chunks(WRITE_RECORD_BYTES_MAX) {
-            self.records.push(Record::Write { pnode, offset: at, bytes: bytes.to_vec() });
+            records.push(Record::Write { pnode: changed.id, offset: at, bytes: bytes.to_vec() });
             at += bytes.len() as u64;
         }
         Ok(())
@@ -255,7 +314,7 @@ impl<'a> Batch<'a> {
     /// [`LogError::NoPnode`], or the pnode's map can't be read.
     pub fn trim(&mut self, pnode: PnodeId, upto: u64) -> Result<(), LogError> {
         let mut changed = self.pnode(pnode)?;
-        changed.trim(upto, &|addr| self.log.load(addr))?;
+        changed.trim(upto, &|addr| self.load(addr))?;
         self.put(changed, Record::Trim { pnode, upto });
         Ok(())
     }
@@ -266,7 +325,8 @@ impl<'a> Batch<'a> {
     /// [`LogError::NoPnode`], [`LogError::TooLong`], or the last block can't be read.
     pub fn truncate(&mut self, pnode: PnodeId, size: u64) -> Result<(), LogError> {
         let mut changed = self.pnode(pnode)?;
-        changed.truncate(size, &|addr| self.log.load(addr))?;
+        changed.check_leaves(size, self.log.array.geometry.leaves_max())?;
+        changed.truncate(size, &|addr| self.load(addr))?;
         self.put(changed, Record::Truncate { pnode, size });
         Ok(())
     }
@@ -280,7 +340,7 @@ impl<'a> Batch<'a> {
             return Err(LogError::NoPnode { pnode });
         }
         let mut changed = self.pnode(pnode)?;
-        changed.clear(&|addr| self.log.load(addr));
+        changed.clear(&|addr| self.load(addr));
         self.killed.append(&mut changed.take_killed());
         self.pnodes.insert(pnode, None);
         self.records.push(Record::Delete { pnode });
@@ -366,6 +426,14 @@ impl<'a> Batch<'a> {
         writer.dirty.extend(self.pnodes.keys());
         let mut shared = self.log.shared.write();
         writer.adopt_plan(&mut shared, plan);
+        writer.content = self.content;
+        for segment in self.content_opened.drain(..) {
+            shared.log_segments.insert(segment.id, LogSegment::new(segment));
+        }
+        for addr in self.placed.drain(..) {
+            let log = shared.log_segments.get_mut(&addr.segment);
+            log.expect("content goes into segments the log knows").placed(&addr);
+        }
         for (id, open) in std::mem::take(&mut self.open) {
             match open {
                 Some(open) => shared.open.insert(id, open),

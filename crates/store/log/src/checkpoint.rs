@@ -70,7 +70,8 @@ impl Log {
         } else {
             LogPlan::at(writer.cursor.clone(), writer.next.clone())
         };
-        let kept = [plan.cursor.segment.id, plan.chain[0].id];
+        let mut kept = vec![plan.cursor.segment.id, plan.chain[0].id];
+        kept.extend(writer.content);
         let mut draft = self.draft(writer, &kept)?;
         let mut placing = Placing { plan, means, known: 0 };
         let images = draft.place_pnodes(&mut placing)?;

@@ -47,6 +47,7 @@ pub struct CleanerStatus {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) id: SegmentId,
+    pub(crate) capacity_bytes: u64,
     pub(crate) live_bytes: u64,
     pub(crate) entries: u64,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Victim {
     pub(crate) segment: SegmentRef,
     /// Its holes: row of the block, where in its payload; sorted.
     holes: Vec<(u32, u32)>,
-    /// Column to read it from.
+    /// Column to do without, if parity makes up for it.
     pub(crate) column: usize,
 }
 
@@ -77,25 +78,21 @@ pub(crate) struct Cleaner {
 }
 
 /// Sorts segments by what cleaning them is worth, best first: room gained times age, over the cost of
-/// reading all of it and writing what is alive (Rosenblum and Ousterhout, 1992, 3.5). `capacity_bytes` is
-/// a segment's; age is counted in segments opened since.
-pub(crate) fn rank(
-    mut candidates: Vec<Candidate>,
-    capacity_bytes: u64,
-    next: u64,
-) -> Vec<Candidate> {
+/// reading all of it and writing what is alive (Rosenblum and Ousterhout, 1992, 3.5). Age is counted in
+/// segments opened since.
+pub(crate) fn rank(mut candidates: Vec<Candidate>, next: u64) -> Vec<Candidate> {
     let worth = |candidate: &Candidate| {
-        let used = share(candidate, capacity_bytes);
+        let used = share(candidate);
         let age = next.saturating_sub(candidate.id.0).max(1) as f64;
         (1.0 - used) * age / (1.0 + used)
     };
-    candidates.retain(|candidate| share(candidate, capacity_bytes) <= FULL);
+    candidates.retain(|candidate| share(candidate) <= FULL);
     candidates.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.id.cmp(&b.id)));
     candidates
 }
 
-fn share(candidate: &Candidate, capacity_bytes: u64) -> f64 {
-    candidate.live_bytes as f64 / capacity_bytes as f64
+fn share(candidate: &Candidate) -> f64 {
+    candidate.live_bytes as f64 / candidate.capacity_bytes as f64
 }
 
 /// The segments of a run: the best, as long as their entries fit into memory.
@@ -119,12 +116,14 @@ impl Cleaner {
         &self,
         segments: impl Iterator<Item = &'a LogSegment>,
         kept: &[SegmentId],
+        capacity_bytes: impl Fn(&LogSegment) -> u64,
     ) -> Vec<Candidate> {
         let tired = |id| self.attempts.get(id).is_some_and(|attempts| *attempts >= ATTEMPTS_MAX);
         segments
             .filter(|log| !kept.contains(&log.segment.id) && !tired(&log.segment.id))
             .map(|log| Candidate {
                 id: log.segment.id,
+                capacity_bytes: capacity_bytes(log),
                 live_bytes: log.live_bytes,
                 entries: log.holes,
             })
@@ -183,7 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(id: u64, live_bytes: u64) -> Candidate {
-        Candidate { id: SegmentId(id), live_bytes, entries: 10 }
+        Candidate { id: SegmentId(id), capacity_bytes: 1000, live_bytes, entries: 10 }
     }
 
     #[test]
@@ -192,7 +191,7 @@ mod tests {
         let segments =
             vec![candidate(1, 700), candidate(50, 100), candidate(51, 50), candidate(2, 990)];
         // The old one is fuller, but what is in it has stopped dying.
-        assert_eq!(ids(rank(segments, 1000, 60)), [1, 50, 51]);
+        assert_eq!(ids(rank(segments, 60)), [1, 50, 51]);
     }
 
     #[test]
@@ -205,7 +204,7 @@ mod tests {
             ..segment(id)
         };
         for attempt in 0..2 {
-            let left = cleaner.candidates(logs.iter(), &[SegmentId(3)]);
+            let left = cleaner.candidates(logs.iter(), &[SegmentId(3)], |_| 1);
             assert_eq!(left.len(), 2);
             cleaner.begin(vec![columns(1), columns(2)], &[]);
             let taken = cleaner.take(0, |_| Some(5));
@@ -214,9 +213,9 @@ mod tests {
             assert_eq!(cleaner.take(100, |_| Some(5)).len(), 1);
             assert!(cleaner.is_idle());
         }
-        assert!(cleaner.candidates(logs.iter(), &[]).iter().all(|c| c.id == SegmentId(3)));
+        assert!(cleaner.candidates(logs.iter(), &[], |_| 1).iter().all(|c| c.id == SegmentId(3)));
         cleaner.forget(|_| false);
-        assert_eq!(cleaner.candidates(logs.iter(), &[]).len(), 3);
+        assert_eq!(cleaner.candidates(logs.iter(), &[], |_| 1).len(), 3);
     }
 
     proptest! {

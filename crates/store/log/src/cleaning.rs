@@ -1,25 +1,27 @@
 //! The cleaner at work: reading segments, and making owners write anew what is alive in them.
 //!
-//! A pass reads without any lock, and marks under the writer's for moments. It changes nothing on the
-//! disks; the next checkpoint moves what was marked. A crash before it leaves all as it was.
+//! A pass reads without any lock. Content it moves by a batch, as a client would that wrote the same once
+//! more; leaves, images and pages it marks, and the next checkpoint moves them. A crash leaves all where it
+//! was or where it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pegasus_base::PnodeId;
-use pegasus_disk::SECTOR;
+use pegasus_disk::{AlignedBuf, SECTOR};
 
+use crate::array::Fragments;
 use crate::cleaner::{Victim, rank, within_memory};
 use crate::format::bytes::Fields;
-use crate::format::fragment::{FragmentHeader, HEADER_BYTES, SegmentKind};
-use crate::format::pnode::LogAddr;
+use crate::format::checkpoint::LogSegment;
+use crate::format::fragment::{BlockHeader, FragmentHeader, SegmentKind};
+use crate::format::pnode::{CONTENT_BYTES, LogAddr};
 use crate::format::record::{HEAD_BYTES, PIECE_HEAD_BYTES, PieceKind, Record, parse_payload};
 use crate::garbage::{ENTRY_BYTES, GARBAGE_PNODE, Hole};
 use crate::log::Log;
-use crate::log_plan::LOG_DATA;
 use crate::writer::{Shared, Writer};
-use crate::{LogError, SegmentId, stripe};
+use crate::{LogError, SegmentId, SegmentRef, stripe};
 
 /// Bytes of the garbage file read at once.
 const GARBAGE_READ_BYTES: usize = 1 << 20;
@@ -27,6 +29,8 @@ const GARBAGE_READ_BYTES: usize = 1 << 20;
 const GARBAGE_SEGMENTS_MIN: u64 = 16;
 /// More entries than these are not left alone, whatever they amount to.
 const ENTRIES_MAX: u64 = 4 << 20;
+/// Fewer content blocks than these are left to the checkpoint.
+const PLACED_PIECES_MIN: usize = 16;
 
 /// What a cleaning pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,11 +69,12 @@ impl Log {
     #[must_use]
     pub fn cleaning(&self) -> Cleaning {
         let shared = self.shared.read();
-        let segments = shared.log_segments.len() as u64;
-        let capacity = self.log_segment_bytes();
-        let live: u64 = shared.log_segments.values().map(|log| log.live_bytes).sum();
+        let segments = shared.log_segments.values();
+        let all: u64 = segments.clone().map(|log| self.capacity_bytes(&log.segment)).sum();
+        let live: u64 = segments.map(|log| log.live_bytes).sum();
         let entries: u64 = shared.log_segments.values().map(|log| log.holes).sum();
-        let dead = (segments * capacity).saturating_sub(live);
+        let dead = all.saturating_sub(live);
+        let capacity = u64::from(self.array.geometry.unit_bytes);
         let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
         let slots = sum(&self.array.geometry.slots);
         let free = sum(&shared.usage.free) + sum(&shared.usage.pending);
@@ -84,9 +89,10 @@ impl Log {
         }
     }
 
-    /// Payload bytes of a log segment.
-    fn log_segment_bytes(&self) -> u64 {
-        u64::from(self.array.geometry.unit_bytes) * u64::from(LOG_DATA)
+    /// What a segment of the log or of content holds, parity apart.
+    fn capacity_bytes(&self, segment: &SegmentRef) -> u64 {
+        let parity = usize::from(self.array.geometry.parity).min(segment.columns.len() - 1);
+        u64::from(self.array.geometry.unit_bytes) * (segment.columns.len() - parity) as u64
     }
 
     /// One pass: marks what is alive in some segments of the log to be written anew, up to `budget_bytes`
@@ -105,9 +111,10 @@ impl Log {
             let segments = self.shared.read().log_segments.clone();
             cleaner.forget(|id| segments.contains_key(&id));
             let kept = self.log_ends();
-            let candidates = cleaner.candidates(segments.values(), &kept);
+            let capacity = |log: &LogSegment| self.capacity_bytes(&log.segment);
+            let candidates = cleaner.candidates(segments.values(), &kept, capacity);
             let next = kept.iter().map(|id| id.0).max().unwrap_or(0) + 1;
-            let ranked = rank(candidates, self.log_segment_bytes(), next);
+            let ranked = rank(candidates, next);
             let chosen = within_memory(&ranked);
             let order = ranked.iter().filter(|candidate| chosen.contains(&candidate.id));
             let refs = order.map(|candidate| segments[&candidate.id].segment.clone()).collect();
@@ -139,7 +146,7 @@ impl Log {
     /// The segments that the log is being written to: they are not cleaned.
     fn log_ends(&self) -> Vec<SegmentId> {
         let writer = self.writer.lock();
-        vec![writer.cursor.segment.id, writer.next.id]
+        [writer.cursor.segment.id, writer.next.id].into_iter().chain(writer.content).collect()
     }
 
     /// The holes listed for some segments, and how many entries were read to find them.
@@ -168,34 +175,59 @@ impl Log {
     /// Collects the pieces of a segment that are no holes; how many bytes were read for that. What can't
     /// be read stays where it is.
     fn read_victim(&self, victim: &Victim, pieces: &mut Pieces) -> u64 {
-        const { assert!(LOG_DATA == 1, "any one column of a log segment holds all of it") };
         let array = &self.array;
-        let column = victim.segment.columns[victim.column];
+        let columns = &victim.segment.columns;
         let len = array.geometry.unit_bytes as usize;
-        let extent = array.geometry.extent(column, 0);
-        let Some(Ok(buf)) = array.read_extents(&[(extent, len)]).pop() else { return 0 };
+        // All columns but one are enough; of a log segment that is one.
+        let spare = (array.geometry.parity > 0 && columns.len() > 1).then_some(victim.column);
+        let read: Vec<usize> = (0..columns.len()).filter(|at| Some(*at) != spare).collect();
+        let extents: Vec<_> =
+            read.iter().map(|at| (array.geometry.extent(columns[*at], 0), len)).collect();
+        let bufs: Vec<(usize, AlignedBuf)> = read
+            .into_iter()
+            .zip(array.read_extents(&extents))
+            .filter_map(|(at, buf)| Some((at, buf.ok()?)))
+            .collect();
         let mut row = 0;
-        while let Some(bytes) = buf.get(row as usize * SECTOR..) {
-            let Some(header) = FragmentHeader::parse(bytes) else { break };
-            let block = header.block;
-            let len = block.sectors as usize * SECTOR;
-            let ours = block.kind == SegmentKind::Log
-                && array.belongs(&header, &victim.segment, row, victim.column);
-            if !ours || len > bytes.len() {
-                break;
+        while row < array.geometry.rows() {
+            let Some(fragments) = self.fragments_at(victim, &bufs, row) else { break };
+            let header = fragments.header;
+            row += header.sectors;
+            if fragments.suffice() {
+                collect(victim, &header, &fragments.payload_or_rebuilt(), pieces);
             }
-            if stripe::verify(&bytes[..len], |_| true).is_ok() {
-                let payload = &bytes[HEADER_BYTES..HEADER_BYTES + block.payload_bytes as usize];
-                collect(victim, &header, payload, pieces);
-            }
-            row += block.sectors;
         }
-        buf.len() as u64
+        bufs.iter().map(|(_, buf)| buf.len() as u64).sum()
+    }
+
+    /// The fragments of the block at a row, out of whole columns; those that are valid.
+    fn fragments_at(
+        &self,
+        victim: &Victim,
+        bufs: &[(usize, AlignedBuf)],
+        row: u32,
+    ) -> Option<Fragments> {
+        let from = row as usize * SECTOR;
+        let headers = bufs.iter().filter_map(|(column, buf)| {
+            let header = FragmentHeader::parse(&buf[from..])?;
+            let belongs = self.array.belongs(&header, &victim.segment, row, *column);
+            (belongs && header.block.kind != SegmentKind::Void).then_some(header.block)
+        });
+        // Of several the newest: another was given up, and this one written in its place.
+        let block = headers.max_by_key(|block| block.commit)?;
+        let mut got: Vec<Option<AlignedBuf>> = (0..block.fragments()).map(|_| None).collect();
+        for (_, buf) in bufs {
+            let bytes = &buf[from..from + block.sectors as usize * SECTOR];
+            if let Ok(header) = stripe::verify(bytes, |header| header.block == block) {
+                got[usize::from(header.position)] = Some(AlignedBuf::from_slice(bytes));
+            }
+        }
+        Some(Fragments { header: block, got })
     }
 
     /// Makes the owners of pieces write them anew if they still know them by these addresses. How many,
     /// and their bytes.
-    fn move_pieces(&self, pieces: Pieces) -> Result<(u64, u64), LogError> {
+    fn move_pieces(&self, mut pieces: Pieces) -> Result<(u64, u64), LogError> {
         let load = |addr: &LogAddr| self.load(addr);
         // What has to be read for it is read before the lock is taken.
         for (owner, pieces) in &pieces {
@@ -205,16 +237,38 @@ impl Log {
                 }
             }
         }
-        let mut moved = (0, 0);
+        let (mut moved_pieces, mut moved_bytes) = self.place_anew(&mut pieces)?;
         for (owner, pieces) in pieces {
             let mut writer = self.writer.lock();
             self.check_writable()?;
             for piece in self.mark(&mut writer, PnodeId(owner), pieces)? {
-                moved.0 += 1;
-                moved.1 += u64::from(piece.len_bytes);
+                moved_pieces += 1;
+                moved_bytes += u64::from(piece.len_bytes);
             }
         }
-        Ok(moved)
+        Ok((moved_pieces, moved_bytes))
+    }
+
+    /// Moves whole content blocks, if they are many, into a content segment, at once; takes them out of
+    /// `pieces`.
+    fn place_anew(&self, pieces: &mut Pieces) -> Result<(u64, u64), LogError> {
+        let whole =
+            |piece: &Piece| piece.kind == PieceKind::Content && piece.bytes.len() == CONTENT_BYTES;
+        let count = pieces.values().flatten().filter(|piece| whole(piece)).count();
+        if count < PLACED_PIECES_MIN {
+            return Ok((0, 0));
+        }
+        let mut batch = self.batch();
+        let mut moved = 0;
+        for (owner, pieces) in pieces {
+            let content = pieces.extract_if(.., |piece| whole(piece));
+            let content: Vec<_> = content.map(|p| (p.index, p.addr, p.bytes)).collect();
+            if !content.is_empty() {
+                moved += batch.move_content(PnodeId(*owner), &content)? as u64;
+            }
+        }
+        self.commit(batch)?;
+        Ok((moved, moved * CONTENT_BYTES as u64))
     }
 
     /// Marks the pieces of one owner; returns those that were alive.
@@ -266,8 +320,7 @@ fn mark_page(writer: &mut Writer, shared: &Shared, piece: &Piece) -> bool {
 
 /// Adds the pieces of a block that are no holes. Transactions hold none; parts of a checkpoint's body
 /// die by themselves.
-fn collect(victim: &Victim, header: &FragmentHeader, payload: &[u8], pieces: &mut Pieces) {
-    let block = &header.block;
+fn collect(victim: &Victim, block: &BlockHeader, payload: &[u8], pieces: &mut Pieces) {
     let Some((head, records)) = parse_payload(payload).filter(|(head, _)| head.pieces) else {
         return;
     };

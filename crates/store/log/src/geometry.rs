@@ -3,6 +3,7 @@
 use pegasus_disk::{Measured, SECTOR};
 
 use crate::format::block::{Column, DISKS_MAX, Extent};
+use crate::format::pnode::{ATTRIBUTES_BYTES_MAX, LogAddr};
 use crate::format::superblock::{Superblock, UNIT_BYTES_MAX, UNIT_BYTES_MIN};
 use crate::{DiskIndex, LogError};
 
@@ -104,6 +105,12 @@ impl Geometry {
     /// Whether the array has this slot.
     pub(crate) fn holds(&self, column: Column) -> bool {
         self.slots.get(usize::from(column.disk.0)).is_some_and(|slots| column.slot < *slots)
+    }
+
+    /// Most leaves of a pnode, so that its image fits into a slot.
+    pub(crate) fn leaves_max(&self) -> u64 {
+        let beside = ATTRIBUTES_BYTES_MAX + 2 * SECTOR;
+        ((self.unit_bytes as usize - beside) / LogAddr::BYTES - 1) as u64
     }
 
     /// Where `row` of a column is.

@@ -18,6 +18,7 @@
 //! - `format/`: every structure on the disks, value by value; the bytes are in `docs/design/log.md`.
 //! - `geometry`, `alloc`: how disks are divided into slots, and which slots a segment gets. Pure.
 //! - `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
+//! - `content`: bulk content that is written where it stays, beside the log.
 //! - `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt.
@@ -75,6 +76,7 @@ mod check;
 mod checkpoint;
 mod cleaner;
 mod cleaning;
+mod content;
 mod disks;
 mod error;
 mod format;

@@ -154,6 +154,7 @@ impl Log {
             dirty_pages: BTreeSet::new(),
             log_bytes: 0,
             changed_blocks: 0,
+            content: None,
             superblock,
             living: array.disks.living(),
             now,
@@ -282,7 +283,8 @@ fn wipe(disks: &[Arc<dyn Disk>]) -> Result<(), LogError> {
 
 fn recovered(array: &Array, outcome: &Outcome) -> Vec<Recovered> {
     let mut all = Vec::new();
-    for (id, open) in &outcome.state.open {
+    let others = outcome.state.open.iter().filter(|(_, open)| open.owner != Owner::default());
+    for (id, open) in others {
         let segment = &open.cursor.segment;
         let blocks = outcome.sightings.get(id).map(Vec::as_slice).unwrap_or_default();
         let block = |sighting: &crate::scan::Sighting| RecoveredBlock {
@@ -306,6 +308,8 @@ fn into_parts(
 ) -> (Writer, Shared) {
     let Outcome { mut state, pointer, cursor, next, commit, .. } = outcome;
     let shared = state.take_shared();
+    let content = shared.open.values().find(|open| open.owner == Owner::default());
+    let content = content.map(|open| open.cursor.segment.id);
     let writer = Writer {
         alloc: state.alloc,
         cursor,
@@ -322,6 +326,7 @@ fn into_parts(
         dirty_pages: BTreeSet::new(),
         log_bytes: 0,
         changed_blocks: 0,
+        content,
         superblock,
         living: array.disks.living(),
         now,

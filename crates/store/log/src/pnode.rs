@@ -167,6 +167,40 @@ impl Pnode {
         Ok(())
     }
 
+    /// Takes over whole blocks that were written where they stay, from number `first` on.
+    pub(crate) fn place(
+        &mut self,
+        first: u64,
+        addrs: &[LogAddr],
+        load: Load<'_>,
+    ) -> Result<(), LogError> {
+        let end = (first + addrs.len() as u64) * CONTENT;
+        self.check_span(end.max(self.size))?;
+        let mut rest = addrs;
+        let mut block = first;
+        while !rest.is_empty() {
+            let (number, from) = (leaf_of(block), (block % LEAF_BLOCKS) as usize);
+            let (now, later) = rest.split_at(rest.len().min(LEAF_ENTRIES - from));
+            let mut entries = match self.leaves.get(&number) {
+                Some(leaf) => leaf.get(load, LeafAddrs::parse)?.clone(),
+                None => LeafAddrs::empty(),
+            };
+            for (entry, addr) in entries.0[from..].iter_mut().zip(now) {
+                self.killed.extend(entry.replace(*addr));
+            }
+            let old = self.leaves.insert(number, Arc::new(Leaf::new(entries)));
+            self.killed.extend(old.and_then(|leaf| leaf.addr));
+            rest = later;
+            block += now.len() as u64;
+        }
+        for block in first..block {
+            self.changed.remove(&block);
+        }
+        self.size = self.size.max(end);
+        self.version += 1;
+        Ok(())
+    }
+
     pub(crate) fn set_attributes(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         if bytes.len() > ATTRIBUTES_BYTES_MAX {
             let why = "its attributes would be longer than 4096 bytes";
@@ -276,16 +310,22 @@ impl Pnode {
     }
 
     fn check_span(&self, end: u64) -> Result<(), LogError> {
+        self.check_leaves(end, LEAVES_MAX)
+    }
+
+    /// Whether it may reach from its front to `end` with at most so many leaves.
+    pub(crate) fn check_leaves(&self, end: u64, leaves_max: u64) -> Result<(), LogError> {
         let first = self.front / CONTENT / LEAF_BLOCKS;
         let last = end.div_ceil(CONTENT).div_ceil(LEAF_BLOCKS);
-        if last.saturating_sub(first) > LEAVES_MAX || last > u64::from(u32::MAX) {
+        if last.saturating_sub(first) > leaves_max || last > u64::from(u32::MAX) {
             return Err(self.too_long());
         }
         Ok(())
     }
 
     fn too_long(&self) -> LogError {
-        LogError::TooLong { pnode: self.id, why: "it would be longer than 1 GiB" }
+        let why = "it would be longer than this store's slots allow for (32 GiB at most)";
+        LogError::TooLong { pnode: self.id, why }
     }
 
     /// Whether its map says that a block is at `addr`, and nothing changed it since.

@@ -15,7 +15,7 @@ use crate::pnode::Pnode;
 use crate::pnodes::Pnodes;
 use crate::recovery::{body_addrs, fits};
 use crate::writer::{Shared, Usage};
-use crate::{LogError, SegmentId, SegmentRef};
+use crate::{LogError, Owner, SegmentId, SegmentRef};
 
 /// The state while it is being put together.
 #[derive(Debug)]
@@ -103,8 +103,11 @@ impl State {
             // A checkpoint that was not finished, and what only the end of recovery needs.
             Record::Piece { .. } | Record::Blocks { .. } => {}
             Record::NextSegment { segment } => self.announce(segment)?,
-            Record::SegmentOpened { segment, .. } => {
+            Record::SegmentOpened { segment, owner, .. } => {
                 self.claim(segment)?;
+                if *owner == Owner::default() {
+                    self.log_segments.insert(segment.id, LogSegment::new(segment.clone()));
+                }
                 let open = Self::opened(record)
                     .ok_or_else(|| damaged(segment.id.to_string(), "it has too few columns"))?;
                 self.open.insert(segment.id, open);
@@ -123,6 +126,14 @@ impl State {
                 self.next_pnode = self.next_pnode.max(pnode.0 + 1);
                 self.dirty.insert(*pnode);
                 self.pnodes.known.insert(*pnode, Some(Arc::new(Pnode::new(*pnode, *kind))));
+            }
+            Record::Placed { pnode, addrs, .. } => {
+                for addr in addrs {
+                    let log = self.log_segments.get_mut(&addr.segment);
+                    let what = || damaged(pnode.to_string(), "its content is in no segment");
+                    log.ok_or_else(what)?.placed(addr);
+                }
+                self.change(array, *pnode, record)?;
             }
             Record::Write { pnode, .. }
             | Record::SetAttributes { pnode, .. }
@@ -161,6 +172,7 @@ impl State {
         let mut pnode = Arc::unwrap_or_clone(found);
         match record {
             Record::Write { offset, bytes, .. } => pnode.write(*offset, bytes, &load)?,
+            Record::Placed { first, addrs, .. } => pnode.place(*first, addrs, &load)?,
             Record::SetAttributes { bytes, .. } => pnode.set_attributes(bytes)?,
             Record::Trim { upto, .. } => pnode.trim(*upto, &load)?,
             Record::Truncate { size, .. } => pnode.truncate(*size, &load)?,

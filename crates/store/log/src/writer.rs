@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     pub(crate) log_bytes: u64,
     /// Content blocks changed since then, all of them in memory.
     pub(crate) changed_blocks: usize,
+    /// The content segment that is open.
+    pub(crate) content: Option<SegmentId>,
     /// What the superblocks say.
     pub(crate) superblock: Superblock,
     /// The disks that lived when places in the log were last chosen.
@@ -104,6 +106,13 @@ impl Shared {
 }
 
 impl LogSegment {
+    /// A piece was written into it where it stays.
+    pub(crate) fn placed(&mut self, addr: &LogAddr) {
+        let len_bytes = u64::from(Hole::of(addr).len_bytes);
+        self.written_bytes += len_bytes;
+        self.live_bytes += len_bytes;
+    }
+
     /// A log segment with nothing in it.
     pub(crate) fn new(segment: SegmentRef) -> Self {
         Self { segment, written_bytes: 0, live_bytes: 0, holes: 0 }

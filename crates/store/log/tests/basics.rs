@@ -3,8 +3,8 @@
 mod common;
 
 use common::{check, format, open, open_read_only, owner, payload};
-use pegasus_disk::SimDisk;
-use pegasus_log::LogError;
+use pegasus_disk::{Disk, SimDisk};
+use pegasus_log::{Log, LogError};
 
 #[test]
 fn what_was_committed_is_there_after_reopening() {
@@ -165,5 +165,53 @@ fn a_transaction_longer_than_a_segment_is_all_or_nothing() {
     let read = log.read_pnode(log.root(), 0, 1_000).unwrap();
     assert_eq!((read.len(), &read[5..100], &read[100..]), (300, &bytes[..95], &[0; 200][..]));
     log.checkpoint(common::NOW).unwrap();
+    check(&log, &[], &[]);
+}
+
+/// Long writes go where they stay: once, with parity, and not through the log.
+#[test]
+fn bulk_is_written_once() {
+    let disks = SimDisk::array(5, 256 << 20, 4);
+    format(&disks, 4, 1, 1 << 20);
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    let pnode = batch.create_pnode(3);
+    log.commit(batch).unwrap();
+    let written = |disks: &[SimDisk]| disks.iter().map(|d| d.stats().written_bytes).sum::<u64>();
+    let before = written(&disks);
+    let mut expected = payload(0, 1_000);
+    let mut batch = log.batch();
+    batch.write(pnode, 0, &expected).unwrap();
+    for at in 0..16 {
+        let bytes = payload(1 + at, 2 << 20);
+        batch.write(pnode, expected.len() as u64, &bytes).unwrap();
+        expected.extend(bytes);
+    }
+    // What is not committed yet can be written over, in part.
+    batch.write(pnode, 5_000_000, b"over").unwrap();
+    expected[5_000_000..5_000_004].copy_from_slice(b"over");
+    log.commit(batch).unwrap();
+    log.checkpoint(common::NOW).unwrap();
+    let share = (written(&disks) - before) as f64 / expected.len() as f64;
+    assert!(share < 1.25 * 1.05, "{share} bytes written for each byte");
+    let read = |log: &Log| log.read_pnode(pnode, 0, usize::MAX >> 1).unwrap();
+    assert!(read(&log) == expected);
+    check(&log, &[], &[]);
+    drop(log);
+    // With any one disk gone.
+    for gone in 0..5 {
+        let mut given = common::given(&disks);
+        given[gone].1 = None;
+        let (log, _) = common::open_given(given, true).unwrap();
+        assert!(read(&log) == expected, "without disk {gone}");
+    }
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    batch.delete_pnode(pnode).unwrap();
+    log.commit(batch).unwrap();
+    let full = log.status().log_segments;
+    log.checkpoint(common::NOW).unwrap();
+    log.checkpoint(common::NOW).unwrap();
+    assert!(log.status().log_segments + 6 < full, "its segments are free");
     check(&log, &[], &[]);
 }

@@ -62,7 +62,7 @@ fn run(
         if rng.u8(..4) == 0 {
             log.checkpoint(Time::from_secs(1_700_000_100)).unwrap();
         }
-        if rng.u8(..3) == 0 {
+        if moments[0].model.bulk && rng.u8(..3) == 0 {
             log.clean(rng.u64(..200_000)).unwrap();
         }
     }
@@ -153,14 +153,15 @@ fn adopt_tails(
 }
 
 /// One workload, and cuts all over it.
-fn torture(seed: u64, data: u8, parity: u8, cuts: usize) {
+fn torture(seed: u64, data: u8, parity: u8, bulk: bool, cuts: usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let count = usize::from(data + parity);
     let disks = SimDisk::array(count, 12 << 20, rng.u64(..));
     format(&disks, data, parity, 64 << 10);
     let (log, _) = open(&disks).unwrap();
     disks.iter().for_each(SimDisk::record);
-    let moments = run(&log, &disks, Model::new(&log), 30, &mut rng);
+    let model = Model { bulk, ..Model::new(&log) };
+    let moments = run(&log, &disks, model, 30, &mut rng);
     drop(log);
     let (first, end) = (moments[0].acknowledged_op, disks[0].counter().next_op());
     for at in 0..cuts {
@@ -211,7 +212,7 @@ fn go_on(log: &Log, images: &[SimDisk], model: Model, rng: &mut fastrand::Rng) {
 fn any_cut_leaves_some_moment_five_disks() {
     let seed = seed(1);
     for round in 0..6 {
-        torture(seed + round, 4, 1, 60);
+        torture(seed + round, 4, 1, false, 60);
     }
 }
 
@@ -219,7 +220,7 @@ fn any_cut_leaves_some_moment_five_disks() {
 fn any_cut_leaves_some_moment_mirror() {
     let seed = seed(100);
     for round in 0..5 {
-        torture(seed + round, 1, 1, 60);
+        torture(seed + round, 1, 1, false, 60);
     }
 }
 
@@ -227,19 +228,19 @@ fn any_cut_leaves_some_moment_mirror() {
 fn any_cut_leaves_some_moment_without_parity() {
     let seed = seed(200);
     for round in 0..3 {
-        torture(seed + round, 3, 0, 40);
+        torture(seed + round, 3, 0, false, 40);
     }
 }
 
 /// After the cut one disk is gone, or full of lies: what was acknowledged is there all the same.
-fn one_bad_disk(seed: u64, data: u8) {
+fn one_bad_disk(seed: u64, data: u8, bulk: bool) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let disks = SimDisk::array(usize::from(data) + 1, 12 << 20, rng.u64(..));
     format(&disks, data, 1, 64 << 10);
     let (log, _) = open(&disks).unwrap();
     let moments = {
         disks.iter().for_each(SimDisk::record);
-        run(&log, &disks, Model::new(&log), 25, &mut rng)
+        run(&log, &disks, Model { bulk, ..Model::new(&log) }, 25, &mut rng)
     };
     drop(log);
     for _ in 0..25 {
@@ -282,18 +283,35 @@ fn one_bad_disk(seed: u64, data: u8) {
 fn a_cut_and_one_bad_disk() {
     let seed = seed(300);
     for round in 0..8 {
-        one_bad_disk(seed + round, if round % 2 == 0 { 4 } else { 2 });
+        one_bad_disk(seed + round, if round % 2 == 0 { 4 } else { 2 }, false);
     }
 }
 
 /// It spoke alone for a block that was taken back, and that another had replaced since.
 #[test]
 fn a_disk_that_went_back_in_time_is_not_trusted_alone() {
-    one_bad_disk(2740, 2);
+    one_bad_disk(2740, 2, false);
 }
 
 /// It kept, alone, a block that was taken back.
 #[test]
 fn a_disk_that_went_back_in_time_revives_nothing() {
-    one_bad_disk(50, 4);
+    one_bad_disk(50, 4, false);
+}
+
+/// With long writes, which go into content segments, and the cleaner at work.
+#[test]
+fn any_cut_leaves_some_moment_with_content_and_cleaning() {
+    let seed = seed(400);
+    for (round, (data, parity)) in (0..).zip([(4, 1), (1, 1), (2, 1), (3, 0), (4, 1), (4, 1)]) {
+        torture(seed + round, data, parity, true, 50);
+    }
+}
+
+#[test]
+fn a_cut_and_one_bad_disk_with_content_and_cleaning() {
+    let seed = seed(500);
+    for round in 0..8 {
+        one_bad_disk(seed + round, if round % 2 == 0 { 4 } else { 2 }, true);
+    }
 }

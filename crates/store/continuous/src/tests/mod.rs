@@ -102,9 +102,14 @@ impl Rig {
     }
 
     /// Verifies every byte of the closed store.
-    pub(super) fn check_closed(&self) -> u64 {
+    pub(super) fn report(&self) -> crate::CheckReport {
         let disks = self.disks.iter().map(|disk| (disk.label(), Some(handle(disk)))).collect();
-        let report = crate::check_store(disks, sample::now()).unwrap();
+        crate::check_store(disks, sample::now()).unwrap()
+    }
+
+    /// Verifies every byte of the closed store, and asserts that all is well.
+    pub(super) fn check_closed(&self) -> u64 {
+        let report = self.report();
         assert!(report.ok && report.problems.is_empty(), "{:#?}", report.problems);
         report.units_verified
     }

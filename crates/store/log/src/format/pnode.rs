@@ -12,9 +12,9 @@ pub(crate) const CONTENT_BYTES: usize = 16 << 10;
 pub(crate) const LEAF_ENTRIES: usize = 128;
 /// Images in a page.
 pub(crate) const PAGE_ENTRIES: usize = 256;
-/// Most leaves between the front and the end of a pnode: a gibibyte. A pnode that grows at its end and
-/// is trimmed at its front may go on for ever.
-pub(crate) const LEAVES_MAX: u64 = 512;
+/// Most leaves between the front and the end of a pnode: 32 GiB. A pnode that grows at its end and is
+/// trimmed at its front may go on for ever.
+pub(crate) const LEAVES_MAX: u64 = 16_384;
 /// Most bytes of attributes.
 pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 4096;
 

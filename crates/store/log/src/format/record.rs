@@ -2,12 +2,13 @@
 //!
 //! A transaction is one block, or several in a row of which only the last is marked so. A checkpoint's
 //! pieces stand in blocks of their own kind, each piece with its owner, so that a cleaner that finds
-//! one alive knows whose map to change.
+//! one alive knows whose map to change. Blocks of content segments hold pieces too.
 
 use pegasus_base::{PnodeId, StreamId};
 
 use super::block::{Owner, SegmentId, SegmentRef};
 use super::bytes::{Fields, Put, len_u32};
+use super::pnode::{CONTENT_BYTES, LogAddr};
 
 /// Length of the head of a log block's payload.
 pub(crate) const HEAD_BYTES: usize = 8;
@@ -126,6 +127,12 @@ pub(crate) enum Record {
     NextSegment {
         segment: SegmentRef,
     },
+    /// Content blocks that this commit wrote where they stay, one after the other from number `first` on.
+    Placed {
+        pnode: PnodeId,
+        first: u64,
+        addrs: Vec<LogAddr>,
+    },
     /// The continuous blocks of this commit.
     Blocks {
         notes: Vec<BlockNote>,
@@ -153,6 +160,7 @@ impl Record {
             Self::SegmentFreed { .. } => 24,
             Self::NextSegment { .. } => 25,
             Self::Blocks { .. } => 26,
+            Self::Placed { .. } => 27,
         }
     }
 
@@ -200,6 +208,11 @@ impl Record {
             }
             Self::SegmentSealed { segment } => out.u64(segment.0),
             Self::SegmentFreed { segment } | Self::NextSegment { segment } => segment.emit(out),
+            Self::Placed { pnode, first, addrs } => {
+                out.u64(pnode.0);
+                out.u64(*first);
+                addrs.iter().for_each(|addr| addr.emit(out));
+            }
             Self::Blocks { notes } => {
                 for note in notes {
                     out.u64(note.segment.0);
@@ -260,9 +273,22 @@ impl Record {
             24 => Self::SegmentFreed { segment: SegmentRef::take(body)? },
             25 => Self::NextSegment { segment: SegmentRef::take(body)? },
             26 => Self::Blocks { notes: take_notes(body)? },
+            27 => take_placed(body)?,
             _ => return None,
         })
     }
+}
+
+fn take_placed(body: &mut Fields<'_>) -> Option<Record> {
+    let (pnode, first) = (PnodeId(body.u64()?), body.u64()?);
+    let mut addrs = Vec::new();
+    while !body.is_empty() {
+        let addr = LogAddr::take(body)?;
+        addrs.push(Some(addr).filter(|addr| addr.len_bytes as usize == CONTENT_BYTES)?);
+    }
+    // So that offsets stay in range.
+    first.checked_add(addrs.len() as u64)?.checked_mul(CONTENT_BYTES as u64)?;
+    (!addrs.is_empty()).then_some(Record::Placed { pnode, first, addrs })
 }
 
 fn take_notes(body: &mut Fields<'_>) -> Option<Vec<BlockNote>> {

@@ -9,7 +9,7 @@ use super::block::{BlockMap, Column, Extent, Owner, SegmentId, SegmentRef};
 use super::bytes::Fields;
 use super::checkpoint::{Body, Cursor, LogSegment, OpenSegment, Pointer};
 use super::fragment::{BlockHeader, FragmentHeader, SegmentKind};
-use super::pnode::{Image, LeafAddrs, LogAddr};
+use super::pnode::{CONTENT_BYTES, Image, LeafAddrs, LogAddr};
 use super::record::{BlockNote, LogHead, PieceKind, Record, parse_payload};
 use super::superblock::{Member, Superblock};
 use crate::DiskIndex;
@@ -240,6 +240,12 @@ fn record() -> impl Strategy<Value = Record> {
         segment().prop_map(|segment| Record::SegmentFreed { segment }),
         segment().prop_map(|segment| Record::NextSegment { segment }),
         prop::collection::vec(note, 0..5).prop_map(|notes| Record::Blocks { notes }),
+        (16_u64..1000, 0_u64..1 << 40, prop::collection::vec(addr(), 1..5)).prop_map(
+            |(pnode, first, mut addrs)| {
+                addrs.iter_mut().for_each(|addr| addr.len_bytes = CONTENT_BYTES as u32);
+                Record::Placed { pnode: PnodeId(pnode), first, addrs }
+            }
+        ),
     ]
 }
 

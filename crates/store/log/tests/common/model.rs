@@ -29,13 +29,15 @@ pub(crate) struct SegmentModel {
 pub(crate) struct Model {
     pub(crate) pnodes: BTreeMap<PnodeId, PnodeModel>,
     pub(crate) segments: BTreeMap<SegmentId, SegmentModel>,
+    /// Whether some writes are long.
+    pub(crate) bulk: bool,
 }
 
 impl Model {
     /// A fresh log.
     pub(crate) fn new(log: &Log) -> Self {
         let pnodes = [(log.root(), PnodeModel::default())].into();
-        Self { pnodes, segments: BTreeMap::new() }
+        Self { pnodes, segments: BTreeMap::new(), bulk: false }
     }
 
     fn any_pnode(&self, rng: &mut fastrand::Rng) -> PnodeId {
@@ -151,7 +153,9 @@ impl Model {
             }
             what => {
                 let at = if what < 8 { pnode.content.len().min(300_000) } else { at };
-                let most = if rng.u8(..6) == 0 { 40_000 } else { 300 };
+                let long = rng.u8(..6) == 0;
+                let most = if long && self.bulk && rng.bool() { 250_000 } else { 40_000 };
+                let most = if long { most } else { 300 };
                 let bytes = payload(rng.u64(..), rng.usize(1..most));
                 batch.write(id, at as u64, &bytes).unwrap();
                 let end = at + bytes.len();
