@@ -38,10 +38,11 @@ test: tools-test $(CONSOLE) ## Run every test
 	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
 
 .PHONY: soak
-soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many seeds
+soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many seeds, mutations
 	$(CARGO) build --release --locked
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
 	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous; done
+	python3 tests/mutations.py
 
 .PHONY: fuzz
 fuzz: tools-run ## Every fuzz target for a minute (SECONDS_EACH=60); stable compilers are let use the sanitizers

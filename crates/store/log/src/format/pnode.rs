@@ -102,9 +102,11 @@ impl<const N: usize> Addrs<N> {
         Self(vec![None; N])
     }
 
+    /// Up to the last one there is.
     pub(crate) fn emit(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(N * LogAddr::BYTES);
-        for addr in &self.0 {
+        let end = self.0.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let mut out = Vec::with_capacity(end * LogAddr::BYTES);
+        for addr in &self.0[..end] {
             emit_optional(addr.as_ref(), &mut out);
         }
         out
@@ -112,9 +114,12 @@ impl<const N: usize> Addrs<N> {
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);
-        let addrs =
-            (0..N).map(|_| LogAddr::take_optional(&mut fields)).collect::<Option<Vec<_>>>()?;
+        let mut addrs = Vec::with_capacity(N);
+        while !fields.is_empty() && addrs.len() < N {
+            addrs.push(LogAddr::take_optional(&mut fields)?);
+        }
         fields.end()?;
+        addrs.resize(N, None);
         Some(Self(addrs))
     }
 }

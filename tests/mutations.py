@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Breaks the store on purpose, in a copy, and demands that its tests notice.
+
+A test that passes whatever the code does proves nothing. Each mutation below is a fault somebody might make; the
+crate's tests have to fail with it. Usage: tests/mutations.py [NAME...]"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOG = "crates/store/log/src/"
+
+# name: (file, what stands there, what is put in its place, tests of which package)
+MUTATIONS = {
+    "a flush is forgotten": (
+        LOG + "disks.rs", "begun.ticket.map(Ticket::wait)", "begun.ticket.map(|_| Ok::<Option<pegasus_disk::AlignedBuf>, DiskError>(None))", "pegasus-log"),
+    "parity is not computed": (
+        LOG + "stripe.rs", "xor_into(&mut parity[HEADER_BYTES..], &buf[HEADER_BYTES..]);", "let _ = buf;", "pegasus-log"),
+    "fragments are not verified": (
+        LOG + "stripe.rs", "if found != header.slice_crc {", "if false {", "pegasus-log"),
+    "a transaction counts though its blocks did not arrive": (
+        LOG + "recovery.rs", "notes.iter().all(arrived)", "notes.iter().all(|note| arrived(note) || true)", "pegasus-log"),
+    "a dropped batch is not taken back": (
+        LOG + "batch.rs", "self.take_back_blocks();\n        self.writer.alloc", "self.writer.alloc", "pegasus-log"),
+    "slots are used again before the checkpoint": (
+        LOG + "alloc.rs", "self.pending.extend(columns);", "self.release(&columns.to_vec());", "pegasus-log"),
+    "the cleaner moves what is dead": (
+        LOG + "pnode.rs", "Ok(held && self.addr_of(block, load)? == Some(*addr))", "let _ = (addr, load); Ok(held)", "pegasus-log"),
+    "the cleaner moves nothing": (
+        LOG + "cleaning.rs", "collect(victim, &header, &fragments.payload_or_rebuilt(), pieces);", "let _ = (&header, &mut *pieces);", "pegasus-log"),
+    "what bulk content replaces is not counted as dead": (
+        LOG + "pnode.rs", "self.killed.extend(entry.replace(*addr));", "entry.replace(*addr);", "pegasus-log"),
+    "the open content segment is freed": (
+        LOG + "checkpoint.rs", "kept.extend(writer.content);", "", "pegasus-log"),
+    "replay forgets bulk content": (
+        LOG + "replay.rs", "Record::Placed { first, addrs, .. } => pnode.place(*first, addrs, &load)?,", "Record::Placed { .. } => {}", "pegasus-log"),
+}
+
+
+def run(name, work):
+    path, old, new, package = MUTATIONS[name]
+    source = ROOT / path
+    text = source.read_text()
+    if text.count(old) != 1:
+        return f"{path} has not exactly one place for it: {old!r}"
+    (work / path).write_text(text.replace(old, new))
+    try:
+        command = ["cargo", "test", "--quiet", "--locked", "-p", package, "--no-fail-fast"]
+        env = dict(os.environ, CARGO_TARGET_DIR=str(work / "target"), RUSTFLAGS="-Awarnings")
+        built = subprocess.run([*command, "--no-run"], cwd=work, env=env, capture_output=True, text=True)
+        if built.returncode:
+            return "it does not build:\n" + built.stderr[-2000:]
+        try:
+            done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            return None
+        return None if done.returncode else "no test noticed"
+    finally:
+        (work / path).write_text(text)
+
+
+def main():
+    names = sys.argv[1:] or list(MUTATIONS)
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        work = Path(folder)
+        for part in ("Cargo.toml", "Cargo.lock", "rustfmt.toml", "crates", "bench"):
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, work / part, ignore=shutil.ignore_patterns("target"))
+            else:
+                shutil.copy(source, work / part)
+        wrong = 0
+        for name in names:
+            why = run(name, work)
+            print(f"{'caught' if why is None else 'NOT CAUGHT'}: {name}" + (f": {why}" if why else ""), flush=True)
+            wrong += why is not None
+    sys.exit(f"{wrong} of {len(names)} mutations were not caught" if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
