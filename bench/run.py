@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen; default all")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify; default all")
     options = parser.parse_args()
     import os
 
@@ -44,6 +44,7 @@ def main():
         "seek": seek.run,
         "timeline": store.timeline,
         "reopen": store.reopen,
+        "amplify": store.amplify,
     }
     results = {"machine": machine(), "date": str(date.today()), "command": " ".join(sys.argv)}
     print(f"{results['machine']}\n{results['date']}\n")

@@ -107,3 +107,15 @@ def reopen(options):
                 f"{figures['flash_ms_max']:.0f} {figures['hard_disk_ms_max']:.0f}",
         }
     return result
+
+
+def amplify(_options):
+    """Bytes read and written for each byte written over, on simulated disks; counted, so that a busy machine does not matter."""
+    result = {}
+    for pattern in ("uniform", "hot", "media"):
+        for full in (0.5, 0.75, 0.9):
+            figures, _ = measure("amplify", "--full", full, "--pattern", pattern, "--rounds", 0.7)
+            result[f"{pattern}, {full:.0%} full: cost (2/(1-u) = {figures['formula']:g})"] = (
+                f"{figures['cost']:.2f}: written {figures['written_per_byte']:.2f}, read {figures['cleaner_read_per_byte']:.2f}, "
+                f"of it moved {figures['moved_per_byte']:.2f}")
+    return result

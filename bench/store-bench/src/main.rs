@@ -5,11 +5,13 @@
 //! - [`timeline`]: how long a query for spans takes over a month of many streams.
 //! - [`listing`]: how long it takes to list hours of a stream, which is what an export waits for.
 //! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
+//! - [`amplify`]: what cleaning costs in stores that are full to different degrees.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store.
 
 #![forbid(unsafe_code)]
 
+mod amplify;
 mod array;
 mod camera;
 mod disk;
@@ -78,6 +80,18 @@ enum What {
         #[arg(long)]
         keep: bool,
     },
+    /// Write over what is in a store and count what cleaning costs.
+    Amplify {
+        /// How full it is, from 0 to 1.
+        #[arg(long)]
+        full: f64,
+        /// What is written over.
+        #[arg(long, value_enum)]
+        pattern: amplify::Pattern,
+        /// How often its capacity is written.
+        #[arg(long, default_value_t = 2.0)]
+        rounds: f64,
+    },
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -114,6 +128,7 @@ fn run(what: &What) -> Result<Value, Failure> {
             seconds: *seconds,
             disk_bytes: disk_mib << 20,
         }),
+        What::Amplify { full, pattern, rounds } => amplify::run(*full, *pattern, *rounds),
         What::Timeline { days, streams } => timeline::run(*days, *streams),
         What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
             dir,

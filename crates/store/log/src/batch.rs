@@ -64,6 +64,8 @@ pub struct Batch<'a> {
     /// The content segment that is open.
     pub(crate) content: Option<SegmentId>,
     pub(crate) content_opened: Vec<SegmentRef>,
+    /// Whole content blocks that wait to be placed with others. They are in the working copies.
+    pub(crate) pending: BTreeSet<(PnodeId, u64)>,
     /// Blocks of content, by segment and row: they can't be read yet.
     pub(crate) content_built: BTreeMap<(SegmentId, u32), Built>,
     /// Pieces of them that something refers to.
@@ -87,6 +89,7 @@ impl<'a> Batch<'a> {
             payload_bytes: 0,
             content: writer.content,
             content_opened: Vec::new(),
+            pending: BTreeSet::new(),
             content_built: BTreeMap::new(),
             placed: Vec::new(),
             writer,
@@ -277,7 +280,7 @@ impl<'a> Batch<'a> {
         self.write_logged(&mut changed, at + direct.len() as u64, tail, &mut records)?;
         self.pnodes.insert(pnode, Some(Arc::new(changed)));
         self.adopt(records);
-        Ok(())
+        self.place_if_enough()
     }
 
     /// Writes by way of the log.
@@ -313,6 +316,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`LogError::NoPnode`], or the pnode's map can't be read.
     pub fn trim(&mut self, pnode: PnodeId, upto: u64) -> Result<(), LogError> {
+        self.place_pending()?;
         let mut changed = self.pnode(pnode)?;
         changed.trim(upto, &|addr| self.load(addr))?;
         self.put(changed, Record::Trim { pnode, upto });
@@ -324,6 +328,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::TooLong`], or the last block can't be read.
     pub fn truncate(&mut self, pnode: PnodeId, size: u64) -> Result<(), LogError> {
+        self.place_pending()?;
         let mut changed = self.pnode(pnode)?;
         changed.check_leaves(size, self.log.array.geometry.leaves_max())?;
         changed.truncate(size, &|addr| self.load(addr))?;
@@ -350,7 +355,7 @@ impl<'a> Batch<'a> {
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.writing.headers().is_empty()
+        self.records.is_empty() && self.pending.is_empty() && self.writing.headers().is_empty()
     }
 
     /// The transaction's records, emitted; none if only blocks were appended.
@@ -375,6 +380,7 @@ impl<'a> Batch<'a> {
         if self.is_empty() {
             return Ok(Committed::default());
         }
+        self.place_pending()?;
         let records = self.transaction();
         let mut plan = LogPlan::at(self.writer.cursor.clone(), self.writer.next.clone());
         let mut means = self.log.means(&mut self.writer.alloc, self.next_segment, self.commit);

@@ -17,8 +17,11 @@ use crate::{SegmentId, SegmentRef};
 
 /// Most bytes of entries kept for a run.
 const RUN_BYTES_MAX: u64 = 64 << 20;
-/// Most segments of a run.
-const RUN_SEGMENTS_MAX: usize = 4096;
+/// Least and most segments of a run.
+const RUN_SEGMENTS: (u64, u64) = (8, 4096);
+/// A run reads so many times as much from segments as from the garbage file, so that the file hardly
+/// counts; but not more, since what was best when the run began is not for long.
+const RUN_FACTOR: u64 = 8;
 /// A segment fuller than this is not worth the room it would give.
 const FULL: f64 = 0.9;
 /// How many attempts at a segment fail before it is left alone.
@@ -95,14 +98,18 @@ fn share(candidate: &Candidate) -> f64 {
     candidate.live_bytes as f64 / candidate.capacity_bytes as f64
 }
 
-/// The segments of a run: the best, as long as their entries fit into memory.
-pub(crate) fn within_memory(ranked: &[Candidate]) -> BTreeSet<SegmentId> {
+/// The segments of a run: the best, enough of them to be worth reading all entries of the garbage file,
+/// as long as their own fit into memory.
+pub(crate) fn choose(ranked: &[Candidate], entries: u64) -> BTreeSet<SegmentId> {
+    let file_bytes = entries * ENTRY_BYTES as u64;
+    let each = ranked.first().map_or(1, |best| best.capacity_bytes.max(1));
+    let count = (RUN_FACTOR * file_bytes / each).clamp(RUN_SEGMENTS.0, RUN_SEGMENTS.1);
     let mut bytes = 0;
     let fits = |candidate: &&Candidate| {
         bytes += candidate.entries * ENTRY_BYTES as u64;
         bytes <= RUN_BYTES_MAX
     };
-    ranked.iter().take(RUN_SEGMENTS_MAX).take_while(fits).map(|candidate| candidate.id).collect()
+    ranked.iter().take(count as usize).take_while(fits).map(|candidate| candidate.id).collect()
 }
 
 impl Cleaner {

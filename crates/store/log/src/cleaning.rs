@@ -12,7 +12,7 @@ use pegasus_base::PnodeId;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::array::Fragments;
-use crate::cleaner::{Victim, rank, within_memory};
+use crate::cleaner::{Victim, choose, rank};
 use crate::format::bytes::Fields;
 use crate::format::checkpoint::LogSegment;
 use crate::format::fragment::{BlockHeader, FragmentHeader, SegmentKind};
@@ -27,6 +27,10 @@ use crate::{LogError, SegmentId, SegmentRef, stripe};
 const GARBAGE_READ_BYTES: usize = 1 << 20;
 /// Garbage below so many segments' worth is left alone while there is room.
 const GARBAGE_SEGMENTS_MIN: u64 = 16;
+/// With less than one slot of so many free, cleaning can't wait.
+const URGENT_SHARE: u64 = 33;
+/// With less than one slot of so many free, garbage should not be what takes the room.
+const SCARCE_SHARE: u64 = 10;
 /// More entries than these are not left alone, whatever they amount to.
 const ENTRIES_MAX: u64 = 4 << 20;
 /// Fewer content blocks than these are left to the checkpoint.
@@ -82,8 +86,10 @@ impl Log {
         let enough = dead >= GARBAGE_SEGMENTS_MIN * capacity;
         match () {
             () if self.read_only || self.poison.get().is_some() => Cleaning::NotNeeded,
-            // A tenth of the slots is where retention begins to delete.
-            () if free * 10 < slots && dead > 4 * capacity => Cleaning::Urgent,
+            () if dead <= 4 * capacity => Cleaning::NotNeeded,
+            () if free * URGENT_SHARE < slots => Cleaning::Urgent,
+            // Retention begins to delete here; but what is nearly full is better left to empty more.
+            () if free * SCARCE_SHARE < slots && dead * 4 > all => Cleaning::Urgent,
             () if (enough && dead > live) || entries > ENTRIES_MAX => Cleaning::Worthwhile,
             () => Cleaning::NotNeeded,
         }
@@ -115,7 +121,8 @@ impl Log {
             let candidates = cleaner.candidates(segments.values(), &kept, capacity);
             let next = kept.iter().map(|id| id.0).max().unwrap_or(0) + 1;
             let ranked = rank(candidates, next);
-            let chosen = within_memory(&ranked);
+            let entries = segments.values().map(|log| log.holes).sum();
+            let chosen = choose(&ranked, entries);
             let order = ranked.iter().filter(|candidate| chosen.contains(&candidate.id));
             let refs = order.map(|candidate| segments[&candidate.id].segment.clone()).collect();
             let (holes, entries) = self.holes_of(&chosen)?;
@@ -264,7 +271,7 @@ impl Log {
             let content = pieces.extract_if(.., |piece| whole(piece));
             let content: Vec<_> = content.map(|p| (p.index, p.addr, p.bytes)).collect();
             if !content.is_empty() {
-                moved += batch.move_content(PnodeId(*owner), &content)? as u64;
+                moved += batch.move_content(PnodeId(*owner), content)? as u64;
             }
         }
         self.commit(batch)?;

@@ -69,7 +69,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes whole blocks where they stay.
+    /// Takes whole blocks that are to be placed: long runs at once, others together with what comes.
     pub(crate) fn write_placed(
         &mut self,
         changed: &mut Pnode,
@@ -77,18 +77,80 @@ impl Batch<'_> {
         bytes: &[u8],
         records: &mut Vec<Record>,
     ) -> Result<(), LogError> {
+        let now = bytes.len() / CONTENT_BYTES / PIECES_MAX * PIECES_MAX * CONTENT_BYTES;
+        let (now, later) = bytes.split_at(now);
         let first = offset / CONTENT_BYTES as u64;
         let pieces: Vec<Piece<'_>> = (first..)
-            .zip(bytes.chunks(CONTENT_BYTES))
+            .zip(now.chunks(CONTENT_BYTES))
             .map(|(index, bytes)| (changed.id, index, bytes))
             .collect();
         let addrs = self.append_content(&pieces)?;
-        changed.place(first, &addrs, &|addr| self.load(addr))?;
+        if !addrs.is_empty() {
+            changed.place(first, &addrs, &|addr| self.load(addr))?;
+        }
         for (at, addrs) in (0..).zip(addrs.chunks(PLACED_MAX)) {
             let first = first + at * PLACED_MAX as u64;
             records.push(Record::Placed { pnode: changed.id, first, addrs: addrs.to_vec() });
         }
+        changed.write(offset + now.len() as u64, later, &|addr| self.load(addr))?;
+        let first = first + addrs.len() as u64;
+        let blocks = first..first + (later.len() / CONTENT_BYTES) as u64;
+        self.pending.extend(blocks.map(|block| (changed.id, block)));
         Ok(())
+    }
+
+    /// Places what waits, if it is enough for a block. A full store is told when the batch is committed.
+    pub(crate) fn place_if_enough(&mut self) -> Result<(), LogError> {
+        if self.pending.len() < PIECES_MAX {
+            return Ok(());
+        }
+        match self.place_pending() {
+            Err(LogError::Full { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Places what waits. What of it was cut shorter meanwhile goes through the log.
+    pub(crate) fn place_pending(&mut self) -> Result<(), LogError> {
+        let content = |(pnode, block): &(PnodeId, u64)| {
+            let content = self.pnodes.get(pnode)?.as_ref()?.changed_block(*block)?;
+            Some((*pnode, *block, content))
+        };
+        let waiting: Vec<(PnodeId, u64, Bytes)> = self.pending.iter().filter_map(content).collect();
+        let (whole, cut): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, _, bytes)| bytes.len() == CONTENT_BYTES);
+        let pieces: Vec<Piece<'_>> =
+            whole.iter().map(|(p, b, bytes)| (*p, *b, &bytes[..])).collect();
+        let addrs = self.append_content(&pieces)?;
+        let mut records = Vec::new();
+        for ((pnode, first, _), addr) in whole.into_iter().zip(addrs) {
+            self.place_one(pnode, first, addr)?;
+            match records.last_mut() {
+                Some(Record::Placed { pnode: last, first: begin, addrs })
+                    if *last == pnode
+                        && *begin + addrs.len() as u64 == first
+                        && addrs.len() < PLACED_MAX =>
+                {
+                    addrs.push(addr);
+                }
+                _ => records.push(Record::Placed { pnode, first, addrs: vec![addr] }),
+            }
+        }
+        for (pnode, block, bytes) in cut {
+            let offset = block * CONTENT_BYTES as u64;
+            records.push(Record::Write { pnode, offset, bytes: bytes.to_vec() });
+        }
+        self.pending.clear();
+        self.adopt(records);
+        Ok(())
+    }
+
+    fn place_one(&mut self, pnode: PnodeId, block: u64, addr: LogAddr) -> Result<(), LogError> {
+        let Some(Some(found)) = self.pnodes.remove(&pnode) else { return Ok(()) };
+        let mut changed = Arc::unwrap_or_clone(found);
+        let outcome = changed.place(block, &[addr], &|addr| self.load(addr));
+        self.pnodes.insert(pnode, Some(Arc::new(changed)));
+        outcome
     }
 
     /// Moves whole content blocks that are still where they were, for the cleaner; how many are alive. Each
@@ -96,27 +158,21 @@ impl Batch<'_> {
     pub(crate) fn move_content(
         &mut self,
         pnode: PnodeId,
-        blocks: &[(u64, LogAddr, Bytes)],
+        blocks: Vec<(u64, LogAddr, Bytes)>,
     ) -> Result<usize, LogError> {
         let Some(found) = self.find(pnode)? else { return Ok(0) };
         let mut changed = (*found).clone();
-        let mut alive = Vec::new();
+        let mut alive = 0;
         for (index, addr, bytes) in blocks {
-            if changed.knows_block(*index, addr, &|addr| self.load(addr))? {
-                alive.push((pnode, *index, &bytes[..]));
+            if changed.move_block(index, &addr, bytes, &|addr| self.load(addr))? {
+                self.pending.insert((pnode, index));
+                alive += 1;
             }
         }
-        let addrs = self.append_content(&alive)?;
-        let mut records = Vec::new();
-        for ((_, first, _), addr) in alive.iter().zip(addrs) {
-            changed.place(*first, &[addr], &|addr| self.load(addr))?;
-            records.push(Record::Placed { pnode, first: *first, addrs: vec![addr] });
-        }
-        if !alive.is_empty() {
+        if alive > 0 {
             self.pnodes.insert(pnode, Some(Arc::new(changed)));
         }
-        self.adopt(records);
-        Ok(alive.len())
+        Ok(alive)
     }
 
     /// Makes records part of the transaction.

@@ -371,6 +371,11 @@ impl Pnode {
         Ok(true)
     }
 
+    /// What a changed block holds.
+    pub(crate) fn changed_block(&self, block: u64) -> Option<Bytes> {
+        self.changed.get(&block).cloned()
+    }
+
     /// Number of changed blocks.
     pub(crate) fn changed_blocks(&self) -> usize {
         self.changed.len()
