@@ -124,7 +124,8 @@ impl Geometry {
     }
 }
 
-fn slots_of(size_bytes: u64, unit_bytes: u32) -> u32 {
+/// How many slots a disk of `size_bytes` has.
+pub(crate) fn slots_of(size_bytes: u64, unit_bytes: u32) -> u32 {
     let room = size_bytes.saturating_sub(SLOTS_START + TAIL_BYTES);
     u32::try_from(room / u64::from(unit_bytes)).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,7 @@
 //!
 //! What it is not: a file system (the services above make files and recordings of it), a cache, or a
 //! cleaner: log segments of which something is alive stay, though the garbage file says what a cleaner
-//! would need. Nor does it rebuild a replaced disk yet.
+//! would need.
 //!
 //! # Map
 //!
@@ -25,6 +25,8 @@
 //! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
+//! - `replace`: a new disk in a failed one's place. `mend`, `mend_heads`, `pass`: writing anew what is
+//!   missing or damaged.
 //! - `check`: every byte verified, every slot accounted for.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
@@ -81,11 +83,15 @@ mod garbage;
 mod geometry;
 mod log;
 mod log_plan;
+mod mend;
+mod mend_heads;
 mod open;
+mod pass;
 mod pnode;
 mod pnodes;
 mod reading;
 mod recovery;
+mod replace;
 mod replay;
 mod scan;
 mod segments;
@@ -101,5 +107,7 @@ pub use check::{CheckReport, Checker};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
 pub use log::{Committed, Log};
+pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
+pub use pass::{Owners, Pass, Position};
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};

@@ -46,6 +46,8 @@ pub struct Log {
     pub(crate) label: String,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) shared: RwLock<Shared>,
+    /// Held while something is mended; locked before the others.
+    pub(crate) mending: Mutex<()>,
     /// Why nothing is written any more.
     pub(crate) poison: OnceLock<String>,
     commits: AtomicU64,
@@ -72,6 +74,7 @@ impl Log {
             label,
             writer: Mutex::new(writer),
             shared: RwLock::new(shared),
+            mending: Mutex::new(()),
             poison: OnceLock::new(),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -273,7 +276,7 @@ impl Log {
     }
 
     fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
-        let status = |(index, entry): (DiskIndex, &crate::disks::Entry)| {
+        let status = |(index, entry): (DiskIndex, std::sync::Arc<crate::disks::Entry>)| {
             let stats = entry.disk().map(|disk| disk.stats()).unwrap_or_default();
             DiskStatus {
                 index,
