@@ -11,7 +11,7 @@ use pegasus_disk::{AlignedBuf, Disk};
 
 use crate::disks::Entry;
 use crate::format::superblock::{Member, MemberState, Superblock};
-use crate::geometry::{slots_of, superblock_offsets};
+use crate::geometry::{bytes_for, slots_of, superblock_offsets};
 use crate::open::wipe;
 use crate::{DiskIndex, DiskState, Log, LogError};
 
@@ -82,6 +82,14 @@ impl Log {
             ));
         }
         Ok(slots)
+    }
+
+    /// Bytes a disk must have to take the place of this one.
+    #[must_use]
+    pub fn disk_bytes(&self, index: DiskIndex) -> u64 {
+        let geometry = &self.array.geometry;
+        let slots = geometry.slots.get(usize::from(index.0)).copied().unwrap_or(0);
+        bytes_for(slots, geometry.unit_bytes)
     }
 
     /// The disks that lack what is to be written to them.
