@@ -114,7 +114,7 @@ impl Continuous {
     /// more than `rate` bytes a second; without one, half of the time is left to others.
     ///
     /// # Errors
-    /// [`LogError::CantReplace`], with nothing changed; or the store can't be written.
+    /// [`Error::CantReplace`], with nothing changed; or the store can't be written.
     pub fn replace_disk(
         &self,
         index: DiskIndex,
@@ -302,7 +302,16 @@ fn remember(inner: &Inner) -> Result<(), LogError> {
 impl Inner {
     fn replace_disk(&self, index: DiskIndex, disk: Arc<dyn Disk>) -> Result<(), Error> {
         let mut rng = fastrand::Rng::new();
-        self.log.replace_disk(index, disk, self.clock.now(), &mut rng)?;
-        Ok(())
+        let replaced = self.log.replace_disk(index, disk, self.clock.now(), &mut rng);
+        match replaced {
+            Ok(_) => Ok(()),
+            Err(LogError::CantReplace { disk, why }) => {
+                let disks = self.log.status().disks;
+                let old = disks.into_iter().find(|old| old.index == disk);
+                let path = old.map_or_else(|| disk.to_string(), |old| old.path);
+                Err(Error::CantReplace { path, why })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pegasus_disk::{CreateOptions, Disk, DiskError, FileDisk, OpenOptions, SECTOR};
-use pegasus_log::{DiskIndex, Log, LogError};
+use pegasus_log::{DiskIndex, Log};
 
 use crate::error::Error;
 use crate::store::Continuous;
@@ -37,7 +37,8 @@ impl Continuous {
         path: &Path,
         overwrite: bool,
     ) -> Result<Arc<dyn Disk>, Error> {
-        let cant = |why: String| Error::Log(LogError::CantReplace { disk: index, why });
+        let old = self.disk_path(index).unwrap_or_else(|| index.to_string());
+        let cant = |why: String| Error::CantReplace { path: old.clone(), why };
         let failed = |error: DiskError| cant(error.to_string());
         let disk = if path.exists() {
             FileDisk::open(path, OpenOptions::default()).map_err(failed)?
