@@ -36,6 +36,7 @@ struct Care {
     repaired_fragments: u64,
     lost_blocks: u64,
     problems: Vec<String>,
+    trouble: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +86,9 @@ fn wait_for_end(client: &Client) -> Result<(), Failure> {
     let mut idle = 0;
     while idle < 3 {
         let answer: Answer = client.get(PATH, &[])?;
+        if let Some(trouble) = answer.care.trouble {
+            return Err(Failure::new(trouble));
+        }
         let rebuilding = answer.disks.iter().any(|disk| disk.state == "rebuilding");
         match answer.care.work {
             Some(work) => {

@@ -46,7 +46,8 @@ struct Work {
     slots_before: u64,
     slots_total: u64,
     begun: Instant,
-    noted: Instant,
+    /// When its place was written down last.
+    noted: Option<Instant>,
     pacer: Pacer,
 }
 
@@ -212,7 +213,7 @@ fn next_work(inner: &Inner) -> Option<Work> {
         request,
         slots_before: before,
         begun: now,
-        noted: now,
+        noted: None,
         pacer: Pacer::new(rate),
     })
 }
@@ -235,14 +236,13 @@ fn step(inner: &Inner, work: &mut Work) -> Result<bool, Error> {
         finish(inner, work)?;
         return Ok(false);
     }
-    if !going {
-        return Ok(false);
-    }
-    if work.kind == WorkKind::Scrub && work.noted.elapsed() >= MEMO_EVERY {
-        work.noted = Instant::now();
+    // The first time, so that it is known to be under way; the last time, in case it was stopped for good.
+    let due = !going || work.noted.is_none_or(|noted| noted.elapsed() >= MEMO_EVERY);
+    if work.kind == WorkKind::Scrub && due {
+        work.noted = Some(Instant::now());
         remember(inner)?;
     }
-    Ok(true)
+    Ok(going)
 }
 
 /// Makes the progress known.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pegasus_base::Time;
-use pegasus_disk::SimDisk;
+use pegasus_disk::{Disk as _, SimDisk};
 use pegasus_log::{DiskIndex, OpenOptions};
 
-use super::{Rig, handle, name, plain, units};
+use super::{Rig, handle, name, units};
 use crate::{CareStatus, Continuous, Error, Health, sample};
 
 const CAM: &str = "/cam/door";
@@ -49,6 +49,8 @@ fn a_replaced_disk_is_rebuilt_while_recording_goes_on() {
     drop(store);
     rig.disks[2] = new;
     rig.check();
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    assert!(want.len() > before.len());
     // Any other may go now.
     rig.store.take().unwrap().close().unwrap();
     rig.disks[0].kill();
@@ -58,7 +60,7 @@ fn a_replaced_disk_is_rebuilt_while_recording_goes_on() {
     let settings = rig.settings.clone();
     let store = Continuous::open_undriven(log, recovery, settings, rig.clock.clone()).unwrap();
     rig.store = Some(store);
-    assert_eq!(units(&rig.read(CAM, Time::MIN, None)), plain(&footage));
+    assert!(units(&rig.read(CAM, Time::MIN, None)) == want, "it reads otherwise");
     std::mem::forget(rig); // it can't be closed in good order
 }
 
@@ -87,5 +89,5 @@ fn a_scrub_repairs_and_is_remembered() {
     rig.check();
     let scrubbed = care(rig.store()).scrubbed;
     assert_eq!(scrubbed, Some(sample::now()), "when it ended is remembered");
-    assert_eq!(rig.store().durable_end(&name(CAM)).is_some(), true);
+    assert!(rig.store().durable_end(&name(CAM)).is_some());
 }
