@@ -34,7 +34,16 @@ export interface Status {
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[] };
+  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; care: { work: Work | null } };
+}
+
+/** What is done for the disks. */
+export interface Work {
+  kind: "rebuild" | "scrub";
+  slots_done: number;
+  slots_total: number;
+  repaired_fragments: number;
+  eta_s: number | null;
 }
 
 export interface Source {

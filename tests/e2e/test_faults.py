@@ -91,6 +91,34 @@ class LostDisks(NodeTest):
         self.assertEqual(self.exported("/before"), want)
         self.record("/after", 4)
 
+    def test_a_disk_removed_under_load_is_replaced(self):
+        self.record("/before", 6)
+        want = self.exported("/before")
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        disk = self.node.data / "disk2"
+        disk.unlink()
+        wait_for("the alarm", lambda: any(d["state"] == "failed" for d in self.disks()), 30)
+        time.sleep(3)
+        self.node.command("disk", "replace", disk, "--wait")
+        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
+        self.assertEqual(self.node.cli("disk", "list")["care"]["lost_blocks"], 0)
+        time.sleep(3)
+        load.kill()
+        load.wait()
+        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
+        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        loaded = self.exported("/load")
+        self.node.stop()
+        report = self.node.check()
+        self.assertTrue(report["ok"], report)
+        (self.node.data / "disk0").unlink()
+        self.node.start()
+        self.assertEqual(self.exported("/before"), want)
+        self.assertEqual(self.exported("/load"), loaded)
+
     def damaged(self, damage):
         """Records, stops, damages one disk, starts: everything must read back as it was."""
         self.record("/cam", 6)

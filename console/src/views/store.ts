@@ -1,6 +1,6 @@
 // The store: disks, health, usage, throughput.
 
-import { api, type Status } from "../api";
+import { api, type Status, type Work } from "../api";
 import { h, poll, type View } from "../dom";
 import { bytes, duration, rate } from "../format";
 import { Plot } from "../plot";
@@ -9,6 +9,7 @@ export function storeView(): View {
   const usage = h("div", { class: "bar" }, h("div"));
   const words = h("p");
   const alarm = h("p", { class: "alarm", role: "alert", hidden: true });
+  const work = h("p", { hidden: true });
   const rows = h("tbody");
   const table = h("table", {}, h("thead", {}, h("tr", {}, ...["Disk", "State", "Errors"].map((t) => h("th", { scope: "col" }, t)))), rows);
   const ingest = new Plot("Ingest", rate);
@@ -23,7 +24,9 @@ export function storeView(): View {
       `${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
     const bad = store.disks.filter((d) => d.state !== "ok");
     alarm.hidden = bad.length === 0;
-    alarm.textContent = `${bad.length} of ${store.disks.length} disks can't be used: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. Recordings are read from the others.`;
+    alarm.textContent = `${bad.length} of ${store.disks.length} disks are not whole: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack is read from the others.`;
+    work.hidden = !store.care.work;
+    work.textContent = progress(store.care.work);
     rows.replaceChildren(
       ...store.disks.map((d) =>
         h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: `badge ${d.state}` }, d.state)), h("td", { class: "number" }, String(d.errors))),
@@ -34,9 +37,18 @@ export function storeView(): View {
   };
   const stop = poll(2000, async () => update(await api.status()));
   return {
-    element: h("section", {}, h("h1", {}, "Store"), alarm, usage, words, table, h("div", { class: "plots" }, ingest.element, used.element)),
+    element: h("section", {}, h("h1", {}, "Store"), alarm, usage, words, work, table, h("div", { class: "plots" }, ingest.element, used.element)),
     close: stop,
   };
+}
+
+/** What is done for the disks, and how far it is. */
+function progress(work: Work | null): string {
+  if (!work) return "";
+  const share = work.slots_total ? ((work.slots_done * 100) / work.slots_total).toFixed(1) : "0";
+  const left = work.eta_s === null ? "" : `, about ${duration(work.eta_s)} left`;
+  const name = work.kind === "rebuild" ? "Rebuilding" : "Scrubbing";
+  return `${name}: ${share} % of ${work.slots_total} slots${left}; ${work.repaired_fragments} fragments written anew.`;
 }
 
 /** When the free space ends at the present rate; then the oldest recordings go. */

@@ -258,10 +258,18 @@ async fn watch_disks(services: Services) {
         let store = services.store.clone();
         let probed = tokio::task::spawn_blocking(move || store.status().disks);
         let Ok(disks) = probed.await else { continue };
+        known.retain(|path| disks.iter().any(|disk| disk.path == *path && disk.state != "ok"));
         for disk in disks.into_iter().filter(|disk| disk.state != "ok") {
             if !known.contains(&disk.path) {
-                let text = format!("the disk is {}; recordings go on without it", disk.state);
-                services.events.report(Level::Error, &disk.path, text);
+                let (level, text) = match disk.state.as_str() {
+                    "rebuilding" => {
+                        (Level::Warning, "the disk is being given what it lacks".to_owned())
+                    }
+                    state => {
+                        (Level::Error, format!("the disk is {state}; recordings go on without it"))
+                    }
+                };
+                services.events.report(level, &disk.path, text);
                 known.push(disk.path);
             }
         }

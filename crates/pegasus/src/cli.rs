@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use pegasus_base::{StreamName, When};
+use pegasus_base::{ByteSize, StreamName, When};
 
 /// Record cameras and microphones, keep them through faults, play any moment back.
 #[derive(Debug, Parser)]
@@ -62,6 +62,9 @@ pub(crate) enum Command {
         clip.mp4"
     )]
     Export(Export),
+    /// The disks of a running node
+    #[command(subcommand)]
+    Disk(Disk),
     /// The disk array, offline
     #[command(subcommand)]
     Store(Store),
@@ -170,6 +173,47 @@ pub(crate) struct Export {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Disk {
+    /// List the disks, their states, and what is done for them
+    #[command(after_help = "Example:\n  pegasus disk list --json")]
+    List,
+    /// Put a blank disk in the place of a failed or missing one, and rebuild it
+    #[command(
+        after_help = "Example:\n  pegasus disk replace /var/lib/pegasus/disk2 --wait\n  pegasus \
+        disk replace 2 --with /dev/disk/by-id/ata-NEW --rate 50MiB"
+    )]
+    Replace {
+        /// The disk that failed or is missing: its path, or its number in the list, from 0
+        disk: String,
+        /// The device or file to take its place; its own path if left out. A file is made
+        #[arg(long, value_name = "PATH")]
+        with: Option<String>,
+        /// Overwrite what is on the new disk
+        #[arg(long)]
+        overwrite: bool,
+        /// Most bytes to move in a second. Default: half of the time is left to others
+        #[arg(long, value_name = "BYTES")]
+        rate: Option<ByteSize>,
+        /// Wait until it is rebuilt
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Verify everything that is stored, parity too, and repair what is bad
+    #[command(after_help = "Example:\n  pegasus disk scrub --rate 20MiB --wait")]
+    Scrub {
+        /// Most bytes to read in a second. Default: half of the time is left to others
+        #[arg(long, value_name = "BYTES")]
+        rate: Option<ByteSize>,
+        /// Wait until all was gone over
+        #[arg(long)]
+        wait: bool,
+        /// Stop the scrub that is under way
+        #[arg(long, conflicts_with_all = ["rate", "wait"])]
+        stop: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -71,6 +71,7 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
             Error::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            Error::CantReplace { .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

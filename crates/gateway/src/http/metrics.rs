@@ -130,7 +130,14 @@ impl Snapshot {
         for (name, help, unit, value) in gauges {
             one(encoder, name, help, unit, &ConstGauge::new(value as i64))?;
         }
-        let counters: [(&str, &str, Option<&Unit>, u64); 12] = [
+        let care = &store.care;
+        let (done, total) =
+            care.work.as_ref().map_or((0, 0), |work| (work.slots_done, work.slots_total));
+        let text = "Slots a rebuild or scrub has gone over";
+        one(encoder, "disk_work_done_slots", text, None, &ConstGauge::new(done as i64))?;
+        let text = "Slots a rebuild or scrub goes over";
+        one(encoder, "disk_work_slots", text, None, &ConstGauge::new(total as i64))?;
+        let counters: [(&str, &str, Option<&Unit>, u64); 15] = [
             ("ingest_units", "Units made durable", None, ingest.units),
             ("ingest", "Coded media made durable", Some(&Unit::Bytes), ingest.bytes),
             (
@@ -148,6 +155,9 @@ impl Snapshot {
             ("cleaner_entries_read", "Garbage entries read", None, log.cleaner_entries_read),
             ("cleaner_read", "Read to clean", Some(&Unit::Bytes), log.cleaner_read_bytes),
             ("cleaner_moved", "Alive and moved", Some(&Unit::Bytes), log.cleaner_moved_bytes),
+            ("repaired_fragments", "Fragments written anew", None, care.repaired_fragments),
+            ("lost_blocks", "Blocks of which too little was left", None, care.lost_blocks),
+            ("refused_repairs", "Repairs a disk did not keep", None, care.refused_repairs),
         ];
         for (name, help, unit, value) in counters {
             one(encoder, name, help, unit, &ConstCounter::new(value))?;

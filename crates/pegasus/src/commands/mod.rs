@@ -1,6 +1,7 @@
 //! One module for each noun of the command line.
 
 pub(crate) mod config;
+pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod recording;
 pub(crate) mod source;

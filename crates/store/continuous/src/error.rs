@@ -73,6 +73,14 @@ pub enum Error {
         /// What was found.
         why: String,
     },
+    /// The disk can't be replaced by that one.
+    #[error("disk {path} can't be replaced: {why}")]
+    CantReplace {
+        /// The disk that is, or was, there.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),

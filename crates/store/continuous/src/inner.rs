@@ -15,6 +15,7 @@ use crate::commit::Core;
 use crate::driver::Wake;
 use crate::error::Error;
 use crate::indexes::Indexes;
+use crate::keeper::Care;
 use crate::open::Opened;
 use crate::queue::Queue;
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     growth: Mutex<u64>,
     grown: Condvar,
     pub(crate) wake: Wake,
+    pub(crate) care: Care,
 }
 
 /// What is wrong with the store.
@@ -82,7 +84,9 @@ struct Watchers {
 impl Inner {
     pub(crate) fn new(log: Log, opened: Opened, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let seed = settings.seed;
+        let care = Care::remembered(&log);
         Self {
+            care,
             log,
             clock,
             counters: Counters::default(),

@@ -17,13 +17,15 @@
 //! | list units without reading media, read some of them later | [`Continuous::list`], [`Continuous::read_units`] |
 //! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
 //! | set durability and retention | [`Settings`] |
+//! | replace a disk, scrub | [`Continuous::replace_disk`], [`Continuous::scrub`] |
 //! | check offline | [`check_store`] |
 //!
 //! Inside, pure cores are `queue` (what waits, bounded), `timeline` (spans), `assemble` (blocks), `gate`
 //! (what a reader shows) and `format` (bytes). `commit` with `writer`, `retain` and `delete` is the single
 //! owner of what changes on disk; it is told `now`, and `driver` is the thread that calls it in time.
 //! `stream` is what is known of one stream, `locate` finds places in it, `step` goes from one to the next.
-//! `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
+//! `owners` lists what is sealed for passes over everything, `keeper` is the thread that makes them, and
+//! `care` what it remembers. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -67,6 +69,7 @@
 
 mod ahead;
 mod assemble;
+mod care;
 mod check;
 mod cleaner;
 mod commit;
@@ -80,11 +83,13 @@ mod gate;
 mod geometry;
 mod indexes;
 mod inner;
+mod keeper;
 mod listing;
 mod locate;
 mod marks;
 mod media;
 mod open;
+mod owners;
 mod queue;
 mod read;
 mod recorder;
@@ -93,6 +98,7 @@ mod retain;
 mod sample;
 mod settings;
 mod spans;
+mod spare;
 mod status;
 mod step;
 mod store;
@@ -105,6 +111,7 @@ mod units;
 mod walk;
 mod writer;
 
+pub use care::{CareStatus, WorkKind, WorkStatus};
 pub use check::check_store;
 pub use error::Error;
 pub use format::FormatError;

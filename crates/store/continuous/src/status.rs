@@ -6,6 +6,7 @@ use pegasus_base::{StreamId, StreamName, Time};
 use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
 
+use crate::care::CareStatus;
 use crate::inner::Inner;
 
 /// A gap-free interval of a recording.
@@ -47,7 +48,7 @@ pub struct RecordedStream {
 pub enum Health {
     /// All is well.
     Ok,
-    /// It records, but a disk is missing or has failed.
+    /// It records, but a disk is missing, has failed or is being rebuilt.
     Degraded,
     /// There is no room, and nothing left that may be deleted.
     Full,
@@ -60,7 +61,7 @@ pub enum Health {
 pub struct DiskStatus {
     /// Where it is.
     pub path: String,
-    /// `ok`, `failed` or `missing`.
+    /// `ok`, `failed`, `missing` or `rebuilding`.
     pub state: String,
     /// Errors met on it since the store was opened: failed operations and bad checksums.
     pub errors: u64,
@@ -83,6 +84,8 @@ pub struct StoreStatus {
     pub used_bytes: u64,
     /// Its disks, in the order of the array.
     pub disks: Vec<DiskStatus>,
+    /// What is done for them.
+    pub care: CareStatus,
     /// What comes in.
     pub ingest: IngestStatus,
     /// The log, and how it is cleaned.
@@ -166,6 +169,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
             DiskState::Ok => "ok",
             DiskState::Failed => "failed",
             DiskState::Missing => "missing",
+            DiskState::Rebuilding => "rebuilding",
         }
         .to_owned(),
         errors: disk.errors,
@@ -181,7 +185,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         (None, false) if last.is_some() => (Health::Failed, last),
         (None, false) if !bad.is_empty() => {
             let paths = bad.join(", ");
-            (Health::Degraded, Some(format!("a disk is missing or has failed: {paths}")))
+            (Health::Degraded, Some(format!("not all disks are whole: {paths}")))
         }
         (None, false) => (Health::Ok, None),
     };
@@ -191,6 +195,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         capacity_bytes: log.capacity_bytes,
         used_bytes: log.used_bytes,
         disks,
+        care: inner.care.status(),
         ingest: ingest(inner),
         log: log_status(&log),
     }

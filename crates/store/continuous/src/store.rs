@@ -10,6 +10,7 @@ use pegasus_media::TrackSet;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::keeper::Keeper;
 use crate::listing::Listing;
 use crate::read::{ReadOptions, Reader};
 use crate::recorder::Recorder;
@@ -48,7 +49,7 @@ pub struct Watch {
 #[derive(Debug)]
 struct Handle {
     inner: Arc<Inner>,
-    driver: Mutex<Option<Driver>>,
+    driver: Mutex<Option<(Driver, Keeper)>>,
 }
 
 impl Continuous {
@@ -66,7 +67,9 @@ impl Continuous {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let store = Self::open_undriven(log, recovery, settings, clock)?;
-        *store.handle.driver.lock() = Some(Driver::start(store.handle.inner.clone()));
+        let inner = &store.handle.inner;
+        let threads = (Driver::start(inner.clone()), Keeper::start(inner.clone()));
+        *store.handle.driver.lock() = Some(threads);
         Ok(store)
     }
 
@@ -252,7 +255,8 @@ impl Continuous {
 impl Handle {
     fn close(&self) -> Result<(), Error> {
         let driver = self.driver.lock().take();
-        if let Some(driver) = driver {
+        if let Some((driver, keeper)) = driver {
+            keeper.stop(&self.inner);
             driver.stop(&self.inner);
         }
         if self.inner.health.lock().closed {

@@ -15,6 +15,8 @@ pub(crate) struct Allocator {
     pending: BTreeSet<Column>,
     /// Breaks ties between disks with equally many free slots, so that all take turns.
     turn: usize,
+    /// Given back since [`Allocator::watch`] was called last; `None` while nobody wants to know.
+    given_back: Option<BTreeSet<Column>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ impl Allocator {
                 Slots { bits, count, free: count, hint: 0, reserve: geometry.reserve(disk) }
             })
             .collect();
-        Self { disks, pending: BTreeSet::new(), turn: 0 }
+        Self { disks, pending: BTreeSet::new(), turn: 0, given_back: None }
     }
 
     /// As a checkpoint's body tells; `None` if it tells of other disks.
@@ -148,6 +150,7 @@ impl Allocator {
     /// # Panics
     /// If one is not in use.
     pub(crate) fn release(&mut self, columns: &[Column]) {
+        self.note_given_back(columns);
         for column in columns {
             self.disks[usize::from(column.disk.0)].clear(column.slot);
         }
@@ -155,7 +158,30 @@ impl Allocator {
 
     /// Frees slots for use after the next checkpoint.
     pub(crate) fn retire(&mut self, columns: &[Column]) {
+        self.note_given_back(columns);
         self.pending.extend(columns);
+    }
+
+    /// From now on takes note of slots that are given back.
+    pub(crate) fn watch(&mut self) {
+        self.given_back = Some(BTreeSet::new());
+    }
+
+    /// Nobody wants to know any more.
+    pub(crate) fn unwatch(&mut self) {
+        self.given_back = None;
+    }
+
+    fn note_given_back(&mut self, columns: &[Column]) {
+        if let Some(given_back) = &mut self.given_back {
+            given_back.extend(columns);
+        }
+    }
+
+    /// Whether slots that were somebody's when [`Allocator::watch`] was called are his still.
+    pub(crate) fn kept(&self, columns: &[Column]) -> bool {
+        let Some(given_back) = &self.given_back else { return false };
+        self.owns(columns) && !columns.iter().any(|column| given_back.contains(column))
     }
 
     /// A checkpoint is durable: makes the slots that were pending free.

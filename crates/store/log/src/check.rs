@@ -138,8 +138,12 @@ impl<'a> Checker<'a> {
 
     fn check_disks(&mut self) {
         for disk in self.log.status().disks {
-            if disk.state == DiskState::Failed {
-                self.problem(format!("disk {} has failed", disk.path));
+            match disk.state {
+                DiskState::Failed => self.problem(format!("disk {} has failed", disk.path)),
+                DiskState::Rebuilding => {
+                    self.problem(format!("disk {} is not rebuilt yet", disk.path));
+                }
+                DiskState::Ok | DiskState::Missing => {}
             }
         }
     }

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::RwLock;
 use pegasus_base::DiskId;
 use pegasus_disk::{AlignedBuf, Disk, DiskError, Done, Request, Ticket};
 
+use crate::format::superblock::MemberState;
 use crate::{DiskIndex, DiskState};
 
 /// All disks, in the order of the array.
 #[derive(Debug)]
 pub(crate) struct Disks {
-    entries: Vec<Entry>,
+    /// Behind locks, because a new disk may take a failed one's place.
+    entries: Vec<RwLock<Arc<Entry>>>,
 }
 
 pub(crate) struct Entry {
@@ -35,18 +38,21 @@ impl Entry {
         id: DiskId,
         label: String,
         disk: Option<Arc<dyn Disk>>,
-        failed: bool,
+        member: MemberState,
     ) -> Self {
         let state = match &disk {
             None => DiskState::Missing,
-            Some(_) if failed => DiskState::Failed,
-            Some(_) => DiskState::Ok,
+            Some(_) => match member {
+                MemberState::Ok => DiskState::Ok,
+                MemberState::Failed => DiskState::Failed,
+                MemberState::Rebuilding => DiskState::Rebuilding,
+            },
         };
         Self { id, label, disk, state: AtomicU8::new(state as u8), errors: AtomicU64::new(0) }
     }
 
     pub(crate) fn state(&self) -> DiskState {
-        [DiskState::Ok, DiskState::Failed, DiskState::Missing]
+        [DiskState::Ok, DiskState::Failed, DiskState::Missing, DiskState::Rebuilding]
             .into_iter()
             .find(|state| *state as u8 == self.state.load(Relaxed))
             .expect("only states are stored")
@@ -54,6 +60,17 @@ impl Entry {
 
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
+    }
+
+    /// Whether it is read and written: it may lack what parity has to give.
+    pub(crate) fn is_living(&self) -> bool {
+        matches!(self.state(), DiskState::Ok | DiskState::Rebuilding)
+    }
+
+    /// Nothing is lacking on it any more; false if it failed meanwhile.
+    pub(crate) fn rebuilt(&self) -> bool {
+        let (from, to) = (DiskState::Rebuilding as u8, DiskState::Ok as u8);
+        self.state.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
     }
 
     /// The disk, if there is one, dead or alive.
@@ -79,27 +96,32 @@ pub(crate) struct Begun {
 
 impl Disks {
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        let locked = |entry| RwLock::new(Arc::new(entry));
+        Self { entries: entries.into_iter().map(locked).collect() }
     }
 
-    pub(crate) fn entry(&self, disk: DiskIndex) -> &Entry {
-        &self.entries[usize::from(disk.0)]
+    pub(crate) fn entry(&self, disk: DiskIndex) -> Arc<Entry> {
+        self.entries[usize::from(disk.0)].read().clone()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (DiskIndex, &Entry)> {
-        (0_u16..).map(DiskIndex).zip(&self.entries)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (DiskIndex, Arc<Entry>)> {
+        let entries = self.entries.iter().map(|entry| entry.read().clone());
+        (0_u16..).map(DiskIndex).zip(entries)
     }
 
+    /// Another disk takes this one's place; what was begun on the old one ends there.
+    pub(crate) fn seat(&self, disk: DiskIndex, entry: Entry) {
+        *self.entries[usize::from(disk.0)].write() = Arc::new(entry);
+    }
+
+    /// Whether the disk is read and written.
     pub(crate) fn is_ok(&self, disk: DiskIndex) -> bool {
-        self.entry(disk).state() == DiskState::Ok
+        self.entry(disk).is_living()
     }
 
     /// The disks that are read and written.
     pub(crate) fn living(&self) -> BTreeSet<DiskIndex> {
-        self.iter()
-            .filter(|(_, entry)| entry.state() == DiskState::Ok)
-            .map(|(index, _)| index)
-            .collect()
+        self.iter().filter(|(_, entry)| entry.is_living()).map(|(index, _)| index).collect()
     }
 
     /// Counts something bad found on a disk.
@@ -111,15 +133,16 @@ impl Disks {
     pub(crate) fn give_up(&self, disk: DiskIndex, why: &DiskError) {
         let entry = self.entry(disk);
         let failed = DiskState::Failed as u8;
-        if entry.state.compare_exchange(DiskState::Ok as u8, failed, Relaxed, Relaxed).is_ok() {
+        let give_up = |state| (state != failed && entry.is_living()).then_some(failed);
+        if entry.state.fetch_update(Relaxed, Relaxed, give_up).is_ok() {
             tracing::error!(path = entry.label, error = %why, "disk given up");
         }
     }
 
     /// Reads from a disk, also from one that was given up.
     pub(crate) fn submit_read(&self, disk: DiskIndex, offset: u64, len: usize) -> Option<Ticket> {
-        let disk = self.entry(disk).disk.as_ref()?;
-        Some(disk.submit(Request::Read { offset, len }))
+        let entry = self.entry(disk);
+        Some(entry.disk()?.submit(Request::Read { offset, len }))
     }
 
     /// The outcome of a read; what fails is counted.
@@ -138,7 +161,8 @@ impl Disks {
 
     /// Hands a write to its disk, unless that was given up.
     pub(crate) fn begin_write(&self, write: Write) -> Begun {
-        let disk = self.entry(write.disk).disk().filter(|_| self.is_ok(write.disk));
+        let entry = self.entry(write.disk);
+        let disk = entry.disk().filter(|_| entry.is_living());
         let request = Request::Write { offset: write.offset, buf: write.buf };
         Begun { disk: write.disk, ticket: disk.map(|disk| disk.submit(request)) }
     }
@@ -160,10 +184,23 @@ impl Disks {
 
     fn begin_flushes(&self, touched: &BTreeSet<DiskIndex>) -> Vec<Begun> {
         let flush = |disk: &DiskIndex| {
-            let handle = self.entry(*disk).disk().filter(|_| self.is_ok(*disk))?;
+            let entry = self.entry(*disk);
+            let handle = entry.disk().filter(|_| entry.is_living())?;
             Some(Begun { disk: *disk, ticket: Some(handle.submit(Request::Flush)) })
         };
         touched.iter().filter_map(flush).collect()
+    }
+
+    /// Waits until a disk has taken a write; whether it did. It is not durable yet.
+    pub(crate) fn wait(&self, begun: Begun) -> bool {
+        self.finish(begun)
+    }
+
+    /// Makes durable what these disks have taken; one that fails is given up.
+    pub(crate) fn flush(&self, disks: &BTreeSet<DiskIndex>) {
+        for flush in self.begin_flushes(disks) {
+            self.finish(flush);
+        }
     }
 
     /// Waits for the outcome; whether it succeeded.
@@ -193,9 +230,7 @@ impl Disks {
     pub(crate) fn probe(&self) -> Vec<DiskIndex> {
         let mut lost = Vec::new();
         for (index, entry) in self.iter() {
-            let Some(disk) = entry.disk.as_ref().filter(|_| entry.state() == DiskState::Ok) else {
-                continue;
-            };
+            let Some(disk) = entry.disk().filter(|_| entry.is_living()) else { continue };
             if let Err(error) = disk.probe() {
                 self.write_failed(index, &error);
                 lost.push(index);

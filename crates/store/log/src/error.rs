@@ -3,7 +3,7 @@
 use pegasus_base::PnodeId;
 use pegasus_disk::DiskError;
 
-use crate::{BlockMap, SegmentId};
+use crate::{BlockMap, DiskIndex, SegmentId};
 
 /// Why an operation on the log failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -85,6 +85,14 @@ pub enum LogError {
     #[error("the store can't be formatted: {why}")]
     BadGeometry {
         /// What is wrong.
+        why: String,
+    },
+    /// A new disk can't take the place of this one. Nothing changed.
+    #[error("{disk} can't be replaced: {why}")]
+    CantReplace {
+        /// The place.
+        disk: DiskIndex,
+        /// Why not.
         why: String,
     },
     /// An earlier write failed on more disks than parity can replace; nothing is written any more.

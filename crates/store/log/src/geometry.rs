@@ -131,7 +131,13 @@ impl Geometry {
     }
 }
 
-fn slots_of(size_bytes: u64, unit_bytes: u32) -> u32 {
+/// Bytes of a disk with so many slots.
+pub(crate) fn bytes_for(slots: u32, unit_bytes: u32) -> u64 {
+    SLOTS_START + TAIL_BYTES + u64::from(slots) * u64::from(unit_bytes)
+}
+
+/// How many slots a disk of `size_bytes` has.
+pub(crate) fn slots_of(size_bytes: u64, unit_bytes: u32) -> u32 {
     let room = size_bytes.saturating_sub(SLOTS_START + TAIL_BYTES);
     u32::try_from(room / u64::from(unit_bytes)).unwrap_or(u32::MAX)
 }

@@ -10,8 +10,7 @@
 //! of a batch, either all changes to pnodes and segments are there, and then all its blocks too, or none
 //! of those changes; of blocks appended to segments that were open before, a crash may keep some.
 //!
-//! What it is not: a file system (the services above make files and recordings of it), or a cache. Nor
-//! does it rebuild a replaced disk yet.
+//! What it is not: a file system (the services above make files and recordings of it), or a cache.
 //!
 //! # Map
 //!
@@ -26,11 +25,13 @@
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
+//! - `replace`: a new disk in a failed one's place. `mend`, `mend_heads`, `pass`: writing anew what is
+//!   missing or damaged.
 //! - `check`: every byte verified, every slot accounted for.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
 //! only the lock of the shared state, for moments, and never wait for a commit's disks. Locks are taken in
-//! the order cleaner, writer, shared.
+//! the order mending, cleaner, writer, shared.
 //!
 //! # Example
 //!
@@ -85,11 +86,15 @@ mod garbage;
 mod geometry;
 mod log;
 mod log_plan;
+mod mend;
+mod mend_heads;
 mod open;
+mod pass;
 mod pnode;
 mod pnodes;
 mod reading;
 mod recovery;
+mod replace;
 mod replay;
 mod scan;
 mod segments;
@@ -107,5 +112,7 @@ pub use cleaning::{Cleaned, Cleaning};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
 pub use log::{Committed, Log};
+pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
+pub use pass::{Owners, Pass, Position};
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};

@@ -52,6 +52,8 @@ pub struct Log {
     pub(crate) cleaner: Mutex<Cleaner>,
     /// What it has done. Locked last.
     pub(crate) cleaned: Mutex<CleanerStatus>,
+    /// Held while something is mended; locked before the others.
+    pub(crate) mending: Mutex<()>,
     /// Why nothing is written any more.
     pub(crate) poison: OnceLock<String>,
     commits: AtomicU64,
@@ -80,6 +82,7 @@ impl Log {
             shared: RwLock::new(shared),
             cleaner: Mutex::default(),
             cleaned: Mutex::default(),
+            mending: Mutex::new(()),
             poison: OnceLock::new(),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -284,7 +287,7 @@ impl Log {
     }
 
     fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
-        let status = |(index, entry): (DiskIndex, &crate::disks::Entry)| {
+        let status = |(index, entry): (DiskIndex, std::sync::Arc<crate::disks::Entry>)| {
             let stats = entry.disk().map(|disk| disk.stats()).unwrap_or_default();
             DiskStatus {
                 index,

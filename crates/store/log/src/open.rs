@@ -11,7 +11,7 @@ use crate::alloc::Allocator;
 use crate::array::Array;
 use crate::disks::{Disks, Entry, Write};
 use crate::format::checkpoint::Cursor;
-use crate::format::superblock::{LABEL_BYTES_MAX, Member, Superblock};
+use crate::format::superblock::{LABEL_BYTES_MAX, Member, MemberState, Superblock};
 use crate::garbage::{GARBAGE_KIND, GARBAGE_PNODE};
 use crate::geometry::{Geometry, POINTER_OFFSETS, choose_unit, superblock_offsets};
 use crate::log::{FIRST_PNODE, Log, ROOT_PNODE};
@@ -109,7 +109,7 @@ impl Log {
         }
         let entries = disks.iter().zip(&superblock.members);
         let entries = entries
-            .map(|(disk, member)| Entry::new(member.id, disk.label(), Some(disk.clone()), false));
+            .map(|(disk, own)| Entry::new(own.id, disk.label(), Some(disk.clone()), own.state));
         let array = Array::new(id, geometry, Disks::new(entries.collect()));
         wipe(disks)?;
         let log = Self::empty(array, superblock, options.now);
@@ -197,7 +197,7 @@ impl Log {
     }
 
     /// From now on commits are newer than any an earlier opening may have begun.
-    fn begin_epoch(&self, writer: &mut Writer) -> Result<(), LogError> {
+    pub(crate) fn begin_epoch(&self, writer: &mut Writer) -> Result<(), LogError> {
         let mut superblock = writer.superblock.clone();
         superblock.epoch += 1;
         superblock.open_id = writer.now.as_ns().cast_unsigned();
@@ -250,7 +250,8 @@ fn new_superblock(
     rng: &mut fastrand::Rng,
 ) -> Superblock {
     let array = ArrayId::random(rng);
-    let member = |slots: &u32| Member { id: DiskId::random(rng), slots: *slots, failed: false };
+    let state = MemberState::Ok;
+    let member = |slots: &u32| Member { id: DiskId::random(rng), slots: *slots, state };
     let members = geometry.slots.iter().map(member).collect();
     Superblock {
         array,
@@ -269,7 +270,7 @@ fn new_superblock(
 }
 
 /// Makes sure that nothing of an earlier array is taken for a part of the new one.
-fn wipe(disks: &[Arc<dyn Disk>]) -> Result<(), LogError> {
+pub(crate) fn wipe(disks: &[Arc<dyn Disk>]) -> Result<(), LogError> {
     for disk in disks {
         let places: BTreeSet<u64> =
             superblock_offsets(disk.size()).into_iter().chain(POINTER_OFFSETS).collect();

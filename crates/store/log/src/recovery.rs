@@ -24,7 +24,7 @@ use crate::replay::State;
 use crate::scan::{Scanned, Sighting, scan, verify_newest};
 use crate::walk::Tail;
 use crate::writer::COMMIT_EPOCH_SHIFT;
-use crate::{DiskIndex, LogError, SegmentId, SegmentRef};
+use crate::{DiskIndex, DiskState, LogError, SegmentId, SegmentRef};
 
 /// What recovery came to.
 pub(crate) struct Outcome {
@@ -169,7 +169,9 @@ fn is_lost_only_to_dead_disks(
     blocks.first().is_some_and(|block| {
         (0..header.fragments()).all(|position| {
             let disk = segment.columns[header.column(position)].disk;
-            block.got[usize::from(position)].is_some() || !array.disks.is_ok(disk)
+            // One that is being rebuilt was not there, or another.
+            let lacks = array.disks.entry(disk).state() != DiskState::Ok;
+            block.got[usize::from(position)].is_some() || lacks
         })
     })
 }

@@ -16,6 +16,8 @@ pub enum DiskState {
     Failed,
     /// It was not there when the store was opened.
     Missing,
+    /// It is read and written, and what it lacks - it is new, or was away - is being written to it.
+    Rebuilding,
 }
 
 /// One disk of the array.

@@ -10,7 +10,7 @@ use pegasus_base::ArrayId;
 use pegasus_disk::{Batch, Disk, Done, Request, SECTOR};
 
 use crate::disks::{Disks, Entry};
-use crate::format::superblock::{NotASuperblock, Superblock};
+use crate::format::superblock::{MemberState, NotASuperblock, Superblock};
 use crate::geometry::superblock_offsets;
 use crate::{DiskIndex, Log, LogError};
 
@@ -32,6 +32,8 @@ struct Candidate {
     path: String,
     disk: Arc<dyn Disk>,
     superblock: Superblock,
+    /// Whether one of the copies that are written last is of its epoch too.
+    settled: bool,
 }
 
 /// Puts an array together.
@@ -45,7 +47,9 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             continue;
         };
         match read_superblock(&*disk, &mut problems, &path) {
-            Ok(superblock) => candidates.push(Candidate { given_at, path, disk, superblock }),
+            Ok((superblock, settled)) => {
+                candidates.push(Candidate { given_at, path, disk, superblock, settled });
+            }
             Err(why) => {
                 problems.push(format!("disk {path} {why}"));
                 unseated.push((given_at, path));
@@ -57,19 +61,24 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             if problems.is_empty() { "there are no disks".to_owned() } else { problems.join("; ") };
         return Err(LogError::NotAnArray { why });
     };
-    let mut seats = seat(array, candidates, &mut unseated, &mut problems)?;
-    let newest = seats
+    let newest = candidates
         .iter()
-        .flatten()
         .map(|candidate| &candidate.superblock)
+        .filter(|superblock| superblock.array == array)
         .max_by_key(|superblock| (superblock.epoch, superblock.update))
         .expect("the commonest array has a disk")
         .clone();
-    let failed: Vec<bool> = seats
+    let began = candidates.iter().any(|disk| {
+        let own = &disk.superblock;
+        (own.array, own.epoch) == (array, newest.epoch) && disk.settled
+    });
+    let mut seats = seat(&newest, candidates, &mut unseated, &mut problems)?;
+    let states: Vec<MemberState> = seats
         .iter()
         .zip(&newest.members)
-        .map(|(seat, member)| {
-            member.failed || seat.as_ref().is_some_and(|own| is_apart(own, &newest, &mut problems))
+        .map(|(seat, member)| match (member.state, seat) {
+            (MemberState::Failed, _) | (_, None) => member.state,
+            (_, Some(own)) => state_of(own, &newest, began, &mut problems),
         })
         .collect();
     let mut entries = Vec::new();
@@ -80,10 +89,12 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         };
         if disk.is_none() {
             problems.push(format!("disk {path} is missing (disk {index} of the array)"));
-        } else if member.failed {
+        } else if member.state == MemberState::Failed {
             problems.push(format!("disk {path} failed earlier and is not written any more"));
+        } else if member.state == MemberState::Rebuilding {
+            problems.push(format!("disk {path} is not rebuilt yet"));
         }
-        entries.push(Entry::new(member.id, path, disk, failed[index]));
+        entries.push(Entry::new(member.id, path, disk, states[index]));
     }
     let disks = Disks::new(entries);
     check_enough(&newest, &disks, read_only)?;
@@ -95,7 +106,7 @@ fn read_superblock(
     disk: &dyn Disk,
     problems: &mut Vec<String>,
     path: &str,
-) -> Result<Superblock, String> {
+) -> Result<(Superblock, bool), String> {
     let mut batch = Batch::new();
     for offset in superblock_offsets(disk.size()) {
         batch.add(disk, Request::Read { offset, len: SECTOR });
@@ -135,7 +146,11 @@ fn read_superblock(
             }
         }
     }
-    Ok(newest)
+    let of_its_epoch = |copy: &Result<Superblock, String>| {
+        copy.as_ref().is_ok_and(|copy| copy.epoch == newest.epoch)
+    };
+    let settled = [1, 3].into_iter().any(|copy| of_its_epoch(&copies[copy]));
+    Ok((newest, settled))
 }
 
 /// The array most of the disks belong to; of equals the one with the newest superblock.
@@ -158,7 +173,7 @@ fn take_path(unseated: &mut Vec<(usize, String)>, index: usize) -> String {
 
 /// Gives each disk its place in the array.
 fn seat(
-    array: ArrayId,
+    newest: &Superblock,
     candidates: Vec<Candidate>,
     unseated: &mut Vec<(usize, String)>,
     problems: &mut Vec<String>,
@@ -166,10 +181,10 @@ fn seat(
     let mut seats: Vec<Option<Candidate>> = Vec::new();
     for candidate in candidates {
         let Candidate { given_at, path, superblock, .. } = &candidate;
-        if superblock.array != array {
+        if superblock.array != newest.array {
             problems.push(format!(
-                "disk {path} is foreign: it belongs to store {} ('{}'), not to {array}",
-                superblock.array, superblock.label
+                "disk {path} is foreign: it belongs to store {} ('{}'), not to {}",
+                superblock.array, superblock.label, newest.array
             ));
             unseated.push((*given_at, path.clone()));
             continue;
@@ -191,6 +206,12 @@ fn seat(
                 "disks are given in another order than formatted"
             );
         }
+        if newest.members.get(index).map(|member| member.id) != Some(superblock.member().id) {
+            problems.push(format!(
+                "disk {path} was replaced in the store and does not belong to it any more"
+            ));
+            continue;
+        }
         sit(&mut seats[index], candidate, problems);
     }
     Ok(seats)
@@ -202,8 +223,9 @@ fn sit(seat: &mut Option<Candidate>, candidate: Candidate, problems: &mut Vec<St
         let (old, new) = (&old.path, &new.path);
         problems.push(format!("disk {old} is an old copy of disk {new} and is left out"));
     };
+    let age = |disk: &Candidate| (disk.superblock.epoch, disk.superblock.update);
     match seat {
-        Some(first) if first.superblock.epoch >= candidate.superblock.epoch => {
+        Some(first) if age(first) >= age(&candidate) => {
             copy(&candidate, first);
         }
         _ => {
@@ -215,27 +237,32 @@ fn sit(seat: &mut Option<Candidate>, candidate: Candidate, problems: &mut Vec<St
     }
 }
 
-/// Whether a disk has a history of its own; one that was merely away is welcome: what it lacks, its
-/// fragments' headers tell.
-fn is_apart(own: &Candidate, newest: &Superblock, problems: &mut Vec<String>) -> bool {
+/// What is to become of a disk that has not failed. One that has a history of its own is not mixed in;
+/// one that was merely away is welcome: what it lacks, its fragments' headers tell.
+///
+/// Nothing was written in an epoch that never `began`: the cut came while its first superblocks were
+/// written, and the disks of the epoch before lack nothing.
+fn state_of(
+    own: &Candidate,
+    newest: &Superblock,
+    began: bool,
+    problems: &mut Vec<String>,
+) -> MemberState {
     let (path, superblock) = (&own.path, &own.superblock);
-    let member = newest.members.get(usize::from(superblock.index.0));
-    if member.map(|member| member.id) != Some(superblock.member().id) {
-        problems.push(format!(
-            "disk {path} was replaced in the array and does not belong to it any more"
-        ));
-        return true;
-    }
     if superblock.epoch == newest.epoch && superblock.open_id != newest.open_id {
         problems.push(format!("disk {path} was used without the others, as they were without it"));
-        return true;
+        return MemberState::Failed;
     }
-    if superblock.epoch < newest.epoch {
+    let lacks_nothing = !began && superblock.epoch + 1 == newest.epoch;
+    if superblock.epoch < newest.epoch && !lacks_nothing {
         problems.push(format!(
-            "disk {path} was away while the store was used; what it lacks is rebuilt when read"
+            "disk {path} was away while the store was used; what it lacks is given by parity"
         ));
+        if newest.parity > 0 {
+            return MemberState::Rebuilding;
+        }
     }
-    false
+    newest.members[usize::from(superblock.index.0)].state
 }
 
 /// Refuses to go on without disks that may know more than those that are here.
@@ -243,14 +270,15 @@ fn check_enough(newest: &Superblock, disks: &Disks, read_only: bool) -> Result<(
     let gone: Vec<DiskIndex> = disks
         .iter()
         .filter(|(index, entry)| {
-            entry.disk().is_none() && !newest.members[usize::from(index.0)].failed
+            entry.disk().is_none()
+                && newest.members[usize::from(index.0)].state != MemberState::Failed
         })
         .map(|(index, _)| index)
         .collect();
     if read_only || gone.len() <= usize::from(newest.parity) {
         return Ok(());
     }
-    let names: Vec<&str> = gone.iter().map(|index| &*disks.entry(*index).label).collect();
+    let names: Vec<String> = gone.iter().map(|index| disks.entry(*index).label.clone()).collect();
     Err(LogError::NotAnArray {
         why: format!(
             "{} of its {} disks are missing ({}), and it can do without {}",

@@ -10,7 +10,7 @@ use crate::alloc::Allocator;
 use crate::disks::Write;
 use crate::format::checkpoint::{Cursor, LogSegment, OpenSegment};
 use crate::format::pnode::LogAddr;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{MemberState, Superblock};
 use crate::garbage::Hole;
 use crate::geometry::superblock_offsets;
 use crate::log::Log;
@@ -161,7 +161,11 @@ impl Log {
         superblock.update += 1;
         for (index, entry) in self.array.disks.iter() {
             let member = &mut superblock.members[usize::from(index.0)];
-            member.failed |= entry.state() == DiskState::Failed;
+            match entry.state() {
+                DiskState::Failed => member.state = MemberState::Failed,
+                DiskState::Rebuilding => member.state = MemberState::Rebuilding,
+                DiskState::Ok | DiskState::Missing => {}
+            }
         }
         for half in [[0, 2], [1, 3]] {
             let mut writes = Vec::new();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use common::{check, format, given, open, open_given, open_read_only, owner, payload};
 use pegasus_base::Time;
 use pegasus_disk::{CreateOptions, Disk, DiskError, FileDisk, SimDisk};
-use pegasus_log::{DiskState, FormatOptions, Log, LogError, OpenOptions};
+use pegasus_log::{
+    DiskState, FormatOptions, Listed, Log, LogError, OpenOptions, Owners, Pass, Position, Scope,
+};
 
 fn two_arrays() -> (Vec<SimDisk>, Vec<SimDisk>) {
     let (ours, theirs) = (SimDisk::array(3, 8 << 20, 1), SimDisk::array(3, 8 << 20, 2));
@@ -22,6 +24,15 @@ fn two_arrays() -> (Vec<SimDisk>, Vec<SimDisk>) {
     };
     Log::format(&arcs, &options, &mut fastrand::Rng::with_seed(99)).unwrap();
     (ours, theirs)
+}
+
+/// There are no continuous segments.
+struct Nobody;
+
+impl Owners for Nobody {
+    fn list(&self, _: &Log, _: Position) -> Result<(Vec<Listed>, Option<Position>), LogError> {
+        Ok((Vec::new(), None))
+    }
 }
 
 #[track_caller]
@@ -107,6 +118,13 @@ fn a_disk_that_was_away_comes_back_without_spoiling_anything() {
     let (log, recovery) = open(&ours).unwrap();
     assert_mentions(&recovery.problems, "disk sim2 was away");
     assert_eq!(log.read_pnode(log.root(), 0, 99).unwrap(), b"without 2");
+    let away = log.rebuilding();
+    let mut pass = Pass::new(Scope::Everything);
+    while !pass.is_over() {
+        pass.step(&log, &Nobody, &mut |_| true).unwrap();
+    }
+    log.rebuilt(&away).unwrap();
+    check(&log, &[], &[]);
     drop(log);
     assert!(open(&ours).unwrap().1.problems.is_empty());
 }

@@ -1,6 +1,7 @@
 //! The JSON API. `docs/ref/api.md` is its page for people; the document for programs,
 //! `/api/v1/openapi.json`, is generated from the handlers.
 
+mod disks;
 mod events;
 mod recordings;
 mod sources;
@@ -30,6 +31,7 @@ use super::{export, health, live};
     ),
     tags(
         (name = "node", description = "The node as a whole"),
+        (name = "disks", description = "The store's disks"),
         (name = "streams", description = "Streams, live and recorded"),
         (name = "recordings", description = "What is recorded of a stream"),
         (name = "sources", description = "Streams that the node fetches itself"),
@@ -50,6 +52,9 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(live::mjpeg::get_live_mjpeg))
         .routes(routes!(sources::list_sources, sources::add_source))
         .routes(routes!(sources::remove_source))
+        .routes(routes!(disks::list_disks))
+        .routes(routes!(disks::replace_disk))
+        .routes(routes!(disks::begin_scrub, disks::stop_scrub))
         .routes(routes!(events::list_events))
         .routes(routes!(events::follow_events))
         .split_for_parts();

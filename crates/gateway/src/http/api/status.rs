@@ -7,6 +7,7 @@ use pegasus_continuous::{DiskStatus, Health, LogStatus, StoreStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::disks::Care;
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
@@ -34,7 +35,7 @@ pub(crate) struct Status {
 /// The store.
 #[derive(Debug, Serialize, ToSchema)]
 struct Store {
-    /// `ok`, `degraded` (a disk is missing or has failed), `full` or `failed`.
+    /// `ok`, `degraded` (a disk is missing, has failed or is being rebuilt), `full` or `failed`.
     #[schema(value_type = String, example = "ok")]
     health: Health,
     /// What is wrong, unless it is `ok`.
@@ -45,6 +46,7 @@ struct Store {
     used_bytes: u64,
     /// Its disks, in the order of the array.
     disks: Vec<Disk>,
+    care: Care,
     /// What was recorded since the node started.
     ingest: Ingest,
     log: LogCounts,
@@ -52,10 +54,10 @@ struct Store {
 
 /// One disk.
 #[derive(Debug, Serialize, ToSchema)]
-struct Disk {
+pub(crate) struct Disk {
     /// Where it is.
     path: String,
-    /// `ok`, `failed` or `missing`.
+    /// `ok`, `failed`, `missing` or `rebuilding`.
     state: String,
     /// Failed operations and bad checksums since the node started.
     errors: u64,
@@ -150,6 +152,7 @@ impl From<StoreStatus> for Store {
             capacity_bytes: status.capacity_bytes,
             used_bytes: status.used_bytes,
             disks: status.disks.into_iter().map(Disk::from).collect(),
+            care: status.care.into(),
             ingest: Ingest {
                 recorders: ingest.recorders,
                 queued_bytes: ingest.queued_bytes,

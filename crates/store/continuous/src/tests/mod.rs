@@ -1,6 +1,7 @@
 //! The whole store on simulated disks: what is read is compared with a plain model.
 
 mod crash;
+mod disks;
 mod driven;
 mod listing;
 mod model;

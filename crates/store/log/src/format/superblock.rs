@@ -11,6 +11,8 @@ const MAGIC: [u8; 8] = *b"PEGASUS\0";
 pub(crate) const VERSION: u32 = 1;
 /// Longest label in bytes.
 pub(crate) const LABEL_BYTES_MAX: usize = 64;
+/// In the feature bits that a writer must know: a disk is being rebuilt.
+const FEATURE_REBUILDING: u32 = 1;
 const CRC_AT: usize = SECTOR - 4;
 /// Where the table of disks begins, and the length of an entry.
 const TABLE_AT: usize = 192;
@@ -28,8 +30,23 @@ pub(crate) struct Member {
     pub(crate) id: DiskId,
     /// Slots on it.
     pub(crate) slots: u32,
-    /// Whether it failed and must not be written any more.
-    pub(crate) failed: bool,
+    /// What became of it.
+    pub(crate) state: MemberState,
+}
+
+/// What became of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberState {
+    /// It holds what it should.
+    Ok,
+    /// It failed and must not be written any more.
+    Failed,
+    /// It is new, or was away: what it lacks is being written to it.
+    Rebuilding,
+}
+
+impl MemberState {
+    pub(super) const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rebuilding];
 }
 
 /// A superblock.
@@ -82,7 +99,12 @@ impl Superblock {
         let mut out = Vec::with_capacity(SECTOR);
         out.bytes(&MAGIC);
         out.u32(VERSION);
-        out.bytes(&[0; 12]); // feature bits: compatible, compatible for reading, incompatible
+        // Feature bits: compatible, compatible for reading, incompatible. One that does not know of
+        // rebuilding must not take the disk for whole.
+        let rebuilding = self.members.iter().any(|m| m.state == MemberState::Rebuilding);
+        out.u32(0);
+        out.u32(if rebuilding { FEATURE_REBUILDING } else { 0 });
+        out.u32(0);
         out.bytes(&[0; 8]);
         out.bytes(&self.array.to_bytes());
         out.bytes(&self.member().id.to_bytes());
@@ -104,7 +126,7 @@ impl Superblock {
         for member in &self.members {
             out.bytes(&member.id.to_bytes());
             out.u32(member.slots);
-            out.u32(u32::from(member.failed));
+            out.u32(member.state as u32);
         }
         out.resize(CRC_AT, 0);
         let crc = crc32c::crc32c(&out);
@@ -127,9 +149,10 @@ impl Superblock {
         let mut fields = Fields::new(&sector[MAGIC.len()..]);
         let version = fields.u32();
         let _compatible = fields.u32();
-        // A later version may set bits in the first field freely. With any in the other two, this one
-        // can't write, or can't even read; it does not tell them apart.
-        let unknown = fields.u32() != Some(0) || fields.u32() != Some(0);
+        // A later version may set bits in the first field freely. With unknown ones in the other two,
+        // this one can't write, or can't even read; it does not tell them apart.
+        let unknown = fields.u32().is_none_or(|bits| bits & !FEATURE_REBUILDING != 0)
+            || fields.u32() != Some(0);
         if version != Some(VERSION) || unknown {
             return Err(NotASuperblock::Unknown);
         }
@@ -188,6 +211,7 @@ impl Superblock {
 
 fn take_member(fields: &mut Fields<'_>) -> Option<Member> {
     let id = DiskId::from_bytes(fields.array()?);
-    let (slots, failed) = (fields.u32()?, fields.u32()?);
-    (failed <= 1).then_some(Member { id, slots, failed: failed == 1 })
+    let (slots, state) = (fields.u32()?, fields.u32()?);
+    let state = MemberState::ALL.into_iter().find(|known| *known as u32 == state)?;
+    Some(Member { id, slots, state })
 }

@@ -11,7 +11,7 @@ use super::checkpoint::{Body, Cursor, LogSegment, OpenSegment, Pointer};
 use super::fragment::{BlockHeader, FragmentHeader, SegmentKind};
 use super::pnode::{CONTENT_BYTES, Image, LeafAddrs, LogAddr};
 use super::record::{BlockNote, LogHead, PieceKind, Record, parse_payload};
-use super::superblock::{Member, Superblock};
+use super::superblock::{Member, MemberState, Superblock};
 use crate::DiskIndex;
 use crate::fuzz::parse_all;
 use crate::garbage::{Hole, parse_file};
@@ -106,7 +106,7 @@ fn fragment() -> impl Strategy<Value = FragmentHeader> {
 }
 
 fn superblock() -> impl Strategy<Value = Superblock> {
-    let members = prop::collection::vec(any::<(u128, u32, bool)>(), 1..60);
+    let members = prop::collection::vec(any::<(u128, u32, prop::sample::Index)>(), 1..60);
     (members, any::<(bool, prop::sample::Index)>(), any::<[u64; 4]>(), 16_u32..=26, "[a-z ]{0,64}")
         .prop_map(|(members, (parity, index), numbers, shift, label)| {
             let parity = u8::from(parity && members.len() > 1);
@@ -124,7 +124,10 @@ fn superblock() -> impl Strategy<Value = Superblock> {
                 label,
                 members: members
                     .into_iter()
-                    .map(|(id, slots, failed)| Member { id: DiskId(id), slots, failed })
+                    .map(|(id, slots, state)| {
+                        let state = MemberState::ALL[state.index(MemberState::ALL.len())];
+                        Member { id: DiskId(id), slots, state }
+                    })
                     .collect(),
             }
         })
@@ -351,8 +354,8 @@ fn the_superblock_has_the_documented_bytes() {
         update: 4,
         label: "tiny".to_owned(),
         members: vec![
-            Member { id: DiskId(0xa), slots: 62, failed: true },
-            Member { id: DiskId(0xb), slots: 62, failed: false },
+            Member { id: DiskId(0xa), slots: 62, state: MemberState::Failed },
+            Member { id: DiskId(0xb), slots: 62, state: MemberState::Ok },
         ],
     };
     let bytes = superblock.emit();

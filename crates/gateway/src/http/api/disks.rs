@@ -1,0 +1,194 @@
+//! The disks: replacing one, and going over all of them.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use pegasus_base::Time;
+use pegasus_continuous::{CareStatus, StoreStatus, WorkKind, WorkStatus};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::status::Disk;
+use crate::http::app::{App, blocking};
+use crate::http::error::{ApiError, ErrorBody};
+
+/// The disks and what is done for them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Disks {
+    /// All of them, in the order of the array.
+    disks: Vec<Disk>,
+    care: Care,
+}
+
+/// What was done for the disks since the node started, and is being done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Care {
+    /// What is being done now.
+    work: Option<Work>,
+    /// End of the last scrub that went over everything.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    scrubbed: Option<Time>,
+    /// Fragments written anew.
+    repaired_fragments: u64,
+    /// Blocks of which too little was left.
+    lost_blocks: u64,
+    /// Repairs that a disk refused or did not keep.
+    refused_repairs: u64,
+    /// What was found in the last pass: the first of it.
+    problems: Vec<String>,
+    /// Why the last attempt was given up, to be tried again.
+    trouble: Option<String>,
+}
+
+/// How far it is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Work {
+    /// `rebuild` or `scrub`.
+    #[schema(value_type = String, example = "rebuild")]
+    kind: WorkKind,
+    /// Slots gone over.
+    slots_done: u64,
+    /// Slots to go over, as far as is known.
+    slots_total: u64,
+    /// Bytes read for it.
+    read_bytes: u64,
+    /// Fragments written anew.
+    repaired_fragments: u64,
+    /// Bytes of them.
+    repaired_bytes: u64,
+    /// Blocks of which too little is left.
+    lost_blocks: u64,
+    /// Seconds it has been going on.
+    elapsed_s: u64,
+    /// Seconds it will take at this pace, if that can be told.
+    eta_s: Option<u64>,
+}
+
+/// A disk to replace.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replacement {
+    /// The disk that failed or is missing: its path, or its number in the array.
+    #[schema(example = "/var/lib/pegasus/disk2")]
+    disk: String,
+    /// The device or file to take its place; its own path if left out. A file that is not there is made.
+    with: Option<String>,
+    /// Whether what is on it may be overwritten.
+    #[serde(default)]
+    overwrite: bool,
+    /// Most bytes a second to rebuild it with. Without it, half of the time is left to others.
+    rate: Option<u64>,
+}
+
+/// A scrub to begin.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewScrub {
+    /// Most bytes a second to read. Without it, half of the time is left to others.
+    rate: Option<u64>,
+}
+
+/// The disks and what is done for them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/disks",
+    tag = "disks",
+    responses((status = 200, body = Disks))
+)]
+pub(crate) async fn list_disks(State(app): State<App>) -> Result<Json<Disks>, ApiError> {
+    let store = app.store.clone();
+    let status = blocking(move || Ok::<_, ApiError>(store.status())).await?;
+    let StoreStatus { disks, care, .. } = status;
+    Ok(Json(Disks { disks: disks.into_iter().map(Disk::from).collect(), care: care.into() }))
+}
+
+/// Puts a blank disk in the place of a failed or missing one, and begins to rebuild it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/replace",
+    tag = "disks",
+    request_body = Replacement,
+    responses(
+        (status = 202, description = "It takes part, and is being rebuilt"),
+        (status = 404, description = "There is no such disk", body = ErrorBody),
+        (status = 409, description = "It has not failed, or the new one can't be used", body = ErrorBody),
+    )
+)]
+pub(crate) async fn replace_disk(
+    State(app): State<App>,
+    body: Result<Json<Replacement>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    let store = app.store.clone();
+    blocking(move || {
+        let unknown = || ApiError::missing(format!("the store has no disk {}", wanted.disk));
+        let index = store.find_disk(&wanted.disk).ok_or_else(unknown)?;
+        let path = wanted.with.or_else(|| store.disk_path(index)).ok_or_else(unknown)?;
+        let disk = store.open_spare(index, &PathBuf::from(path), wanted.overwrite)?;
+        store.replace_disk(index, disk, wanted.rate)?;
+        Ok::<_, ApiError>(StatusCode::ACCEPTED)
+    })
+    .await
+}
+
+/// Begins to verify and repair everything. One that is under way goes on at the rate given.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/scrub",
+    tag = "disks",
+    request_body = NewScrub,
+    responses((status = 202, description = "It is under way"))
+)]
+pub(crate) async fn begin_scrub(
+    State(app): State<App>,
+    body: Result<Json<NewScrub>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    app.store.scrub(wanted.rate);
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Stops a scrub; the next one begins anew.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/disks/scrub",
+    tag = "disks",
+    responses((status = 204, description = "Nothing is scrubbed any more"))
+)]
+pub(crate) async fn stop_scrub(State(app): State<App>) -> StatusCode {
+    app.store.stop_scrub();
+    StatusCode::NO_CONTENT
+}
+
+impl From<CareStatus> for Care {
+    fn from(care: CareStatus) -> Self {
+        Self {
+            work: care.work.map(Work::from),
+            scrubbed: care.scrubbed,
+            repaired_fragments: care.repaired_fragments,
+            lost_blocks: care.lost_blocks,
+            refused_repairs: care.refused_repairs,
+            problems: care.problems,
+            trouble: care.trouble,
+        }
+    }
+}
+
+impl From<WorkStatus> for Work {
+    fn from(work: WorkStatus) -> Self {
+        Self {
+            kind: work.kind,
+            slots_done: work.slots_done,
+            slots_total: work.slots_total,
+            read_bytes: work.read_bytes,
+            repaired_fragments: work.repaired_fragments,
+            repaired_bytes: work.repaired_bytes,
+            lost_blocks: work.lost_blocks,
+            elapsed_s: work.elapsed_s,
+            eta_s: work.eta_s,
+        }
+    }
+}
