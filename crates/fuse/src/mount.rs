@@ -13,6 +13,9 @@ use crate::door::Door;
 /// Threads that serve requests: as many programs may wait for the disks at once.
 const THREADS: usize = 8;
 
+/// What the table of mounts calls it.
+const SOURCE: &str = "pegasus";
+
 /// How a volume is mounted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
@@ -65,11 +68,8 @@ impl Mount {
     pub fn new(files: Arc<Files>, path: &Path, options: MountOptions) -> Result<Self, MountError> {
         clear(path)?;
         let mut config = Config::default();
-        config.mount_options = vec![
-            MountOption::FSName("pegasus".to_owned()),
-            MountOption::Subtype("pegasus".to_owned()),
-            MountOption::DefaultPermissions,
-        ];
+        config.mount_options =
+            vec![MountOption::FSName(SOURCE.to_owned()), MountOption::DefaultPermissions];
         if rustix::process::geteuid().is_root() {
             config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
         }
@@ -154,9 +154,10 @@ fn clear(path: &Path) -> Result<(), MountError> {
 fn is_ours(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else { return false };
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mounts.lines().any(|line| {
-        let mut words = line.split(' ').skip(1);
-        let at = words.next().map(|at| at.replace("\\040", " "));
-        at.as_deref() == path.to_str() && words.next() == Some("fuse.pegasus")
+    mounts.lines().any(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+        [SOURCE, at, kind, ..] => {
+            kind.starts_with("fuse") && Some(at.replace("\\040", " ").as_str()) == path.to_str()
+        }
+        _ => false,
     })
 }

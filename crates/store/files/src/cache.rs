@@ -1,7 +1,7 @@
 //! The volume in memory: what changed and is not on disk yet, over what was read. Pure: it is told the
 //! time, reads no disk, and says what it lacks.
 //!
-//! Changes collect in the current *generation*. [`Cache::freeze`] closes it and hands out everything in it
+//! Changes collect in the current *wave*. [`Cache::freeze`] closes it and hands out everything in it
 //! for one batch of the log; while that is on its way changes go into the next. Readers look through
 //! both, then through pages that were read, and then need the disk.
 
@@ -89,9 +89,9 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
     /// Its size on disk; what is behind it need not be read.
     pub(crate) disk_size: u64,
-    /// Neither the disk nor the frozen generation knows it.
+    /// Neither the disk nor the frozen wave knows it.
     pub(crate) born: bool,
-    /// Attributes or size changed in the current generation.
+    /// Attributes or size changed in the current wave.
     pub(crate) changed: bool,
     pub(crate) current: Layer,
     pub(crate) frozen: Option<Arc<Layer>>,
@@ -132,7 +132,7 @@ impl Entry {
     }
 }
 
-/// One pnode's part of a generation.
+/// One pnode's part of a wave.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) ino: Ino,
@@ -143,7 +143,7 @@ pub(crate) struct Item {
     pub(crate) disk_size: u64,
 }
 
-/// A closed generation: what one batch makes durable.
+/// A closed wave: what one batch makes durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Frozen {
     pub(crate) number: u64,
@@ -158,20 +158,20 @@ pub(crate) struct Frozen {
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pub(crate) entries: BTreeMap<Ino, Entry>,
-    /// Pnodes changed in the current generation.
+    /// Pnodes changed in the current wave.
     pub(crate) dirty: BTreeSet<Ino>,
-    /// Pnodes on disk, or frozen, that were deleted in the current generation.
+    /// Pnodes on disk, or frozen, that were deleted in the current wave.
     pub(crate) deleted: BTreeSet<Ino>,
     pub(crate) orphans: BTreeSet<Ino>,
     orphans_changed: bool,
     /// Numbers for new pnodes.
     pub(crate) numbers: std::collections::VecDeque<PnodeId>,
-    /// Number of the current generation.
-    pub(crate) generation: u64,
+    /// Number of the current wave.
+    pub(crate) wave: u64,
     pub(crate) frozen: Option<Arc<Frozen>>,
-    /// When the oldest change of the current generation was made.
+    /// When the oldest change of the current wave was made.
     pub(crate) dirty_since: Option<Time>,
-    /// Bytes the current generation holds.
+    /// Bytes the current wave holds.
     pub(crate) dirty_bytes: u64,
     clean_pages: usize,
     hand: Ino,
@@ -237,12 +237,12 @@ impl Cache {
         }
     }
 
-    /// Closes the current generation; `None` if there is nothing in it.
+    /// Closes the current wave; `None` if there is nothing in it.
     ///
     /// # Panics
     /// If the one before is still there.
     pub(crate) fn freeze(&mut self) -> Option<Arc<Frozen>> {
-        assert!(self.frozen.is_none(), "one generation is written at a time");
+        assert!(self.frozen.is_none(), "one wave is written at a time");
         self.dirty_since.take()?;
         let mut items = Vec::with_capacity(self.dirty.len());
         for ino in std::mem::take(&mut self.dirty) {
@@ -256,18 +256,18 @@ impl Cache {
         }
         let orphans = std::mem::take(&mut self.orphans_changed);
         let frozen = Arc::new(Frozen {
-            number: self.generation,
+            number: self.wave,
             items,
             deleted: std::mem::take(&mut self.deleted).into_iter().collect(),
             orphans: orphans.then(|| self.orphans.iter().copied().collect()),
             bytes: std::mem::take(&mut self.dirty_bytes),
         });
-        self.generation += 1;
+        self.wave += 1;
         self.frozen = Some(frozen.clone());
         Some(frozen)
     }
 
-    /// The frozen generation is durable.
+    /// The frozen wave is durable.
     pub(crate) fn settle(&mut self) {
         let Some(frozen) = self.frozen.take() else { return };
         self.epoch += 1;
@@ -280,8 +280,7 @@ impl Cache {
                 self.clean_pages -= entry.clean.split_off(&item.layer.cut).len();
             }
             for (page, changed) in &item.layer.pages {
-                let clean = Page { bytes: changed.bytes.clone(), changed: 0..0 };
-                added += usize::from(entry.clean.insert(*page, Arc::new(clean)).is_none());
+                added += usize::from(entry.clean.insert(*page, changed.clone()).is_none());
             }
             self.clean_pages += added;
         }

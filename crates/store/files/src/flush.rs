@@ -1,4 +1,4 @@
-//! From memory to the log: one batch for each generation, and who waits for it.
+//! From memory to the log: one batch for each wave, and who waits for it.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the generation that is frozen, or else the current one. On failure it stays frozen: nothing
+    /// Writes the wave that is frozen, or else the current one. On failure it stays frozen: nothing
     /// is lost, and the next flush tries again.
     pub(crate) fn flush(&self, state: &mut MutexGuard<'_, State>) -> Result<(), FilesError> {
         let frozen = match state.cache.frozen.clone() {
@@ -89,17 +89,17 @@ impl Inner {
     }
 }
 
-/// Number of the newest generation that is not durable.
+/// Number of the newest wave that is not durable.
 fn newest(state: &State) -> Option<u64> {
     let cache = &state.cache;
     let frozen = cache.frozen.as_ref().map(|frozen| frozen.number);
-    cache.is_dirty().then_some(cache.generation).or(frozen)
+    cache.is_dirty().then_some(cache.wave).or(frozen)
 }
 
 fn is_pending(state: &State, target: u64) -> bool {
     let cache = &state.cache;
     cache.frozen.as_ref().is_some_and(|frozen| frozen.number <= target)
-        || (cache.generation <= target && cache.is_dirty())
+        || (cache.wave <= target && cache.is_dirty())
 }
 
 /// Whether a checkpoint is due after it.

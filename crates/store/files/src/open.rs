@@ -63,7 +63,7 @@ impl Files {
             free_bytes: 0,
             unsettled_bytes: 0,
             checkpoints: 0,
-            capacity_bytes,
+            used_bytes: 0,
             pending_bytes_max: settings.pending_bytes_max.min(capacity_bytes / 16).max(256 << 10),
             numbers_taken: 0,
             next_key: clock.now().as_ns() as u64 ^ numbers.start.0,

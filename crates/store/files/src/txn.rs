@@ -171,7 +171,7 @@ impl<'a> Txn<'a> {
         Ok(pages.entry(page).or_insert_with(|| fresh.expect("it is made when it is not there")))
     }
 
-    /// A copy of a page. What the current generation changed in it is still to be written.
+    /// A copy of a page. What the current wave changed in it is still to be written.
     fn open_page(&self, ino: Ino, page: u64, upto: u64) -> Result<Page, Stop> {
         let Some(found) = self.page(ino, page, upto)? else {
             return Ok(Page::clean(&[]));
@@ -243,7 +243,7 @@ impl Changes {
         self.nodes.is_empty() && self.contents.is_empty()
     }
 
-    /// Bytes the current generation grows by, at most.
+    /// Bytes the current wave grows by, at most.
     pub(crate) fn bytes(&self) -> u64 {
         let pages: usize = self.contents.values().map(|content| content.pages.len()).sum();
         (pages * PAGE) as u64 + self.nodes.len() as u64 * NODE_BYTES

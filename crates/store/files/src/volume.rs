@@ -90,7 +90,7 @@ pub enum RenameMode {
 /// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes the store can hold, recordings included.
+    /// Bytes in use, by recordings too, and those that can still be written.
     pub capacity_bytes: u64,
     /// Bytes that can still be written in the worst case.
     pub free_bytes: u64,
@@ -124,7 +124,8 @@ pub(crate) struct State {
     /// Bytes committed since a checkpoint, which it will write once more, and how many there were then.
     pub(crate) unsettled_bytes: u64,
     pub(crate) checkpoints: u64,
-    pub(crate) capacity_bytes: u64,
+    /// Bytes of the log in use, parity apart.
+    pub(crate) used_bytes: u64,
     pub(crate) pending_bytes_max: u64,
     /// Numbers of pnodes used since the last flush.
     pub(crate) numbers_taken: usize,
@@ -173,10 +174,8 @@ impl Files {
         let mut state = self.inner.state.lock();
         self.inner.note_free(&mut state);
         let free = self.inner.writable(state.free_bytes);
-        Room {
-            capacity_bytes: state.capacity_bytes,
-            free_bytes: free.saturating_sub(state.cache.pending_bytes()),
-        }
+        let free_bytes = free.saturating_sub(state.cache.pending_bytes());
+        Room { capacity_bytes: state.used_bytes + free_bytes, free_bytes }
     }
 
     /// The root directory.
@@ -283,7 +282,7 @@ impl Inner {
         if std::mem::replace(&mut state.checkpoints, status.checkpoints) != status.checkpoints {
             state.unsettled_bytes = 0;
         }
-        state.capacity_bytes = status.capacity_bytes;
+        state.used_bytes = status.used_bytes;
         let (share, of) = self.cost();
         // Left alone: what the next checkpoint writes, the maps of it, and what the log itself keeps.
         let unsettled = state.unsettled_bytes * share / of;

@@ -54,3 +54,50 @@ fn run(seed: u64) {
         model = found;
     }
 }
+
+/// Power is cut in the middle of flushes and checkpoints: before any request to any disk.
+#[test]
+fn a_cut_at_any_request_leaves_the_state_of_some_moment() {
+    let seed = seed(50);
+    for seed in seed..seed + 4 {
+        cut(seed);
+    }
+}
+
+fn cut(seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let disks = SimDisk::array(3, 48 << 20, seed);
+    format(&disks, 256 << 10);
+    let log = open_log(&disks);
+    let files = open_with(&log, tight());
+    let mut model = Model::new(files.root());
+    disks.iter().for_each(SimDisk::record);
+    let requests = || disks[0].counter().next_op();
+    let first = requests();
+    // The state after each operation, and of those that were synced when: their number and the request
+    // that came next.
+    let (mut states, mut synced) = (vec![model.clone()], vec![(0, first)]);
+    for _ in 0..200 {
+        step(&files, &mut model, &mut rng);
+        states.push(model.clone());
+        match rng.u8(..12) {
+            0 => {
+                files.sync().unwrap();
+                synced.push((states.len() - 1, requests()));
+            }
+            1 => log.checkpoint(common::NOW).unwrap(),
+            _ => {}
+        }
+    }
+    let last = requests();
+    for _ in 0..25 {
+        let at = rng.u64(first..=last);
+        let found: Vec<SimDisk> =
+            disks.iter().map(|disk| disk.image_at(at, TearAt::Bytes512, &mut rng)).collect();
+        let log = open_log(&found);
+        let files = open_with(&log, tight());
+        let (oldest, _) = *synced.iter().rev().find(|(_, request)| *request <= at).unwrap();
+        let read = Model::read(&files);
+        assert!(states[oldest..].contains(&read), "seed {seed}, request {at}: no such moment");
+    }
+}
