@@ -305,7 +305,8 @@ impl Cache {
     }
 
     fn drop_idle(&mut self) {
-        if self.entries.len() <= CLEAN_NODES_MAX + self.dirty.len() {
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.items.len());
+        if self.entries.len() <= CLEAN_NODES_MAX + self.dirty.len() + frozen {
             return;
         }
         let mut keep = CLEAN_NODES_MAX / 2;

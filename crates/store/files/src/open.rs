@@ -15,6 +15,8 @@ use crate::{Files, FilesError, Ino};
 const ROOT_MODE: u32 = 0o040_755;
 /// Numbers set aside when a volume is opened.
 const NUMBERS_FIRST: u64 = 64;
+/// Bytes that may wait in memory however small the store.
+const PENDING_BYTES_MIN: u64 = 256 << 10;
 
 impl Files {
     /// Opens the volume of a log, or makes an empty one, and starts the thread that flushes.
@@ -53,21 +55,8 @@ impl Files {
         };
         let numbers = log.reserve_pnodes(NUMBERS_FIRST);
         let capacity_bytes = log.status().capacity_bytes;
-        let mut state = State {
-            cache: Cache::default(),
-            flushing: false,
-            closed: false,
-            stop: false,
-            failures: 0,
-            failure: None,
-            free_bytes: 0,
-            unsettled_bytes: 0,
-            checkpoints: 0,
-            used_bytes: 0,
-            pending_bytes_max: settings.pending_bytes_max.min(capacity_bytes / 16).max(256 << 10),
-            numbers_taken: 0,
-            next_key: clock.now().as_ns() as u64 ^ numbers.start.0,
-        };
+        let most = settings.pending_bytes_max.min(capacity_bytes / 16);
+        let mut state = State::new(clock.now().as_ns() as u64 ^ numbers.start.0, most);
         state.cache.numbers.extend((numbers.start.0..numbers.end.0).map(PnodeId));
         let inner = Inner {
             log,
@@ -80,6 +69,27 @@ impl Files {
         };
         inner.note_free(&mut inner.state.lock());
         Ok(Self::new(inner, root))
+    }
+}
+
+impl State {
+    /// Nothing changed yet; at least a few changes may wait.
+    fn new(next_key: u64, pending_bytes_max: u64) -> Self {
+        Self {
+            cache: Cache::default(),
+            flushing: false,
+            closed: false,
+            stop: false,
+            failures: 0,
+            failure: None,
+            free_bytes: 0,
+            unsettled_bytes: 0,
+            checkpoints: 0,
+            used_bytes: 0,
+            pending_bytes_max: pending_bytes_max.max(PENDING_BYTES_MIN),
+            numbers_taken: 0,
+            next_key,
+        }
     }
 }
 
@@ -120,9 +130,10 @@ fn delete_orphans(log: &Log) -> Result<(), FilesError> {
     let orphans = volume::parse_orphans(&list).ok_or(FilesError::Damaged { pnode, why })?;
     let mut gone = Vec::new();
     for orphan in orphans {
-        let Some(found) = log.pnode(orphan.pnode())? else { continue };
-        let attr = Attr::parse(&found.attributes).filter(|attr| attr.nlink == 0);
-        if let Some(attr) = attr {
+        let found = log.pnode(orphan.pnode())?;
+        let inode = found.filter(|found| Kind::of(found.kind) == Some(Kind::Inode));
+        let attr = inode.and_then(|inode| Attr::parse(&inode.attributes));
+        if let Some(attr) = attr.filter(|attr| attr.nlink == 0) {
             let with = [attr.dir.table, attr.xattr_pnode].into_iter();
             gone.extend(with.filter(|other| *other != PnodeId(0)));
             gone.push(orphan.pnode());
