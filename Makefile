@@ -38,10 +38,12 @@ test: tools-test $(CONSOLE) ## Run every test
 	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
 
 .PHONY: soak
-soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, many seeds, mutations
+soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, POSIX suites at the mount, many seeds, mutations
 	$(CARGO) build --release --locked
+	scripts/tools posix
+	PATH="$$HOME/.cargo/bin:$$PATH" python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus posix
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
-	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous; done
+	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous -p pegasus-files; done
 	python3 tests/mutations.py
 
 .PHONY: fuzz

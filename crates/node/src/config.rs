@@ -28,6 +28,8 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// Disks and durability.
     pub store: Store,
+    /// Where the store's files are mounted.
+    pub mount: Mount,
     /// How long recordings are kept.
     pub retention: Retention,
     /// Which streams are recorded.
@@ -123,6 +125,26 @@ impl Default for Store {
             stripe_unit: None,
             durable_within: Duration::from_secs(1),
         }
+    }
+}
+
+/// Ordinary files of the store, as a mounted file system.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mount {
+    /// The directory, made if it is not there. Default: the files are not mounted.
+    pub path: Option<PathBuf>,
+    /// Whether users other than the one the node runs as may use it, by the files' permissions.
+    /// Default false.
+    pub allow_other: bool,
+    /// Longest time a change stays in memory unless a program asks for it to be durable. Default 30 s.
+    #[serde(deserialize_with = "duration")]
+    pub flush_after: Duration,
+}
+
+impl Default for Mount {
+    fn default() -> Self {
+        Self { path: None, allow_other: false, flush_after: Duration::from_secs(30) }
     }
 }
 

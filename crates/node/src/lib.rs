@@ -7,6 +7,7 @@
 
 pub mod config;
 mod disks;
+mod files;
 mod logging;
 mod node;
 mod recording;

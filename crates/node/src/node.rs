@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
 use crate::disks::{StoreError, open_store};
+use crate::files::MountedFiles;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
 
@@ -40,6 +41,12 @@ pub enum NodeError {
     /// The credentials can't be used.
     #[error("credentials: {0}")]
     Access(#[from] AccessError),
+    /// The files can't be opened or closed.
+    #[error("files: {0}")]
+    Files(#[from] pegasus_files::FilesError),
+    /// The files can't be mounted.
+    #[error(transparent)]
+    Mount(#[from] pegasus_fuse::MountError),
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -67,6 +74,7 @@ pub struct Node {
     recorders: TaskTracker,
     stop_recorders: CancellationToken,
     cameras: Vec<TestCamera>,
+    files: Option<MountedFiles>,
     summary: Summary,
 }
 
@@ -85,6 +93,8 @@ pub struct Summary {
     pub disks: Vec<String>,
     /// Names of the test cameras that run.
     pub cameras: Vec<String>,
+    /// Where the files are mounted.
+    pub mount: Option<String>,
 }
 
 impl Node {
@@ -114,7 +124,14 @@ impl Node {
             tokio::task::spawn_blocking(open).await.expect("opening the store does not panic")?
         };
         report(&events, &recovery);
-        let store = Continuous::open(log, recovery, settings(config), Arc::clone(&clock))?;
+        let log = Arc::new(log);
+        let store =
+            Continuous::open(Arc::clone(&log), recovery, settings(config), Arc::clone(&clock))?;
+        let files = {
+            let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
+            let open = move || MountedFiles::open(&mount, log, &store, clock);
+            tokio::task::spawn_blocking(open).await.expect("mounting does not panic")?
+        };
 
         let switch = Switch::new(Limits::default());
         let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
@@ -130,7 +147,9 @@ impl Node {
             recorders: TaskTracker::new(),
             stop_recorders: CancellationToken::new(),
             cameras: Vec::new(),
+            files,
         };
+        running.summary.mount = running.files.as_ref().map(MountedFiles::place);
         running.start_recorders(config);
         running.start_sources(config)?;
         running.doors.spawn(rtsp::serve(rtsp_listener, tls.clone(), running.services.clone()));
@@ -188,9 +207,15 @@ impl Node {
         self.stop_recorders.cancel();
         self.recorders.close();
         self.recorders.wait().await;
-        let store = self.services.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        Ok(closed.expect("closing the store does not panic")?)
+        let (store, files) = (self.services.store.clone(), self.files.take());
+        let close = move || {
+            // Files before the store: it writes the last checkpoint.
+            let files = files.map_or(Ok(()), MountedFiles::close);
+            store.close()?;
+            Ok(files?)
+        };
+        let closed = tokio::task::spawn_blocking(close).await;
+        closed.expect("closing the store does not panic")
     }
 }
 
@@ -232,6 +257,7 @@ fn summary(services: &Services, data: &str) -> Summary {
         capacity: ByteSize(status.capacity_bytes),
         disks: status.disks.into_iter().map(|disk| disk.path).collect(),
         cameras: Vec::new(),
+        mount: None,
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Start a node and run until stopped
     #[command(
-        after_help = "Example:\n  pegasus up --data /var/lib/pegasus\n  pegasus up --config \
+        after_help = "Example:\n  pegasus up --data /var/lib/pegasus --mount /mnt/pegasus\n  pegasus up --config \
         /etc/pegasus.toml"
     )]
     Up(Up),
@@ -94,6 +94,9 @@ pub(crate) struct Up {
     /// Address of the RTSP server; overrides the configuration
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) rtsp: Option<std::net::SocketAddr>,
+    /// Directory to mount the store's files on; overrides the configuration
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mount: Option<PathBuf>,
     /// Run without the built-in test cameras
     #[arg(long)]
     pub(crate) no_test_cameras: bool,

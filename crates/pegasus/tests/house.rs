@@ -5,15 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of ARCHITECTURE.md: crate, folder, floor.
-const FLOORS: [(&str, &str, u8); 10] = [
+const FLOORS: [(&str, &str, u8); 12] = [
     ("pegasus-base", "crates/base", 0),
     ("pegasus-media", "crates/media", 1),
     ("pegasus-disk", "crates/store/disk", 2),
     ("pegasus-circuit", "crates/circuit", 2),
     ("pegasus-log", "crates/store/log", 3),
     ("pegasus-continuous", "crates/store/continuous", 4),
+    ("pegasus-files", "crates/store/files", 4),
     ("pegasus-devices", "crates/devices", 5),
     ("pegasus-gateway", "crates/gateway", 6),
+    ("pegasus-fuse", "crates/fuse", 6),
     ("pegasus-node", "crates/node", 7),
     ("pegasus", "crates/pegasus", 8),
 ];

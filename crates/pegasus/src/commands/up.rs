@@ -24,6 +24,9 @@ fn configured(up: &Up) -> Result<Config, Failure> {
     if let Some(data) = &up.data {
         config.data = Some(data.clone());
     }
+    if let Some(mount) = &up.mount {
+        config.mount.path = Some(mount.clone());
+    }
     config.http.listen = up.http.unwrap_or(config.http.listen);
     config.rtsp.listen = up.rtsp.unwrap_or(config.rtsp.listen);
     config.test_cameras.enabled &= !up.no_test_cameras;
@@ -61,6 +64,9 @@ fn greet(summary: &Summary, config: &Config) -> Result<(), Failure> {
         summary.disks.len(),
         if parity > 0 { "any one of which may fail" } else { "none of which may fail" },
     ))?;
+    if let Some(mount) = &summary.mount {
+        output::line(&format!("files     {mount}"))?;
+    }
     if !summary.cameras.is_empty() {
         output::line(&format!("cameras   {} (built in)", summary.cameras.join(", ")))?;
     }

@@ -173,6 +173,7 @@ impl Core {
 
     /// Writes a checkpoint if the log asked for one.
     fn checkpoint_if_due(&mut self, inner: &Inner, now: Time) -> Result<(), Error> {
+        self.checkpoint_due |= inner.checkpoint_due.swap(false, Relaxed);
         if self.checkpoint_due { self.checkpoint(inner, now) } else { Ok(()) }
     }
 

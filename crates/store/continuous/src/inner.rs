@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -24,7 +24,9 @@ use crate::stream::{Stream, View};
 
 /// What all parts share. Lock order: `core`, then `streams`, then a stream's own.
 pub(crate) struct Inner {
-    pub(crate) log: Log,
+    pub(crate) log: Arc<Log>,
+    /// Somebody else's commit said that a checkpoint should follow.
+    pub(crate) checkpoint_due: AtomicBool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Counters,
     pub(crate) indexes: Indexes,
@@ -82,12 +84,18 @@ struct Watchers {
 }
 
 impl Inner {
-    pub(crate) fn new(log: Log, opened: Opened, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        log: Arc<Log>,
+        opened: Opened,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let seed = settings.seed;
         let care = Care::remembered(&log);
         Self {
             care,
             log,
+            checkpoint_due: AtomicBool::new(false),
             clock,
             counters: Counters::default(),
             indexes: Indexes::default(),

@@ -1,6 +1,7 @@
 //! The handle.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 use pegasus_base::{Clock, StreamName, Time, TimeRange};
@@ -61,7 +62,7 @@ impl Continuous {
     /// # Errors
     /// [`Error::Damaged`] if the catalogue can't be understood, or the disks fail.
     pub fn open(
-        log: Log,
+        log: impl Into<Arc<Log>>,
         recovery: Recovery,
         settings: Settings,
         clock: Arc<dyn Clock>,
@@ -79,11 +80,12 @@ impl Continuous {
     /// # Errors
     /// As [`Continuous::open`].
     pub fn open_undriven(
-        log: Log,
+        log: impl Into<Arc<Log>>,
         recovery: Recovery,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
+        let log = log.into();
         let opened = crate::open::load(&log, recovery, &settings)?;
         let inner = Arc::new(Inner::new(log, opened, settings, clock));
         Ok(Self { handle: Arc::new(Handle { inner, driver: Mutex::new(None) }) })
@@ -230,6 +232,13 @@ impl Continuous {
     /// If the disks fail, or the store is full.
     pub fn flush(&self) -> Result<(), Error> {
         self.inner().tick()
+    }
+
+    /// Asks for a checkpoint of the log soon: for those who share it and were told that one is due.
+    pub fn request_checkpoint(&self) {
+        let inner = self.inner();
+        inner.checkpoint_due.store(true, Relaxed);
+        inner.wake_committer();
     }
 
     /// Makes everything durable, writes a checkpoint and closes the store. Recorders are refused from

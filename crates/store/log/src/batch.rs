@@ -14,7 +14,7 @@ use crate::format::fragment::BlockHeader;
 use crate::format::pnode::LogAddr;
 use crate::format::record::{BlockNote, Record};
 use crate::garbage::GARBAGE_PNODE;
-use crate::log::{Committed, Log, ROOT_PNODE};
+use crate::log::{Committed, FILES_PNODE, FIRST_PNODE, Log, ROOT_PNODE};
 use crate::log_plan::LogPlan;
 use crate::pnode::Pnode;
 use crate::stripe::Built;
@@ -242,6 +242,21 @@ impl<'a> Batch<'a> {
             Some(touched) => Ok(touched.clone()),
             None => self.log.find_pnode(pnode),
         }
+    }
+
+    /// Makes an empty pnode with a number that was [reserved](Log::reserve_pnodes), or the
+    /// [files' root](Log::files_root).
+    ///
+    /// # Errors
+    /// [`LogError::Exists`], or the page of its image can't be read.
+    pub fn create_numbered(&mut self, pnode: PnodeId, kind: u16) -> Result<(), LogError> {
+        let reserved = (FIRST_PNODE.0..self.next_pnode).contains(&pnode.0) || pnode == FILES_PNODE;
+        let touched = self.pnodes.contains_key(&pnode);
+        if !reserved || touched || self.log.find_pnode(pnode)?.is_some() {
+            return Err(LogError::Exists { pnode });
+        }
+        self.put(Pnode::new(pnode, kind), Record::Create { pnode, kind });
+        Ok(())
     }
 
     /// The working copy of a pnode. It is only put back by [`Batch::put`], so that what fails changes

@@ -51,6 +51,12 @@ pub enum LogError {
         /// The pnode.
         pnode: PnodeId,
     },
+    /// The caller wanted to make a pnode that is there already, or whose number was not set aside.
+    #[error("{pnode} can't be made: it exists, or its number was not reserved")]
+    Exists {
+        /// The pnode.
+        pnode: PnodeId,
+    },
     /// The caller asked for more than a pnode can hold.
     #[error("{pnode} can't take this: {why}")]
     TooLong {

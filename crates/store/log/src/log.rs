@@ -1,5 +1,6 @@
 //! The handle.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,6 +23,8 @@ use crate::{
 
 /// The pnode for the owner's catalogue.
 pub(crate) const ROOT_PNODE: PnodeId = PnodeId(1);
+/// The pnode where ordinary files begin; made when first needed.
+pub(crate) const FILES_PNODE: PnodeId = PnodeId(3);
 /// Smaller numbers are the log's own.
 pub(crate) const FIRST_PNODE: PnodeId = PnodeId(16);
 
@@ -130,6 +133,28 @@ impl Log {
     #[must_use]
     pub fn root(&self) -> PnodeId {
         ROOT_PNODE
+    }
+
+    /// The pnode where ordinary files begin. Exists once [`Batch::create_numbered`] made it.
+    #[must_use]
+    pub fn files_root(&self) -> PnodeId {
+        FILES_PNODE
+    }
+
+    /// Sets numbers aside for pnodes that [`Batch::create_numbered`] will make, so that they can be
+    /// spoken of before. Those not used when the log is closed are lost. Waits for the end of a batch.
+    #[must_use]
+    pub fn reserve_pnodes(&self, count: u64) -> Range<PnodeId> {
+        let mut writer = self.writer.lock();
+        let first = writer.next_pnode;
+        writer.next_pnode += count;
+        PnodeId(first)..PnodeId(writer.next_pnode)
+    }
+
+    /// Data and parity columns of a full stripe.
+    #[must_use]
+    pub fn shape(&self) -> (u8, u8) {
+        (self.array.geometry.data, self.array.geometry.parity)
     }
 
     /// What is known of a pnode; `None` if it does not exist.

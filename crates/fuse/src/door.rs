@@ -1,0 +1,534 @@
+//! The kernel's requests, each one call of the volume.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+use pegasus_files::{
+    Allocate, Attributes, Files, FilesError, Ino, Listed, NewInode, RenameMode, SetAttributes,
+    XattrMode,
+};
+
+use crate::convert::{Numbers, errno, file_type, time_or_now};
+
+/// How long the kernel may go by what it was told. It hears of every change at this mount; the bound is for
+/// other doors to the same files.
+const TTL: Duration = Duration::from_secs(1);
+/// Most bytes of one request.
+const REQUEST_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of one request to copy: its answer has room for no more.
+const COPY_BYTES_MAX: u64 = 1 << 30;
+/// Block in which `statfs` counts.
+const STATFS_BLOCK: u32 = 4096;
+
+const S_IFREG: u32 = 0o100_000;
+const S_IFDIR: u32 = 0o040_000;
+const FALLOC_KEEP_SIZE: i32 = 1;
+const FALLOC_PUNCH_HOLE: i32 = 2;
+const FALLOC_ZERO_RANGE: i32 = 16;
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Door {
+    files: Arc<Files>,
+    numbers: Numbers,
+}
+
+impl Door {
+    pub(crate) fn new(files: Arc<Files>) -> Self {
+        let numbers = Numbers { root: files.root() };
+        Self { files, numbers }
+    }
+
+    fn ino(&self, ino: INodeNo) -> Ino {
+        self.numbers.ours(ino)
+    }
+
+    fn enter(&self, made: Result<Attributes, FilesError>, reply: ReplyEntry) {
+        match made {
+            Ok(of) => reply.entry(&TTL, &self.numbers.attr(&of), generation(&of)),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn tell(&self, attributes: Result<Attributes, FilesError>, reply: ReplyAttr) {
+        match attributes {
+            Ok(of) => reply.attr(&TTL, &self.numbers.attr(&of)),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn open_any(&self, ino: INodeNo, flags: FopenFlags, reply: ReplyOpen) {
+        match self.files.open_inode(self.ino(ino)) {
+            Ok(()) => reply.opened(FileHandle(0), flags),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    /// Goes through a directory until `take` has enough.
+    fn walk(
+        &self,
+        ino: INodeNo,
+        mut cookie: u64,
+        mut take: impl FnMut(&Listed) -> bool,
+    ) -> Result<(), FilesError> {
+        loop {
+            let batch = self.files.list(self.ino(ino), cookie)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            cookie = last.cookie;
+            if batch.iter().any(&mut take) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn generation(of: &Attributes) -> Generation {
+    Generation(u64::from(of.generation))
+}
+
+fn done(outcome: Result<(), FilesError>, reply: ReplyEmpty) {
+    match outcome {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// Answers with a value, or with its length where the caller only asked for that.
+fn tell_bytes(value: Result<Vec<u8>, FilesError>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// The kernel keeps lists of access control there, which nobody here would follow.
+fn is_foreign(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"system.")
+}
+
+#[allow(clippy::too_many_arguments)] // as the trait has them
+impl Filesystem for Door {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ASYNC_READ,
+            InitFlags::FUSE_BIG_WRITES,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_ASYNC_DIO,
+        ];
+        for flag in wanted {
+            let _ = config.add_capabilities(flag); // an old kernel does without
+        }
+        let _ = config.set_max_write(REQUEST_BYTES_MAX);
+        let _ = config.set_max_readahead(REQUEST_BYTES_MAX);
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        if let Err(error) = self.files.sync() {
+            tracing::error!(%error, "what was written at the mount is not durable");
+        }
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.enter(self.files.lookup(self.ino(parent), name.as_bytes()), reply);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.tell(self.files.attributes(self.ino(ino)), reply);
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let (atime, mtime) = (atime.map(time_or_now), mtime.map(time_or_now));
+        let set = SetAttributes { mode, uid, gid, size, atime, mtime };
+        self.tell(self.files.set(self.ino(ino), &set), reply);
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.files.read_link(self.ino(ino)) {
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let new = NewInode::new(mode, req.uid(), req.gid()).device(rdev);
+        self.enter(self.files.make(self.ino(parent), name.as_bytes(), &new), reply);
+    }
+
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let new = NewInode::new(mode & 0o7777 | S_IFDIR, req.uid(), req.gid());
+        self.enter(self.files.make(self.ino(parent), name.as_bytes(), &new), reply);
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        done(self.files.unlink(self.ino(parent), name.as_bytes()), reply);
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        done(self.files.rmdir(self.ino(parent), name.as_bytes()), reply);
+    }
+
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let new = NewInode::link(target.as_os_str().as_bytes(), req.uid(), req.gid());
+        self.enter(self.files.make(self.ino(parent), name.as_bytes(), &new), reply);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let mode = match flags {
+            RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
+            RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
+            _ if flags.is_empty() => RenameMode::Replace,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let from = (self.ino(parent), name.as_bytes());
+        let to = (self.ino(newparent), newname.as_bytes());
+        done(self.files.rename(from, to, mode), reply);
+    }
+
+    fn link(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let (ino, dir) = (self.ino(ino), self.ino(newparent));
+        self.enter(self.files.link(ino, dir, newname.as_bytes()), reply);
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // Nobody but the kernel changes content, so what it has of it stays right.
+        self.open_any(ino, FopenFlags::FOPEN_KEEP_CACHE, reply);
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let new = NewInode::new(mode & 0o7777 | S_IFREG, req.uid(), req.gid());
+        let made = self.files.make(self.ino(parent), name.as_bytes(), &new);
+        match made.and_then(|of| self.files.open_inode(of.ino).map(|()| of)) {
+            Ok(of) => {
+                let attr: FileAttr = self.numbers.attr(&of);
+                let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                reply.created(&TTL, &attr, generation(&of), FileHandle(0), flags);
+            }
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.files.read(self.ino(ino), offset, size as usize) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.files.write(self.ino(ino), offset, data) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        done(self.files.close_inode(self.ino(ino)), reply);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        done(self.files.sync(), reply);
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.open_any(ino, FopenFlags::empty(), reply);
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let walked = self.walk(ino, offset, |entry| {
+            let name = OsStr::from_bytes(&entry.name);
+            let kind = file_type(entry.file_type);
+            reply.add(self.numbers.theirs(entry.ino), entry.cookie, kind, name)
+        });
+        match walked {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let walked = self.walk(ino, offset, |entry| {
+            // What was removed since the listing is no entry any more.
+            let Ok(of) = self.files.attributes(entry.ino) else { return false };
+            let (name, attr) = (OsStr::from_bytes(&entry.name), self.numbers.attr(&of));
+            reply.add(attr.ino, entry.cookie, name, &TTL, &attr, generation(&of))
+        });
+        match walked {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        done(self.files.close_inode(self.ino(ino)), reply);
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        done(self.files.sync(), reply);
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let room = self.files.room();
+        let block = u64::from(STATFS_BLOCK);
+        let (all, free) = (room.capacity_bytes / block, room.free_bytes / block);
+        // Inodes take room as content does: there are as many as fit.
+        reply.statfs(all, free, free, all, free, STATFS_BLOCK, 255, STATFS_BLOCK);
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        if is_foreign(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
+        let mode = match flags {
+            0 => XattrMode::Any,
+            1 => XattrMode::Create,
+            2 => XattrMode::Replace,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        done(self.files.set_xattr(self.ino(ino), name.as_bytes(), value, mode), reply);
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if is_foreign(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
+        tell_bytes(self.files.xattr(self.ino(ino), name.as_bytes()), size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.files.xattr_names(self.ino(ino));
+        let joined = names
+            .map(|names| names.into_iter().flat_map(|name| [name, vec![0]].concat()).collect());
+        tell_bytes(joined, size, reply);
+    }
+
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if is_foreign(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
+        done(self.files.remove_xattr(self.ino(ino), name.as_bytes()), reply);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        const PUNCH: i32 = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
+        const ZERO_KEEP: i32 = FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE;
+        let what = match mode {
+            0 => Allocate::Extend,
+            FALLOC_KEEP_SIZE => Allocate::Keep,
+            PUNCH | ZERO_KEEP => Allocate::Punch,
+            FALLOC_ZERO_RANGE => Allocate::Zero,
+            _ => return reply.error(Errno::EOPNOTSUPP),
+        };
+        done(self.files.allocate(self.ino(ino), offset, length, what), reply);
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        if !matches!(whence, SEEK_DATA | SEEK_HOLE) {
+            return reply.error(Errno::EINVAL);
+        }
+        match self.files.seek(self.ino(ino), offset, whence == SEEK_HOLE) {
+            Ok(at) => reply.offset(at.cast_signed()),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino_in: INodeNo,
+        _: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        _: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let from = (self.ino(ino_in), offset_in);
+        let to = (self.ino(ino_out), offset_out);
+        match self.files.copy(from, to, len.min(COPY_BYTES_MAX)) {
+            Ok(copied) => reply.written(copied as u32),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+}

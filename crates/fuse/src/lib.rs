@@ -1,0 +1,15 @@
+//! The files of a store as a mounted file system, through FUSE.
+//!
+//! [`Mount::new`] mounts a volume on a directory; dropping the mount, or [`Mount::unmount`], takes it
+//! away and makes all of it durable. Permissions are checked by the kernel (`default_permissions`).
+//! `door` turns each of the kernel's requests into one call of [`pegasus_files::Files`] and its answer;
+//! `convert` has the types of both sides. Requests are served by several threads.
+//!
+//! As root the kernel is asked to mount directly; others need `fusermount3`.
+#![forbid(unsafe_code)]
+
+mod convert;
+mod door;
+mod mount;
+
+pub use mount::{Mount, MountError, MountOptions};

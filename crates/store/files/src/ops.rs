@@ -1,0 +1,394 @@
+//! What programs do with files.
+
+use std::ops::Range;
+
+use pegasus_base::PnodeId;
+use rustix::io::Errno;
+
+use crate::attrs::{Attributes, SetAttributes, XattrMode};
+use crate::dir::{Listed, check_name};
+use crate::names::is_dir;
+use crate::page::{Found, PAGE};
+use crate::txn::{SIZE_MAX, Txn, pieces};
+use crate::volume::{Files, NewInode, RenameMode};
+use crate::{FilesError, Ino};
+
+/// Most bytes one step of a longer operation changes.
+const STEP: u64 = 1 << 20;
+
+/// What [`Files::allocate`] does with a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocate {
+    /// Makes the file at least so long.
+    Extend,
+    /// Nothing: room is not set aside for single files.
+    Keep,
+    /// Makes it zeros, where the file is.
+    Punch,
+    /// Makes it zeros, and the file at least so long.
+    Zero,
+}
+
+/// Names.
+impl Files {
+    /// Finds a name.
+    ///
+    /// # Errors
+    /// [`FilesError::NoEntry`], or it is not a directory.
+    pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Attributes, FilesError> {
+        self.inner.view(|txn| txn.attributes(txn.lookup(dir, name)?))
+    }
+
+    /// Makes an inode with a name.
+    ///
+    /// # Errors
+    /// [`FilesError::Exists`], [`FilesError::Full`], or the name or directory is none.
+    pub fn make(
+        &self,
+        dir: Ino,
+        name: &[u8],
+        new: &NewInode<'_>,
+    ) -> Result<Attributes, FilesError> {
+        let mut new = *new;
+        if is_dir(new.mode) {
+            let mut state = self.inner.state.lock();
+            state.next_key = state.next_key.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            new.dir_key = state.next_key;
+        }
+        self.inner.change(|txn| {
+            let ino = txn.make(dir, name, &new)?;
+            txn.attributes(ino)
+        })
+    }
+
+    /// Gives an inode that is not a directory another name.
+    ///
+    /// # Errors
+    /// [`FilesError::Exists`], or it has too many.
+    pub fn link(&self, ino: Ino, dir: Ino, name: &[u8]) -> Result<Attributes, FilesError> {
+        self.inner.change(|txn| {
+            txn.link(ino, dir, name)?;
+            txn.attributes(ino)
+        })
+    }
+
+    /// Removes the name of what is not a directory. With its last name and handle an inode is deleted.
+    ///
+    /// # Errors
+    /// [`FilesError::NoEntry`], or it is a directory.
+    pub fn unlink(&self, dir: Ino, name: &[u8]) -> Result<(), FilesError> {
+        self.inner.change(|txn| txn.unlink(dir, name))
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// [`FilesError::NoEntry`], or it is not empty or not a directory.
+    pub fn rmdir(&self, dir: Ino, name: &[u8]) -> Result<(), FilesError> {
+        self.inner.change(|txn| txn.rmdir(dir, name))
+    }
+
+    /// Moves a name.
+    ///
+    /// # Errors
+    /// As rename(2).
+    pub fn rename(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        mode: RenameMode,
+    ) -> Result<(), FilesError> {
+        self.inner.change(|txn| txn.rename(from, to, mode))
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read_link(&self, ino: Ino) -> Result<Vec<u8>, FilesError> {
+        self.inner.view(|txn| txn.target(ino))
+    }
+
+    /// Names of a directory behind a cookie, 0 for its beginning; none at its end. What is there all the
+    /// while is listed exactly once, whatever is made and removed meanwhile.
+    ///
+    /// # Errors
+    /// It is not a directory.
+    pub fn list(&self, dir: Ino, cookie: u64) -> Result<Vec<Listed>, FilesError> {
+        self.inner.view(|txn| match is_dir(txn.attr(dir)?.mode) {
+            true => txn.list(dir, cookie),
+            false => Err(FilesError::refused(dir, Errno::NOTDIR, "it is not a directory").into()),
+        })
+    }
+}
+
+/// Handles and attributes.
+impl Files {
+    /// Keeps an inode from being deleted until [`Files::close_inode`].
+    ///
+    /// # Errors
+    /// [`FilesError::NoInode`].
+    pub fn open_inode(&self, ino: Ino) -> Result<(), FilesError> {
+        loop {
+            self.inner.view(|txn| txn.attr(ino).map(|_| ()))?;
+            let mut state = self.inner.state.lock();
+            if let Some(entry) = state.cache.entries.get_mut(&ino) {
+                entry.opens += 1;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives a handle back.
+    ///
+    /// # Errors
+    /// If an inode without a name can't be deleted now; it will be when the volume is opened again.
+    pub fn close_inode(&self, ino: Ino) -> Result<(), FilesError> {
+        let unused = {
+            let mut state = self.inner.state.lock();
+            let entry = state.cache.entries.get_mut(&ino);
+            entry.is_some_and(|entry| {
+                entry.opens = entry.opens.saturating_sub(1);
+                entry.opens == 0 && entry.node.attr.as_ref().is_some_and(|attr| attr.nlink == 0)
+            })
+        };
+        if unused { self.inner.change(|txn| txn.reap(ino)) } else { Ok(()) }
+    }
+
+    /// What `stat` tells.
+    ///
+    /// # Errors
+    /// [`FilesError::NoInode`].
+    pub fn attributes(&self, ino: Ino) -> Result<Attributes, FilesError> {
+        self.inner.view(|txn| txn.attributes(ino))
+    }
+
+    /// Changes attributes, the size among them. A new owner takes set-user-id and set-group-id away.
+    ///
+    /// # Errors
+    /// A size for what is not a file, or too large.
+    pub fn set(&self, ino: Ino, set: &SetAttributes) -> Result<Attributes, FilesError> {
+        self.inner.change(|txn| {
+            txn.set(ino, set)?;
+            txn.attributes(ino)
+        })
+    }
+
+    /// An extended attribute.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, FilesError> {
+        let none = || FilesError::refused(ino, Errno::NODATA, "no such attribute");
+        self.inner.view(|txn| Ok(txn.xattrs(ino)?.get(name).cloned().ok_or_else(none)?))
+    }
+
+    /// Names of all extended attributes.
+    ///
+    /// # Errors
+    /// [`FilesError::NoInode`].
+    pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>, FilesError> {
+        self.inner.view(|txn| Ok(txn.xattrs(ino)?.keys().cloned().collect()))
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// As setxattr(2).
+    pub fn set_xattr(
+        &self,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<(), FilesError> {
+        self.inner.change(|txn| txn.set_xattr(ino, name, value, mode))
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<(), FilesError> {
+        self.inner.change(|txn| txn.remove_xattr(ino, name))
+    }
+
+    /// Whether `name` could be a name; for callers that check before they ask.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn check_name(&self, dir: Ino, name: &[u8]) -> Result<(), FilesError> {
+        check_name(dir, name)
+    }
+}
+
+/// Content.
+impl Files {
+    /// Reads up to `len` bytes from `offset` on; fewer only at the end.
+    ///
+    /// # Errors
+    /// It is not a file, or its disks fail.
+    pub fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Vec<u8>, FilesError> {
+        loop {
+            let (mut out, missing, epoch) = self.inner.view(|txn| {
+                txn.check_file(ino)?;
+                let end = offset.saturating_add(len as u64).min(txn.node(ino)?.size);
+                let (out, missing) = known(txn, ino, offset..end.max(offset));
+                Ok((out, missing, txn.cache.epoch))
+            })?;
+            if missing.is_empty() {
+                return Ok(out);
+            }
+            let read = self.read_missing(ino, offset, &missing, &mut out);
+            // If anything was committed meanwhile, parts of it might be of different times.
+            if self.inner.state.lock().cache.epoch == epoch {
+                return read.map(|()| out);
+            }
+        }
+    }
+
+    fn read_missing(
+        &self,
+        ino: Ino,
+        offset: u64,
+        missing: &[Range<u64>],
+        out: &mut [u8],
+    ) -> Result<(), FilesError> {
+        for range in missing {
+            let len = (range.end - range.start) as usize;
+            let bytes = self.inner.log.read_pnode(ino.pnode(), range.start, len)?;
+            let place = (range.start - offset) as usize;
+            out[place..place + bytes.len()].copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes; the file grows as needed.
+    ///
+    /// # Errors
+    /// [`FilesError::Full`], it is not a file, or would be too large.
+    pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<(), FilesError> {
+        self.inner.change(|txn| {
+            txn.check_file(ino)?;
+            txn.write(ino, offset, bytes)?;
+            txn.touch_content(ino)
+        })
+    }
+
+    /// As fallocate(2).
+    ///
+    /// # Errors
+    /// As [`Files::write`].
+    pub fn allocate(
+        &self,
+        ino: Ino,
+        offset: u64,
+        len: u64,
+        what: Allocate,
+    ) -> Result<(), FilesError> {
+        let end = offset.saturating_add(len);
+        if end > SIZE_MAX {
+            return Err(FilesError::refused(ino, Errno::FBIG, "it would be too large"));
+        }
+        let grows = matches!(what, Allocate::Extend | Allocate::Zero);
+        let size = self.inner.change(|txn| {
+            txn.check_file(ino)?;
+            let size = txn.node(ino)?.size;
+            if grows && end > size {
+                txn.truncate(ino, end)?;
+            }
+            txn.touch_content(ino)?;
+            Ok(size)
+        })?;
+        if matches!(what, Allocate::Extend | Allocate::Keep) {
+            return Ok(());
+        }
+        let mut at = offset;
+        while at < end.min(size) {
+            let next = (at + STEP).min(end);
+            self.inner.change(|txn| {
+                let size = txn.node(ino)?.size;
+                if at < size && end >= size {
+                    // All that follows: it is cut off, which frees it.
+                    txn.truncate(ino, at)?;
+                    return txn.truncate(ino, size);
+                }
+                txn.zero(ino, at..next.min(size).max(at))
+            })?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// Copies content from one file to another, or within one; returns how many bytes.
+    ///
+    /// # Errors
+    /// As [`Files::read`] and [`Files::write`]; ranges of one file that overlap.
+    pub fn copy(
+        &self,
+        (from, from_offset): (Ino, u64),
+        (to, to_offset): (Ino, u64),
+        len: u64,
+    ) -> Result<u64, FilesError> {
+        if from == to && from_offset.abs_diff(to_offset) < len {
+            return Err(FilesError::refused(from, Errno::INVAL, "the ranges overlap"));
+        }
+        let mut done = 0;
+        while done < len {
+            let step = (len - done).min(STEP) as usize;
+            let bytes = self.read(from, from_offset + done, step)?;
+            if bytes.is_empty() {
+                break;
+            }
+            self.write(to, to_offset + done, &bytes)?;
+            done += bytes.len() as u64;
+        }
+        Ok(done)
+    }
+
+    /// The next byte of data from `offset` on, or of a hole. Everything within a file counts as data.
+    ///
+    /// # Errors
+    /// Nothing follows.
+    pub fn seek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64, FilesError> {
+        let size = self.attributes(ino)?.size;
+        if offset >= size {
+            return Err(FilesError::refused(ino, Errno::NXIO, "it is beyond the end"));
+        }
+        Ok(if hole { size } else { offset })
+    }
+}
+
+/// What memory knows of a range, and the parts it does not.
+fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> (Vec<u8>, Vec<Range<u64>>) {
+    let mut out = vec![0; (range.end - range.start) as usize];
+    let mut missing: Vec<Range<u64>> = Vec::new();
+    let Some(entry) = txn.cache.entries.get(&ino) else { return (out, missing) };
+    for (page, within, place) in pieces(range) {
+        match entry.find(page) {
+            Found::Page(found) => {
+                out[place..place + within.len()].copy_from_slice(&found.bytes[within]);
+            }
+            Found::Zeros => {}
+            Found::Below => {
+                let base = page * PAGE as u64;
+                let (start, end) = (base + within.start as u64, base + within.end as u64);
+                match missing.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => missing.push(start..end),
+                }
+            }
+        }
+    }
+    (out, missing)
+}
+
+impl Ino {
+    pub(crate) fn of(pnode: PnodeId) -> Self {
+        Self(pnode.0)
+    }
+
+    pub(crate) fn pnode(self) -> PnodeId {
+        PnodeId(self.0)
+    }
+}

@@ -1,0 +1,304 @@
+//! What a volume should hold, kept as plainly as can be, and random operations on both.
+
+use std::collections::BTreeMap;
+
+use pegasus_files::{
+    Allocate, Errno, Files, FilesError, Ino, NewInode, RenameMode, SetAttributes, XattrMode,
+};
+
+type Name = Vec<u8>;
+
+/// What an inode holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Dir(BTreeMap<Name, Ino>),
+    File(Vec<u8>),
+    Link(Vec<u8>),
+}
+
+/// An inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Inode {
+    pub(crate) holds: Holds,
+    pub(crate) xattrs: BTreeMap<Name, Vec<u8>>,
+    pub(crate) mode: u32,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) inodes: BTreeMap<Ino, Inode>,
+    root: Ino,
+}
+
+type Done = Result<(), Errno>;
+
+impl Model {
+    pub(crate) fn new(root: Ino) -> Self {
+        let holds = Holds::Dir(BTreeMap::new());
+        let inode = Inode { holds, xattrs: BTreeMap::new(), mode: 0o755 };
+        Self { inodes: [(root, inode)].into(), root }
+    }
+
+    /// What is on the volume.
+    pub(crate) fn read(files: &Files) -> Self {
+        let mut model = Self { inodes: BTreeMap::new(), root: files.root() };
+        model.read_inode(files, files.root());
+        for ino in model.inodes.keys() {
+            assert_eq!(files.attributes(*ino).unwrap().nlink, model.links(*ino), "links of {ino}");
+        }
+        model
+    }
+
+    fn read_inode(&mut self, files: &Files, ino: Ino) {
+        if self.inodes.contains_key(&ino) {
+            return;
+        }
+        let attributes = files.attributes(ino).unwrap();
+        let names = files.xattr_names(ino).unwrap();
+        let xattrs =
+            names.into_iter().map(|n| (n.clone(), files.xattr(ino, &n).unwrap())).collect();
+        let holds = match attributes.mode & 0o170_000 {
+            0o040_000 => {
+                let names = super::names(files, ino).into_iter();
+                Holds::Dir(names.map(|n| (n.clone(), files.lookup(ino, &n).unwrap().ino)).collect())
+            }
+            0o120_000 => Holds::Link(files.read_link(ino).unwrap()),
+            _ => Holds::File(files.read(ino, 0, 1 << 30).unwrap()),
+        };
+        let children: Vec<Ino> = match &holds {
+            Holds::Dir(entries) => entries.values().copied().collect(),
+            _ => Vec::new(),
+        };
+        self.inodes.insert(ino, Inode { holds, xattrs, mode: attributes.mode & 0o7777 });
+        children.into_iter().for_each(|child| self.read_inode(files, child));
+    }
+
+    /// Links an inode should have.
+    fn links(&self, ino: Ino) -> u32 {
+        let dirs = |entries: &BTreeMap<Name, Ino>| {
+            entries.values().filter(|ino| matches!(self.inodes[ino].holds, Holds::Dir(_))).count()
+        };
+        match &self.inodes[&ino].holds {
+            Holds::Dir(entries) => 2 + dirs(entries) as u32,
+            _ => self.names_of(ino),
+        }
+    }
+
+    fn names_of(&self, ino: Ino) -> u32 {
+        let named = |inode: &Inode| match &inode.holds {
+            Holds::Dir(entries) => entries.values().filter(|other| **other == ino).count() as u32,
+            _ => 0,
+        };
+        self.inodes.values().map(named).sum()
+    }
+
+    fn any(&self, rng: &mut fastrand::Rng, wanted: fn(&Holds) -> bool) -> Option<Ino> {
+        let fitting: Vec<Ino> =
+            self.inodes.iter().filter(|(_, i)| wanted(&i.holds)).map(|(ino, _)| *ino).collect();
+        (!fitting.is_empty()).then(|| fitting[rng.usize(..fitting.len())])
+    }
+
+    fn any_dir(&self, rng: &mut fastrand::Rng) -> Ino {
+        self.any(rng, |holds| matches!(holds, Holds::Dir(_))).unwrap()
+    }
+
+    fn entries(&mut self, dir: Ino) -> &mut BTreeMap<Name, Ino> {
+        match &mut self.inodes.get_mut(&dir).unwrap().holds {
+            Holds::Dir(entries) => entries,
+            _ => panic!("{dir} is a directory"),
+        }
+    }
+
+    fn is_dir(&self, ino: Ino) -> bool {
+        matches!(self.inodes[&ino].holds, Holds::Dir(_))
+    }
+
+    fn is_empty(&mut self, ino: Ino) -> bool {
+        self.entries(ino).is_empty()
+    }
+
+    fn drop_unnamed(&mut self, ino: Ino) {
+        if self.is_dir(ino) || self.names_of(ino) == 0 {
+            self.inodes.remove(&ino);
+        }
+    }
+
+    fn below(&mut self, ino: Ino, top: Ino) -> bool {
+        ino == top
+            || (self.is_dir(top) && {
+                let children: Vec<Ino> = self.entries(top).values().copied().collect();
+                children.into_iter().any(|child| self.below(ino, child))
+            })
+    }
+
+    fn unlink(&mut self, dir: Ino, name: &Name) -> Done {
+        let ino = *self.entries(dir).get(name).ok_or(Errno::NOENT)?;
+        if self.is_dir(ino) {
+            return Err(Errno::ISDIR);
+        }
+        self.entries(dir).remove(name);
+        self.drop_unnamed(ino);
+        Ok(())
+    }
+
+    fn rmdir(&mut self, dir: Ino, name: &Name) -> Done {
+        let ino = *self.entries(dir).get(name).ok_or(Errno::NOENT)?;
+        match self.is_dir(ino) {
+            false => return Err(Errno::NOTDIR),
+            true if !self.is_empty(ino) => return Err(Errno::NOTEMPTY),
+            true => {}
+        }
+        self.entries(dir).remove(name);
+        self.drop_unnamed(ino);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: (Ino, &Name), to: (Ino, &Name), mode: RenameMode) -> Done {
+        let moved = *self.entries(from.0).get(from.1).ok_or(Errno::NOENT)?;
+        let there = self.entries(to.0).get(to.1).copied();
+        match (mode, there) {
+            (RenameMode::NoReplace, Some(_)) => return Err(Errno::EXIST),
+            (RenameMode::Exchange, None) => return Err(Errno::NOENT),
+            (_, Some(there)) if there == moved => return Ok(()),
+            _ => {}
+        }
+        if self.is_dir(moved) && self.below(to.0, moved) {
+            return Err(Errno::INVAL);
+        }
+        if mode == RenameMode::Exchange {
+            let there = there.unwrap();
+            if self.is_dir(there) && self.below(from.0, there) {
+                return Err(Errno::INVAL);
+            }
+            self.entries(from.0).insert(from.1.clone(), there);
+            self.entries(to.0).insert(to.1.clone(), moved);
+            return Ok(());
+        }
+        if let Some(there) = there {
+            match (self.is_dir(moved), self.is_dir(there)) {
+                (true, true) if !self.is_empty(there) => return Err(Errno::NOTEMPTY),
+                (true, false) => return Err(Errno::NOTDIR),
+                (false, true) => return Err(Errno::ISDIR),
+                _ => {}
+            }
+        }
+        self.entries(to.0).insert(to.1.clone(), moved);
+        self.entries(from.0).remove(from.1);
+        if let Some(there) = there {
+            self.drop_unnamed(there);
+        }
+        Ok(())
+    }
+}
+
+/// One of few names, some of them long.
+fn any_name(rng: &mut fastrand::Rng) -> Name {
+    let mut name = format!("n{}", rng.u8(..24)).into_bytes();
+    if rng.u8(..3) == 0 {
+        name.resize(200, b'x');
+    }
+    name
+}
+
+fn agree(real: Result<(), FilesError>, model: Done, what: &str) {
+    assert_eq!(real.as_ref().map_err(FilesError::errno).copied(), model, "{what}: {real:?}");
+}
+
+/// Does something at random to both.
+pub(crate) fn step(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let (dir, name) = (model.any_dir(rng), any_name(rng));
+    match rng.u8(..20) {
+        0..5 => make(files, model, rng),
+        5 => agree(files.unlink(dir, &name), model.unlink(dir, &name), "unlink"),
+        6 => agree(files.rmdir(dir, &name), model.rmdir(dir, &name), "rmdir"),
+        7..10 => {
+            let to = (model.any_dir(rng), any_name(rng));
+            let mode = match rng.u8(..4) {
+                0 => RenameMode::NoReplace,
+                1 => RenameMode::Exchange,
+                _ => RenameMode::Replace,
+            };
+            let real = files.rename((dir, &name), (to.0, &to.1), mode);
+            agree(real, model.rename((dir, &name), (to.0, &to.1), mode), "rename");
+        }
+        10 => {
+            let Some(ino) = model.any(rng, |holds| !matches!(holds, Holds::Dir(_))) else { return };
+            let entries = model.entries(dir);
+            let expected = if entries.contains_key(&name) { Err(Errno::EXIST) } else { Ok(()) };
+            agree(files.link(ino, dir, &name).map(|_| ()), expected, "link");
+            entries.entry(name).or_insert(ino);
+        }
+        11 => set_xattr(files, model, rng),
+        12 => {
+            let mode = rng.u32(..0o1000);
+            let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
+            files.set(dir, &set).unwrap();
+            model.inodes.get_mut(&dir).unwrap().mode = mode;
+        }
+        _ => change_content(files, model, rng),
+    }
+}
+
+fn make(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let (dir, name) = (model.any_dir(rng), any_name(rng));
+    let target: Vec<u8> = vec![b't'; rng.usize(1..2000)];
+    let (new, holds) = match rng.u8(..4) {
+        0 => (NewInode::new(0o040_700, 0, 0), Holds::Dir(BTreeMap::new())),
+        1 => (NewInode::link(&target, 0, 0), Holds::Link(target.clone())),
+        _ => (NewInode::new(0o100_700, 0, 0), Holds::File(Vec::new())),
+    };
+    let mode = if matches!(holds, Holds::Link(_)) { 0o777 } else { 0o700 };
+    let made = files.make(dir, &name, &new);
+    if model.entries(dir).contains_key(&name) {
+        assert_eq!(made.unwrap_err().errno(), Errno::EXIST);
+        return;
+    }
+    let ino = made.unwrap().ino;
+    model.entries(dir).insert(name, ino);
+    model.inodes.insert(ino, Inode { holds, xattrs: BTreeMap::new(), mode });
+}
+
+fn set_xattr(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let ino = model.any(rng, |_| true).unwrap();
+    let name = format!("user.{}", rng.u8(..4)).into_bytes();
+    let xattrs = &mut model.inodes.get_mut(&ino).unwrap().xattrs;
+    if rng.bool() {
+        let value = vec![rng.u8(..); rng.usize(..3000)];
+        files.set_xattr(ino, &name, &value, XattrMode::Any).unwrap();
+        xattrs.insert(name, value);
+    } else {
+        let expected = xattrs.remove(&name).map(|_| ()).ok_or(Errno::NODATA);
+        agree(files.remove_xattr(ino, &name), expected, "removexattr");
+    }
+}
+
+fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let Some(ino) = model.any(rng, |holds| matches!(holds, Holds::File(_))) else { return };
+    let Holds::File(content) = &mut model.inodes.get_mut(&ino).unwrap().holds else { return };
+    let at = rng.usize(..40_000);
+    match rng.u8(..6) {
+        0..3 => {
+            let bytes = vec![rng.u8(1..); rng.usize(1..12_000)];
+            files.write(ino, at as u64, &bytes).unwrap();
+            content.resize(content.len().max(at + bytes.len()), 0);
+            content[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        3 => {
+            let set = SetAttributes { size: Some(at as u64), ..SetAttributes::default() };
+            files.set(ino, &set).unwrap();
+            content.resize(at, 0);
+        }
+        4 => {
+            let len = rng.usize(1..20_000);
+            files.allocate(ino, at as u64, len as u64, Allocate::Punch).unwrap();
+            let (from, to) = (at.min(content.len()), (at + len).min(content.len()));
+            content[from..to].fill(0);
+        }
+        _ => {
+            let read = files.read(ino, at as u64, 10_000).unwrap();
+            let (from, to) = (at.min(content.len()), (at + 10_000).min(content.len()));
+            assert_eq!(read, content[from..to], "{ino} from {at}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+"""The mounted files: copied trees, databases, `kill -9`, and what is there afterwards."""
+
+import contextlib
+import filecmp
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness import ROOT, Node, wait_for
+
+CONFIG = '[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\nallow_other = true\n'
+
+
+def can_mount():
+    return os.path.exists("/dev/fuse") and (os.geteuid() == 0 or shutil.which("fusermount3"))
+
+
+def unmount(path):
+    subprocess.run(["umount", "--lazy", path], capture_output=True, check=False)
+
+
+def same(left, right):
+    """Whether two trees have the same names and bytes; what differs."""
+    found = filecmp.dircmp(left, right, ignore=[])
+    wrong = found.left_only + found.right_only + found.funny_files
+    _, differ, errors = filecmp.cmpfiles(left, right, found.common_files, shallow=False)
+    wrong += differ + errors
+    for name in found.common_dirs:
+        wrong += same(Path(left) / name, Path(right) / name)
+    return wrong
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class MountTest(unittest.TestCase):
+    """A test with a node of its own and its files mounted."""
+
+    def setUp(self):
+        self.mount = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.node = Node(config=CONFIG.format(self.mount))
+        self.addCleanup(shutil.rmtree, self.mount, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.addCleanup(self.node.close)
+        self.start()
+
+    def start(self):
+        self.node.start()
+        wait_for("the mount", lambda: os.path.ismount(self.mount))
+
+
+class Files(MountTest):
+    def test_a_tree_copied_there_is_the_same_after_a_restart(self):
+        shutil.copytree(ROOT / "crates", self.mount / "crates", symlinks=True)
+        self.assertEqual(same(ROOT / "crates", self.mount / "crates"), [])
+        self.node.stop()
+        self.assertFalse(os.path.ismount(self.mount))
+        self.assertTrue(self.node.check()["ok"])
+        self.start()
+        self.assertEqual(same(ROOT / "crates", self.mount / "crates"), [])
+        shutil.rmtree(self.mount / "crates")
+        self.assertEqual(os.listdir(self.mount), [])
+
+    def test_what_was_synced_is_there_after_a_kill(self):
+        chance = random.Random(int(os.environ.get("PEGASUS_SEED", "1")))
+        kept = {}
+        for round_number in range(3):
+            for at in range(chance.randint(5, 40)):
+                name, text = f"{round_number}-{at}", os.urandom(chance.randint(1, 50_000))
+                with open(self.mount / name, "wb") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                kept[name] = text
+                (self.mount / f"later-{name}").write_bytes(b"nobody asked for this to be durable")
+            self.node.kill()
+            report = self.node.check()
+            self.assertTrue(report["ok"], f"round {round_number}: {report['problems'][:5]}")
+            self.start()
+            for name, text in kept.items():
+                self.assertEqual((self.mount / name).read_bytes(), text, f"round {round_number}: {name}")
+
+    def test_a_database_is_whole_after_a_kill(self):
+        path = self.mount / "db"
+        done = 0
+        for _ in range(2):
+            database = sqlite3.connect(path)
+            # A commit is durable once its journal is gone durably: that is what "extra" waits for.
+            database.execute("pragma synchronous = extra")
+            database.execute("create table if not exists t (n integer primary key, text blob)")
+            for _ in range(20):
+                database.execute("insert into t values (?, ?)", (done, os.urandom(3000)))
+                database.commit()
+                done += 1
+            database.execute("insert into t values (?, ?)", (-1, b"not committed"))
+            self.node.kill()
+            database.close()
+            self.start()
+            database = sqlite3.connect(path)
+            self.assertEqual(database.execute("pragma integrity_check").fetchall(), [("ok",)])
+            rows = database.execute("select count(*), max(n) from t").fetchone()
+            self.assertEqual(rows, (done, done - 1))
+            database.close()
+
+    def test_a_stopped_node_unmounts_though_files_are_open(self):
+        file = os.open(self.mount / "open", os.O_CREAT | os.O_WRONLY)
+        os.write(file, b"still here")
+        self.node.stop(signal.SIGTERM)
+        self.assertFalse(os.path.ismount(self.mount))
+        with contextlib.suppress(OSError):  # nobody is there any more to be told
+            os.close(file)
+        self.start()
+        self.assertEqual((self.mount / "open").read_text(encoding="utf-8"), "still here")
+
+
+if __name__ == "__main__":
+    unittest.main()
