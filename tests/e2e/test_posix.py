@@ -12,16 +12,13 @@ from pathlib import Path
 
 from test_files import MountTest
 
-# Files have up to 1 GiB for now.
-EXPECTED_FAILURES = ["open::interact_2gb"]
-PJDFSTEST = f"""
+PJDFSTEST = """
 [features]
-posix_fallocate = {{}}
-utime_now = {{}}
-utimensat = {{}}
+posix_fallocate = {}
+utime_now = {}
+utimensat = {}
 [settings]
 naptime = 0.1
-expected_failures = {EXPECTED_FAILURES!r}
 [dummy_auth]
 entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
 """

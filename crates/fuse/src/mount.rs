@@ -105,24 +105,15 @@ impl Mount {
         if session.guard.is_finished() {
             return; // somebody unmounted it
         }
-        match unmount(path, UnmountFlags::empty()) {
-            Ok(()) => {
-                if let Err(error) = session.join() {
-                    tracing::warn!(%error, path = %path.display(), "the mount did not end well");
-                }
-            }
-            Err(Errno::BUSY) => {
-                tracing::warn!(path = %path.display(), "files are in use; the mount is detached");
-                if let Err(error) = unmount(path, UnmountFlags::DETACH) {
-                    tracing::warn!(%error, path = %path.display(), "can't detach the mount");
-                }
-            }
-            Err(_) => {
-                // Without root, fusermount3 does it.
-                if let Err(error) = session.umount_and_join() {
-                    tracing::warn!(%error, path = %path.display(), "can't unmount");
-                }
-            }
+        // As root directly, else through fusermount3.
+        let Err(error) = session.umount_and_join() else { return };
+        if error.raw_os_error() != Some(Errno::BUSY.raw_os_error()) {
+            tracing::warn!(%error, path = %path.display(), "the mount did not end well");
+            return;
+        }
+        tracing::warn!(path = %path.display(), "files are in use; the mount is detached");
+        if let Err(error) = unmount(path, UnmountFlags::DETACH) {
+            tracing::warn!(%error, path = %path.display(), "can't detach the mount");
         }
     }
 }

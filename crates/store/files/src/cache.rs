@@ -157,6 +157,8 @@ pub(crate) struct Frozen {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
+    /// Most bytes of a file's content: what the log takes for one pnode.
+    pub(crate) size_max: u64,
     pub(crate) entries: BTreeMap<Ino, Entry>,
     /// Pnodes changed in the current wave.
     pub(crate) dirty: BTreeSet<Ino>,

@@ -57,6 +57,7 @@ impl Files {
         let capacity_bytes = log.status().capacity_bytes;
         let most = settings.pending_bytes_max.min(capacity_bytes / 16);
         let mut state = State::new(clock.now().as_ns() as u64 ^ numbers.start.0, most);
+        state.cache.size_max = log.pnode_bytes_max();
         state.cache.numbers.extend((numbers.start.0..numbers.end.0).map(PnodeId));
         let inner = Inner {
             log,

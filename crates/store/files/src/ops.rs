@@ -9,7 +9,7 @@ use crate::attrs::{Attributes, SetAttributes, XattrMode};
 use crate::dir::{Listed, check_name};
 use crate::names::is_dir;
 use crate::page::{Found, PAGE};
-use crate::txn::{SIZE_MAX, Txn, pieces};
+use crate::txn::{Txn, pieces};
 use crate::volume::{Files, NewInode, RenameMode};
 use crate::{FilesError, Ino};
 
@@ -287,12 +287,10 @@ impl Files {
         what: Allocate,
     ) -> Result<(), FilesError> {
         let end = offset.saturating_add(len);
-        if end > SIZE_MAX {
-            return Err(FilesError::refused(ino, Errno::FBIG, "it would be too large"));
-        }
         let grows = matches!(what, Allocate::Extend | Allocate::Zero);
         let size = self.inner.change(|txn| {
             txn.check_file(ino)?;
+            txn.check_size(ino, end)?;
             let size = txn.node(ino)?.size;
             if grows && end > size {
                 txn.truncate(ino, end)?;

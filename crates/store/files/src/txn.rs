@@ -13,8 +13,6 @@ use crate::format::attr::Attr;
 use crate::page::{Found, PAGE, Page, page_of};
 use crate::{FilesError, Ino};
 
-/// Most bytes of a file's content: what the log takes for one pnode.
-pub(crate) const SIZE_MAX: u64 = 1 << 30;
 /// Most pages asked for at once.
 const AHEAD: u64 = 256;
 
@@ -230,8 +228,8 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    fn check_size(&self, ino: Ino, end: u64) -> Result<u64, Stop> {
-        if end > SIZE_MAX {
+    pub(crate) fn check_size(&self, ino: Ino, end: u64) -> Result<u64, Stop> {
+        if end > self.cache.size_max {
             return Err(FilesError::refused(ino, Errno::FBIG, "it would be too large").into());
         }
         Ok(end)

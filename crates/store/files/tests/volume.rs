@@ -142,7 +142,7 @@ fn limits_have_their_error_numbers() {
     let made = files.make(root, &long, &NewInode::new(FILE, 0, 0)).map(|_| ());
     assert_eq!(errno(made), Errno::NAMETOOLONG);
     let ino = make(&files, "file");
-    assert_eq!(errno(files.write(ino, 1 << 30, b"x")), Errno::FBIG);
+    assert_eq!(errno(files.write(ino, 1 << 40, b"x")), Errno::FBIG);
     assert_eq!(errno(files.write(root, 0, b"x")), Errno::ISDIR);
     assert_eq!(errno(files.rmdir(root, b"file")), Errno::NOTDIR);
     let dir = files.make(root, b"dir", &NewInode::new(DIR, 0, 0)).unwrap().ino;

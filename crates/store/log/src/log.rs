@@ -129,6 +129,13 @@ impl Log {
         self.write_checkpoint(&mut writer, now, false)
     }
 
+    /// Most bytes between the front and the end of a pnode.
+    #[must_use]
+    pub fn pnode_bytes_max(&self) -> u64 {
+        let leaves = self.array.geometry.leaves_max().min(crate::format::pnode::LEAVES_MAX);
+        leaves * (crate::format::pnode::LEAF_ENTRIES * crate::format::pnode::CONTENT_BYTES) as u64
+    }
+
     /// The pnode for the owner's catalogue. Exists from the beginning, kind 0, empty.
     #[must_use]
     pub fn root(&self) -> PnodeId {

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{check, format, open, open_read_only, owner, payload};
+use pegasus_base::PnodeId;
 use pegasus_disk::{Disk, SimDisk};
 use pegasus_log::{Log, LogError};
 
@@ -214,4 +215,30 @@ fn bulk_is_written_once() {
     log.checkpoint(common::NOW).unwrap();
     assert!(log.status().log_segments + 6 < full, "its segments are free");
     check(&log, &[], &[]);
+}
+
+#[test]
+fn numbers_that_were_set_aside_are_made_once() {
+    let disks = SimDisk::array(2, 8 << 20, 5);
+    format(&disks, 1, 1, 256 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let reserved = log.reserve_pnodes(10);
+    let mut batch = log.batch();
+    let other = batch.create_pnode(1);
+    assert_eq!(other, reserved.end, "what was set aside is nobody else's");
+    let pnode = PnodeId(reserved.start.0 + 3);
+    for new in [pnode, log.files_root()] {
+        batch.create_numbered(new, 7).unwrap();
+        assert!(matches!(batch.create_numbered(new, 7), Err(LogError::Exists { .. })));
+        batch.write(new, 0, b"here").unwrap();
+    }
+    let beyond = PnodeId(other.0 + 1);
+    assert!(matches!(batch.create_numbered(beyond, 7), Err(LogError::Exists { .. })));
+    log.commit(batch).unwrap();
+    drop(log);
+    let (log, _) = open(&disks).unwrap();
+    for made in [pnode, log.files_root()] {
+        assert_eq!(log.read_pnode(made, 0, 10).unwrap(), b"here");
+    }
+    assert!(log.reserve_pnodes(1).start > other);
 }
