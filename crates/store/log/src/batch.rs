@@ -454,6 +454,7 @@ impl<'a> Batch<'a> {
         for addr in self.placed.drain(..) {
             let log = shared.log_segments.get_mut(&addr.segment);
             log.expect("content goes into segments the log knows").placed(&addr);
+            writer.placed.push(addr);
         }
         for (id, open) in std::mem::take(&mut self.open) {
             match open {

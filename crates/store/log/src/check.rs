@@ -237,8 +237,9 @@ impl<'a> Checker<'a> {
             let shared = self.log.shared.read();
             let pages: Vec<_> =
                 shared.pnodes.pages.iter().flatten().filter_map(|p| p.addr).collect();
-            let live: Vec<LogAddr> = writer.body.iter().chain(&writer.killed).copied().collect();
             // Of what was killed since the checkpoint only the body before is reached from nowhere.
+            let beside = writer.body.iter().chain(&writer.killed).chain(&writer.placed);
+            let live: Vec<LogAddr> = beside.copied().collect();
             (live.into_iter().collect::<BTreeSet<_>>(), pages)
         };
         for page in pages {

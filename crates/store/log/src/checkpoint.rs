@@ -269,6 +269,7 @@ impl Writer {
         // The body before this one was kept in case this one's pointer had not arrived.
         self.killed = std::mem::replace(&mut self.body, body);
         self.unsettled.clear();
+        self.placed.clear();
         self.dirty.clear();
         self.dirty_pages.clear();
         self.log_bytes = 0;

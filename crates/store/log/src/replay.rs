@@ -27,6 +27,7 @@ pub(crate) struct State {
     pub(crate) next_segment: u64,
     pub(crate) next_pnode: u64,
     pub(crate) unsettled: Vec<Hole>,
+    pub(crate) placed: Vec<LogAddr>,
     pub(crate) killed: Vec<LogAddr>,
     pub(crate) dirty: BTreeSet<PnodeId>,
 }
@@ -57,6 +58,7 @@ impl State {
             next_segment: body.next_segment,
             next_pnode: body.next_pnode,
             unsettled: Vec::new(),
+            placed: Vec::new(),
             killed: body.dying,
             dirty: BTreeSet::new(),
         };
@@ -132,6 +134,7 @@ impl State {
                     let log = self.log_segments.get_mut(&addr.segment);
                     let what = || damaged(pnode.to_string(), "its content is in no segment");
                     log.ok_or_else(what)?.placed(addr);
+                    self.placed.push(*addr);
                 }
                 self.change(array, *pnode, record)?;
             }

@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     pub(crate) body: Vec<LogAddr>,
     /// Records since then: all of them are dead after the next checkpoint.
     pub(crate) unsettled: Vec<Hole>,
+    /// Content placed since then: in use though the checkpoint does not lead to it.
+    pub(crate) placed: Vec<LogAddr>,
     /// Pieces that died since then.
     pub(crate) killed: Vec<LogAddr>,
     /// Pnodes changed, made or deleted since then.
