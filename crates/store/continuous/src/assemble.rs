@@ -56,7 +56,22 @@ pub(crate) struct Assembler {
     /// Cost of units that were left out and are to be released.
     dropped_cost: u64,
     unit_bytes_max: usize,
+    shared_bytes_max: usize,
     overhead_bytes: usize,
+}
+
+/// How long the payload of a block may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PayloadMax {
+    /// With a single unit, which can't be divided.
+    pub(crate) lone: usize,
+    /// With several.
+    pub(crate) shared: usize,
+}
+
+impl PayloadMax {
+    /// For what will not be written.
+    pub(crate) const ANY: Self = Self { lone: usize::MAX, shared: usize::MAX };
 }
 
 #[derive(Debug)]
@@ -80,13 +95,13 @@ impl Assembler {
             noted: Noted::default(),
             dropped_cost: 0,
             unit_bytes_max: usize::MAX,
+            shared_bytes_max: usize::MAX,
             overhead_bytes: 0,
         }
     }
 
-    /// Takes in what a recorder pushed by about `now`. A unit that does not fit a payload of
-    /// `payload_max` bytes is left out.
-    pub(crate) fn take(&mut self, entry: Entry, now: Time, payload_max: usize) {
+    /// Takes in what a recorder pushed by about `now`. A unit that does not fit a payload is left out.
+    pub(crate) fn take(&mut self, entry: Entry, now: Time, payload_max: PayloadMax) {
         match entry {
             Entry::Tracks(tracks) => {
                 self.close();
@@ -96,7 +111,8 @@ impl Assembler {
             }
             Entry::Gap => self.gap(),
             Entry::Unit(unit) => {
-                self.unit_bytes_max = payload_max.saturating_sub(self.overhead_bytes);
+                self.unit_bytes_max = payload_max.lone.saturating_sub(self.overhead_bytes);
+                self.shared_bytes_max = payload_max.shared.saturating_sub(self.overhead_bytes);
                 self.unit(unit, now);
             }
         }
@@ -140,7 +156,7 @@ impl Assembler {
 
     fn append(&mut self, unit: Arc<Unit>, time: Time, before: Totals, cost: u64) {
         let weight = unit.data.len() + UNIT_BYTES;
-        let most = BLOCK_BYTES.min(self.unit_bytes_max);
+        let most = BLOCK_BYTES.min(self.shared_bytes_max);
         if self.open.as_ref().is_some_and(|open| open.weight + weight > most) {
             self.close();
         }
@@ -243,7 +259,9 @@ mod tests {
     fn assemble(entries: Vec<Entry>) -> (Vec<Block>, Noted) {
         let timeline = Timeline::new(None, 0, Totals::default());
         let mut assembler = Assembler::new(STREAM, timeline);
-        entries.into_iter().for_each(|entry| assembler.take(entry, sample::now(), 1 << 20));
+        entries.into_iter().for_each(|entry| {
+            assembler.take(entry, sample::now(), PayloadMax { lone: 1 << 20, shared: 1 << 20 })
+        });
         assembler.close();
         let blocks = assembler.ready().iter().map(|pending| {
             let block = Block::parse(&payload(pending), STREAM).unwrap();

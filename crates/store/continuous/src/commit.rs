@@ -44,15 +44,23 @@ impl Core {
     pub(crate) fn tick(&mut self, inner: &Inner, now: Time) -> Result<(), Error> {
         inner.check_failed()?;
         self.gather(inner, now);
-        let committed = self.commit(inner, now);
-        let retained = committed.and_then(|()| self.retain(inner, now));
-        let done = retained.and_then(|()| self.checkpoint_if_due(inner, now));
+        let mut done = self.commit_and_retain(inner, now);
+        if let Err(Error::Log(LogError::Full { after_checkpoint: true, .. })) = done {
+            // The log itself had no room, and slots wait for a checkpoint.
+            done = self.checkpoint(inner, now).and_then(|()| self.commit_and_retain(inner, now));
+        }
         self.forget_idle(inner);
         match &done {
             Ok(()) => inner.set_trouble(None),
             Err(error) => self.judge(inner, error),
         }
         done
+    }
+
+    fn commit_and_retain(&mut self, inner: &Inner, now: Time) -> Result<(), Error> {
+        self.commit(inner, now)?;
+        self.retain(inner, now)?;
+        self.checkpoint_if_due(inner, now)
     }
 
     /// Takes what the recorders pushed.
@@ -126,8 +134,12 @@ impl Core {
         if drafts.iter().all(|(_, draft)| draft.is_empty()) {
             return Ok(if full { Round::Full } else { Round::Done });
         }
-        self.finish(inner, batch, drafts)?;
-        Ok(if full { Round::Full } else { Round::Done })
+        match self.finish(inner, batch, drafts) {
+            Ok(()) if !full => Ok(Round::Done),
+            // Or there was no room for the log itself, and nothing has changed.
+            Ok(()) | Err(Error::Log(LogError::Full { .. })) => Ok(Round::Full),
+            Err(error) => Err(error),
+        }
     }
 
     /// Commits the batch and makes the drafts visible.

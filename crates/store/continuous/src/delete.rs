@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use pegasus_base::{Time, TimeRange};
 use pegasus_log::Batch;
 
+use crate::assemble::PayloadMax;
 use crate::commit::Core;
 use crate::error::Error;
 use crate::format::block::{self, Contents, Totals};
@@ -51,7 +52,7 @@ impl Core {
                 if let Some(mut writer) = self.writers.remove(&stream.name) {
                     waiting
                         .into_iter()
-                        .for_each(|entry| writer.assembler.take(entry, Time::MIN, usize::MAX));
+                        .for_each(|entry| writer.assembler.take(entry, Time::MIN, PayloadMax::ANY));
                     writer.assembler.close();
                     writer.drop_pending(inner);
                 }

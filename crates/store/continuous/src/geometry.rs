@@ -3,6 +3,7 @@
 use pegasus_base::PnodeId;
 use pegasus_log::{DiskState, LogStatus};
 
+use crate::assemble::PayloadMax;
 use crate::format::index;
 use crate::writer::Writer;
 
@@ -33,7 +34,8 @@ impl Geometry {
     /// What an array in this state allows.
     pub(crate) fn of(status: &LogStatus, record_len: usize, root: PnodeId) -> Self {
         let parity = usize::from(status.parity);
-        let living = status.disks.iter().filter(|disk| disk.state == DiskState::Ok).count();
+        let writable = |state| matches!(state, DiskState::Ok | DiskState::Rebuilding);
+        let living = status.disks.iter().filter(|disk| writable(disk.state)).count();
         let width_max = living.saturating_sub(parity).clamp(1, usize::from(status.data.max(1)));
         Self {
             unit_bytes: status.unit_bytes as usize,
@@ -76,8 +78,19 @@ impl Geometry {
         u64::from(self.width(payload, writer.commit_bytes)) * self.unit_bytes as u64
     }
 
-    /// Largest payload that fits a segment at all.
-    pub(crate) fn payload_max(&self) -> usize {
-        self.room_for_one(self.width_max.into())
+    /// Largest payload of a block. If it can be divided, it is to fit a segment even if one more disk dies
+    /// before it is written.
+    pub(crate) fn payload_max(&self) -> PayloadMax {
+        let width = usize::from(self.width_max);
+        let spare = usize::from(self.parity > 0);
+        PayloadMax {
+            lone: self.room_for_one(width),
+            shared: self.room_for_one(width.saturating_sub(spare).max(1)),
+        }
+    }
+
+    /// Whether a block fits a segment at all.
+    pub(crate) fn fits(&self, payload: usize) -> bool {
+        payload <= self.payload_max().lone
     }
 }

@@ -113,6 +113,11 @@ impl Inner {
         }
     }
 
+    /// Random numbers that depend on the settings' seed, if there is one.
+    pub(crate) fn fork_rng(&self) -> fastrand::Rng {
+        self.rng.lock().fork()
+    }
+
     /// Attaches a recorder to `name`, which is made known if it is new.
     ///
     /// # Errors

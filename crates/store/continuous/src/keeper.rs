@@ -146,6 +146,29 @@ impl Continuous {
     }
 }
 
+impl Continuous {
+    /// Does at once, without a rest, all that the disks need: rebuilds, and a scrub that was asked for. A
+    /// store with [threads](Self::open) does so by itself; this is for simulations without any.
+    ///
+    /// # Errors
+    /// If the log takes no writes, or a list of segments can't be read.
+    pub fn tend(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        while let Some(mut work) = next_work(inner) {
+            while !work.pass.is_over() {
+                let mended = work.pass.mended();
+                let before = (mended.repaired, mended.lost, mended.refused);
+                let owners = Directories { record_len: inner.record_len };
+                work.pass.step(&inner.log, &owners, &mut |_| true)?;
+                note(inner, &work, before);
+            }
+            finish(inner, &work)?;
+        }
+        inner.care.state.lock().status.work = None;
+        Ok(())
+    }
+}
+
 fn run(inner: &Inner) {
     let mut work = None;
     loop {
@@ -301,7 +324,7 @@ fn remember(inner: &Inner) -> Result<(), LogError> {
 
 impl Inner {
     fn replace_disk(&self, index: DiskIndex, disk: Arc<dyn Disk>) -> Result<(), Error> {
-        let mut rng = fastrand::Rng::new();
+        let mut rng = self.fork_rng();
         let replaced = self.log.replace_disk(index, disk, self.clock.now(), &mut rng);
         match replaced {
             Ok(_) => Ok(()),

@@ -23,6 +23,8 @@ pub(crate) const REORDER_NS: i64 = 2_000_000_000;
 const FUTURE_NS: i64 = 10_000_000_000;
 /// Where a shifted span begins behind the one before.
 const SHIFTED_NS: i64 = 1_000_000_000;
+/// What a unit lasts at least: a span of a single picture has an instant from which it can be read.
+const LASTS_NS_LEAST: i64 = 1_000_000;
 /// Longest step between units that is taken for usual.
 const STEP_NS_MAX: i64 = 60_000_000_000;
 
@@ -217,7 +219,7 @@ impl Timeline {
             // Believed only as far as it can't move the end of the span far ahead of its units.
             ticks => track.ticks_to_ns(i64::from(ticks)).min(state.step_ns.max(GAP_NS)),
         };
-        time.offset_ns(lasts_ns)
+        time.offset_ns(lasts_ns.max(LASTS_NS_LEAST))
     }
 }
 
@@ -235,6 +237,15 @@ mod tests {
     fn fresh(verdict: Verdict) -> bool {
         match verdict {
             Verdict::Record { fresh, .. } => fresh,
+            other => panic!("not recorded: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_single_picture_is_a_span() {
+        let mut timeline = started(None);
+        match timeline.accept(&sample::picture(0, true, 10), sample::now()) {
+            Verdict::Record { time, end, fresh } => assert!(fresh && end > time),
             other => panic!("not recorded: {other:?}"),
         }
     }

@@ -149,8 +149,8 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
     }
 
     fn block(&mut self, pending: &Pending) -> Result<(), Stop> {
-        if pending.payload_len > self.geometry.payload_max() {
-            // It fitted when it was made; since then a disk died, and segments became narrower.
+        if !self.geometry.fits(pending.payload_len) {
+            // It fitted when it was made, with a disk to spare; since then two died.
             self.draft.lost_units += pending.head.holds.units;
             return Ok(());
         }

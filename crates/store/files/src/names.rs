@@ -150,6 +150,7 @@ impl Txn<'_> {
             return Err(FilesError::refused(ino, Errno::ISDIR, "it is a directory").into());
         }
         self.remove_name(dir, name)?;
+        self.removes = true;
         self.drop_link(ino)
     }
 

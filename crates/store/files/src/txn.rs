@@ -24,6 +24,8 @@ pub(crate) struct Txn<'a> {
     nodes: BTreeMap<Ino, Option<Node>>,
     contents: BTreeMap<Ino, Content>,
     numbers: usize,
+    /// A name was removed.
+    pub(crate) removes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,15 +40,18 @@ pub(crate) struct Changes {
     nodes: BTreeMap<Ino, Option<Node>>,
     contents: BTreeMap<Ino, Content>,
     numbers: usize,
+    removes: bool,
 }
 
 impl<'a> Txn<'a> {
     pub(crate) fn new(cache: &'a Cache, now: Time) -> Self {
-        Self { cache, now, nodes: BTreeMap::new(), contents: BTreeMap::new(), numbers: 0 }
+        let (nodes, contents) = (BTreeMap::new(), BTreeMap::new());
+        Self { cache, now, nodes, contents, numbers: 0, removes: false }
     }
 
     pub(crate) fn into_changes(self) -> Changes {
-        Changes { nodes: self.nodes, contents: self.contents, numbers: self.numbers }
+        let Self { nodes, contents, numbers, removes, .. } = self;
+        Changes { nodes, contents, numbers, removes }
     }
 
     pub(crate) fn node(&self, ino: Ino) -> Result<&Node, Stop> {
@@ -249,7 +254,8 @@ impl Changes {
 
     /// Whether nothing of it takes room but what deleting takes.
     pub(crate) fn frees(&self) -> bool {
-        self.nodes.values().any(Option::is_none)
+        self.removes
+            || self.nodes.values().any(Option::is_none)
             || self.nodes.values().flatten().any(|n| n.attr.as_ref().is_some_and(|a| a.nlink == 0))
             || self.contents.values().any(|content| content.cut.is_some())
     }

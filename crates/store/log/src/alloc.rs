@@ -17,6 +17,9 @@ pub(crate) struct Allocator {
     turn: usize,
     /// Given back since [`Allocator::watch`] was called last; `None` while nobody wants to know.
     given_back: Option<BTreeSet<Column>>,
+    /// Slots of each disk that only the next checkpoint may take; and how many when it has nothing to write.
+    aside: u32,
+    aside_least: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -33,9 +36,11 @@ struct Slots {
 /// What a segment is allocated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// May use the reserve.
+    /// May use everything.
+    Checkpoint,
+    /// Leaves what is set aside for the next checkpoint.
     Log,
-    /// May not.
+    /// Leaves the reserve as well.
     Continuous,
 }
 
@@ -50,7 +55,14 @@ impl Allocator {
                 Slots { bits, count, free: count, hint: 0, reserve: geometry.reserve(disk) }
             })
             .collect();
-        Self { disks, pending: BTreeSet::new(), turn: 0, given_back: None }
+        Self {
+            disks,
+            pending: BTreeSet::new(),
+            turn: 0,
+            given_back: None,
+            aside: 0,
+            aside_least: 0,
+        }
     }
 
     /// As a checkpoint's body tells; `None` if it tells of other disks.
@@ -112,8 +124,12 @@ impl Allocator {
     ) -> Vec<DiskIndex> {
         let has_room = |disk: &&DiskIndex| {
             let slots = &self.disks[usize::from(disk.0)];
-            let kept = if purpose == Purpose::Log { 0 } else { slots.reserve };
-            slots.free > kept
+            let left = match purpose {
+                Purpose::Checkpoint => 0,
+                Purpose::Log => self.aside,
+                Purpose::Continuous => self.aside + slots.reserve,
+            };
+            slots.free > left
         };
         eligible.iter().filter(has_room).copied().collect()
     }
@@ -192,6 +208,21 @@ impl Allocator {
 
     pub(crate) fn pending(&self) -> &BTreeSet<Column> {
         &self.pending
+    }
+
+    /// Sets slots of each disk aside for the next checkpoint; `least` are for one with nothing to write.
+    pub(crate) fn set_aside(&mut self, slots: u32, least: u32) {
+        (self.aside, self.aside_least) = (slots, least);
+    }
+
+    /// Slots of each disk set aside for the next checkpoint.
+    pub(crate) fn aside(&self) -> u32 {
+        self.aside
+    }
+
+    /// Whether there will be more room after a checkpoint.
+    pub(crate) fn waits(&self) -> bool {
+        !self.pending.is_empty() || self.aside > self.aside_least
     }
 
     pub(crate) fn free(&self, disk: DiskIndex) -> u32 {

@@ -111,7 +111,7 @@ impl<'a> Batch<'a> {
         let data = usize::from(width.clamp(1, geometry.data)).min(room.saturating_sub(parity));
         let full = LogError::Full {
             wanted: 1 + parity,
-            after_checkpoint: !alloc.pending().is_empty() || !self.retired.is_empty(),
+            after_checkpoint: alloc.waits() || !self.retired.is_empty(),
         };
         // Where a mirror has lost a disk, or all but one: better without parity than not at all.
         let alone = living.len() <= parity;
@@ -398,7 +398,9 @@ impl<'a> Batch<'a> {
         self.place_pending()?;
         let records = self.transaction();
         let mut plan = LogPlan::at(self.writer.cursor.clone(), self.writer.next.clone());
-        let mut means = self.log.means(&mut self.writer.alloc, self.next_segment, self.commit);
+        self.set_aside();
+        let (alloc, purpose) = (&mut self.writer.alloc, Purpose::Log);
+        let mut means = self.log.means(alloc, self.next_segment, self.commit, purpose);
         let planned = plan.append(&mut means, false, &records);
         self.next_segment = means.next_segment;
         if let Err(error) = planned {
@@ -473,13 +475,32 @@ impl<'a> Batch<'a> {
         self.log.count_commit();
     }
 
+    /// Keeps room for what this batch leaves to the next checkpoint.
+    fn set_aside(&mut self) {
+        let shared = self.log.shared.read();
+        let changed = |pnode: &Option<Arc<Pnode>>| pnode.as_ref().map_or(0, |p| p.changed_blocks());
+        let more: usize = self
+            .pnodes
+            .iter()
+            .map(|(id, pnode)| {
+                let before = shared.pnodes.known.get(id).map_or(0, changed);
+                changed(pnode).saturating_sub(before)
+            })
+            .sum();
+        self.writer.set_aside(&self.log.array.geometry, &shared, more as u64);
+    }
+
     fn checkpoint_due(&self) -> bool {
         let writer = &self.writer;
         let geometry = &self.log.array.geometry;
-        let short = |disk| writer.alloc.free(disk) <= 2 * geometry.reserve(disk) + 2;
+        let alloc = &writer.alloc;
+        let short = |disk| alloc.free(disk) <= alloc.aside() + 2 * geometry.reserve(disk) + 2;
+        // Not to be told that the log is full: what is in memory would have to be written then.
+        let scarce = |disk| alloc.free(disk) <= alloc.aside() + geometry.reserve(disk);
         writer.log_bytes >= CHECKPOINT_LOG_BYTES
             || writer.changed_blocks >= CHECKPOINT_CHANGED_BLOCKS
-            || writer.alloc.pending().iter().any(|column| short(column.disk))
+            || alloc.pending().iter().any(|column| short(column.disk))
+            || alloc.waits() && writer.living.iter().copied().any(scarce)
     }
 }
 

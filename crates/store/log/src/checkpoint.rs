@@ -11,6 +11,7 @@ use std::sync::Arc;
 use pegasus_base::{PnodeId, Time};
 use pegasus_disk::AlignedBuf;
 
+use crate::alloc::Purpose;
 use crate::disks::Write;
 use crate::format::checkpoint::{Body, LogSegment, Pointer};
 use crate::format::pnode::{LogAddr, PageAddrs};
@@ -64,7 +65,8 @@ impl Log {
         let living = self.array.disks.living();
         let mut alloc = writer.alloc.clone();
         let commit = writer.commit + 1;
-        let mut means = self.means(&mut alloc, writer.next_segment, commit);
+        let purpose = Purpose::Checkpoint;
+        let mut means = self.means(&mut alloc, writer.next_segment, commit, purpose);
         let plan = if relocate {
             LogPlan::fresh(&mut means)?
         } else {

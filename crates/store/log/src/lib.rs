@@ -18,7 +18,7 @@
 //! - `geometry`, `alloc`: how disks are divided into slots, and which slots a segment gets. Pure.
 //! - `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
 //! - `content`: bulk content that is written where it stays, beside the log.
-//! - `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
+//! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt.
 //! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log. `cleaner`: which segments to
@@ -96,6 +96,7 @@ mod reading;
 mod recovery;
 mod replace;
 mod replay;
+mod room;
 mod scan;
 mod segments;
 mod status;

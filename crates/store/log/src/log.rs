@@ -262,7 +262,8 @@ impl Log {
         self.cleaned.lock().freed_segments += freed_segments;
     }
 
-    pub(crate) fn note_usage(&self, writer: &Writer, shared: &mut Shared) {
+    pub(crate) fn note_usage(&self, writer: &mut Writer, shared: &mut Shared) {
+        writer.set_aside(&self.array.geometry, shared, 0);
         shared.usage = Usage::of(&self.array, writer);
     }
 
@@ -307,7 +308,7 @@ impl Log {
         let on = |disk: &DiskIndex| {
             let at = usize::from(disk.0);
             let free = usage.free[at] + usage.pending[at];
-            u64::from(free.saturating_sub(geometry.reserve(*disk)))
+            u64::from(free.saturating_sub(geometry.reserve(*disk) + usage.aside))
         };
         let (total, most) = living
             .iter()
@@ -346,6 +347,7 @@ impl Usage {
         Self {
             free: array.geometry.indices().map(|disk| writer.alloc.free(disk)).collect(),
             pending,
+            aside: writer.alloc.aside(),
         }
     }
 }

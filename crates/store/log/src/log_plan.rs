@@ -25,6 +25,7 @@ pub(crate) struct Means<'a> {
     pub(crate) parity: u8,
     pub(crate) living: BTreeSet<DiskIndex>,
     pub(crate) alloc: &'a mut Allocator,
+    pub(crate) purpose: Purpose,
     /// Number of the next segment.
     pub(crate) next_segment: u64,
     /// Number of the commit being planned.
@@ -79,13 +80,13 @@ impl Means<'_> {
         let wanted = usize::from(LOG_DATA + self.parity);
         let widths = [wanted, usize::from(LOG_DATA)];
         for width in widths {
-            if let Some(columns) = self.alloc.take(width, &self.living, Purpose::Log) {
+            if let Some(columns) = self.alloc.take(width, &self.living, self.purpose) {
                 let id = SegmentId(self.next_segment);
                 self.next_segment += 1;
                 return Ok(SegmentRef { id, columns });
             }
         }
-        Err(LogError::Full { wanted, after_checkpoint: !self.alloc.pending().is_empty() })
+        Err(LogError::Full { wanted, after_checkpoint: self.alloc.waits() })
     }
 }
 

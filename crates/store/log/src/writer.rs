@@ -6,16 +6,17 @@ use std::sync::Arc;
 use pegasus_base::{PnodeId, Time};
 use pegasus_disk::{AlignedBuf, SECTOR};
 
-use crate::alloc::Allocator;
+use crate::alloc::{Allocator, Purpose};
 use crate::disks::Write;
 use crate::format::checkpoint::{Cursor, LogSegment, OpenSegment};
 use crate::format::pnode::LogAddr;
 use crate::format::superblock::{MemberState, Superblock};
 use crate::garbage::Hole;
-use crate::geometry::superblock_offsets;
+use crate::geometry::{Geometry, superblock_offsets};
 use crate::log::Log;
 use crate::log_plan::{LogPlan, Means};
 use crate::pnodes::Pnodes;
+use crate::room::Load;
 use crate::{DiskIndex, DiskState, LogError, SegmentId, SegmentRef};
 
 /// A commit's number: the epoch above these bits, a counter below.
@@ -77,9 +78,29 @@ pub(crate) struct Shared {
 pub(crate) struct Usage {
     pub(crate) free: Vec<u32>,
     pub(crate) pending: Vec<u32>,
+    /// Set aside on each for the next checkpoint.
+    pub(crate) aside: u32,
 }
 
 impl Writer {
+    /// Sets aside what a checkpoint will take, if `more` content blocks are changed besides.
+    pub(crate) fn set_aside(&mut self, geometry: &Geometry, shared: &Shared, more: u64) {
+        let idle = Load {
+            segments: shared.log_segments.len() as u64,
+            pages: shared.pnodes.pages.len() as u64,
+            ..Load::default()
+        };
+        let load = Load {
+            changed_blocks: self.changed_blocks as u64 + more,
+            placed_blocks: self.placed.len() as u64,
+            pnodes: (self.dirty.len() + self.dirty_pages.len()) as u64,
+            holes: (self.unsettled.len() + self.killed.len() + self.changed_blocks) as u64,
+            ..idle
+        };
+        let living = self.living.len();
+        self.alloc.set_aside(load.slots(geometry, living), idle.slots(geometry, living));
+    }
+
     /// A transaction was written: its log is what it says now.
     pub(crate) fn adopt_plan(&mut self, shared: &mut Shared, mut plan: LogPlan) {
         for segment in plan.allocated {
@@ -127,6 +148,7 @@ impl Log {
         alloc: &'a mut Allocator,
         next_segment: u64,
         commit: u64,
+        purpose: Purpose,
     ) -> Means<'a> {
         Means {
             array: self.array.id,
@@ -134,6 +156,7 @@ impl Log {
             parity: self.array.geometry.parity,
             living: self.array.disks.living(),
             alloc,
+            purpose,
             next_segment,
             commit,
         }

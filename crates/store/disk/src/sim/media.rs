@@ -150,4 +150,12 @@ impl Media {
         }
         Self { stable: image.clone(), current: image, cached: Vec::new() }
     }
+
+    /// The medium after a power cut that kept those cached writes for which `arrives` holds.
+    pub(super) fn keeping(&self, mut arrives: impl FnMut(usize) -> bool) -> Self {
+        let mut image = self.stable.clone();
+        let kept = self.cached.iter().enumerate().filter(|(at, _)| arrives(*at));
+        kept.for_each(|(_, wrote)| put(&mut image, wrote));
+        Self { stable: image.clone(), current: image, cached: Vec::new() }
+    }
 }

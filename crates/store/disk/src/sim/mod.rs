@@ -247,6 +247,30 @@ impl SimDisk {
         self.with_state(state)
     }
 
+    /// How many writes were not flushed just before operation `op` of the recording.
+    ///
+    /// # Panics
+    /// If nothing is recorded, see [`SimDisk::record`].
+    #[must_use]
+    pub fn unflushed_before(&self, op: u64) -> usize {
+        self.state.lock().media_before(op).cached.len()
+    }
+
+    /// The disk after a cut just before operation `op` of the recording, of whose unflushed writes, oldest
+    /// first, those arrived whole for which `arrives` says so, and nothing of the others.
+    ///
+    /// # Panics
+    /// If nothing is recorded, see [`SimDisk::record`].
+    #[must_use]
+    pub fn image_keeping(&self, op: u64, arrives: impl FnMut(usize) -> bool) -> Self {
+        let mut state = State::new(0);
+        let now = self.state.lock();
+        state.media = now.media_before(op).keeping(arrives);
+        state.model = now.model;
+        drop(now);
+        self.with_state(state)
+    }
+
     /// A copy of the disk as it is, cache, faults, recording and all. Shares memory until either
     /// is written: thousands of copies are cheap.
     #[must_use]

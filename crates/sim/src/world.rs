@@ -1,0 +1,142 @@
+//! The store on its simulated disks: opened, closed, and cut off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use pegasus_base::{Clock, ManualClock, Time};
+use pegasus_continuous::{CheckReport, Continuous, check_store};
+use pegasus_disk::{Disk, OpCounter, SimDisk};
+use pegasus_files::Files;
+use pegasus_log::{DiskStatus, FormatOptions, Log, OpenOptions};
+
+use crate::plan::Plan;
+use crate::{Finding, must};
+
+/// When all runs begin.
+const BEGIN: Time = Time::from_secs(1_700_000_000);
+
+/// The disks, and the store that is open on them.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) disks: Vec<SimDisk>,
+    pub(crate) clock: Arc<ManualClock>,
+    open: Option<Open>,
+    /// Openings so far; keeps identities apart.
+    openings: u64,
+}
+
+/// An open store.
+pub(crate) struct Open {
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Continuous,
+    pub(crate) files: Files,
+    checkpoint_due: Arc<AtomicBool>,
+}
+
+impl World {
+    /// A fresh store.
+    pub(crate) fn new(plan: Plan, rng: &mut fastrand::Rng) -> Result<Self, Finding> {
+        let disks = SimDisk::array(plan.disks(), plan.disk_bytes, rng.u64(..));
+        let handles: Vec<Arc<dyn Disk>> =
+            disks.iter().map(|disk| Arc::new(disk.clone()) as _).collect();
+        let options = FormatOptions {
+            data: plan.data,
+            parity: plan.parity,
+            unit_bytes: Some(plan.unit_bytes),
+            label: "sim".to_owned(),
+            now: BEGIN,
+        };
+        must("formatting", Log::format(&handles, &options, rng))?;
+        let clock = Arc::new(ManualClock::at(BEGIN));
+        let mut world = Self { plan, disks, clock, open: None, openings: 0 };
+        world.open(None)?;
+        Ok(world)
+    }
+
+    /// The same disks in another state, nothing open on them.
+    pub(crate) fn on(&self, disks: Vec<SimDisk>) -> Self {
+        let counter = OpCounter::new();
+        let disks = disks.into_iter().map(|disk| disk.counted_by(&counter)).collect();
+        let (plan, clock, openings) = (self.plan, self.clock.clone(), self.openings);
+        Self { plan, disks, clock, open: None, openings }
+    }
+
+    /// Opens the store, without one of its disks if so.
+    pub(crate) fn open(&mut self, without: Option<usize>) -> Result<(), Finding> {
+        self.openings += 1;
+        let options = OpenOptions { now: self.now(), read_only: false };
+        let (log, recovery) = must("opening the log", Log::open(self.given(without), &options))?;
+        let (log, clock) = (Arc::new(log), self.clock.clone() as Arc<dyn Clock>);
+        let settings = pegasus_continuous::Settings {
+            seed: Some(self.openings),
+            ..pegasus_continuous::Settings::default()
+        };
+        let store = Continuous::open_undriven(log.clone(), recovery, settings, clock.clone());
+        let store = must("opening the recordings", store)?;
+        let settings = pegasus_files::Settings {
+            pending_bytes_max: self.plan.pending_bytes,
+            ..pegasus_files::Settings::default()
+        };
+        let checkpoint_due = Arc::new(AtomicBool::new(false));
+        let due = checkpoint_due.clone();
+        let note = Box::new(move || due.store(true, Relaxed));
+        let files = Files::open_undriven(log.clone(), settings, clock, note);
+        let files = must("opening the files", files)?;
+        self.open = Some(Open { log, store, files, checkpoint_due });
+        Ok(())
+    }
+
+    fn given(&self, without: Option<usize>) -> Vec<(String, Option<Arc<dyn Disk>>)> {
+        let disks = self.disks.iter().enumerate();
+        let arc = |disk: &SimDisk| Arc::new(disk.clone()) as Arc<dyn Disk>;
+        disks.map(|(at, d)| (d.label(), (Some(at) != without).then(|| arc(d)))).collect()
+    }
+
+    /// The open store.
+    ///
+    /// # Panics
+    /// If it is closed.
+    pub(crate) fn store(&self) -> &Open {
+        self.open.as_ref().expect("the store is open")
+    }
+
+    /// Closes the store in good order.
+    pub(crate) fn close(&mut self) -> Result<(), Finding> {
+        let open = self.open.take().expect("the store is open");
+        must("closing the files", open.files.close())?;
+        must("closing the recordings", open.store.close())
+    }
+
+    /// The node is gone. Its disks, which nobody looks at any more, take nothing of what it still does.
+    pub(crate) fn abandon(mut self) {
+        self.disks.iter().for_each(SimDisk::kill);
+        drop(self.open.take());
+    }
+
+    /// Verifies every byte of the store, which must be closed.
+    pub(crate) fn check(&self) -> Result<CheckReport, Finding> {
+        must("the offline check", check_store(self.given(None), self.now()))
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(crate) fn next_op(&self) -> u64 {
+        self.disks[0].counter().next_op()
+    }
+
+    pub(crate) fn disk_status(&self) -> Vec<DiskStatus> {
+        self.store().log.status().disks
+    }
+}
+
+impl Open {
+    /// Commits what recorders have pushed, and writes a checkpoint if files asked for one.
+    pub(crate) fn tick(&self) -> Result<(), pegasus_continuous::Error> {
+        if self.checkpoint_due.swap(false, Relaxed) {
+            self.store.request_checkpoint();
+        }
+        self.store.flush()
+    }
+}
