@@ -38,6 +38,18 @@ MUTATIONS = {
         LOG + "checkpoint.rs", "kept.extend(writer.content);", "", "pegasus-log"),
     "replay forgets bulk content": (
         LOG + "replay.rs", "Record::Placed { first, addrs, .. } => pnode.place(*first, addrs, &load)?,", "Record::Placed { .. } => {}", "pegasus-log"),
+    "no room is set aside for the next checkpoint": (
+        LOG + "writer.rs", "self.alloc.set_aside(load.slots(geometry, living), idle.slots(geometry, living));", "self.alloc.set_aside(0, 0); let _ = (load, idle, geometry, living);", "pegasus-sim"),
+    "the simulator: a flush is forgotten": (
+        LOG + "disks.rs", "begun.ticket.map(Ticket::wait)", "begun.ticket.map(|_| Ok::<Option<pegasus_disk::AlignedBuf>, DiskError>(None))", "pegasus-sim"),
+    "the simulator: fragments are not verified": (
+        LOG + "stripe.rs", "if found != header.slice_crc {", "if false {", "pegasus-sim"),
+    "a sync is answered before the disks are": (
+        "crates/store/files/src/flush.rs", "                self.flush(&mut state)?;\n                continue;", "                return Ok(());", "pegasus-sim"),
+    "a disk that is being rebuilt is not written": (
+        "crates/store/continuous/src/geometry.rs", "matches!(state, DiskState::Ok | DiskState::Rebuilding)", "state == DiskState::Ok", "pegasus-sim"),
+    "a span of one picture is empty": (
+        "crates/store/continuous/src/timeline.rs", "lasts_ns.max(LASTS_NS_LEAST)", "lasts_ns", "pegasus-sim"),
 }
 
 

@@ -26,6 +26,7 @@ const FAULTS: [(Fault, &str); 9] = [
 impl Run {
     /// Power is cut somewhere in the course of `action`, and perhaps again in the recovery.
     pub(crate) fn cut_in(&mut self, action: Action) -> Result<(), Finding> {
+        self.note_effects();
         self.world.disks.iter().for_each(SimDisk::record);
         let first = self.world.next_op();
         let before = self.atlas;
@@ -127,6 +128,8 @@ impl Run {
                 };
                 self.tell(|| format!("disk {at}: {name} {trigger:?}"));
                 disk.inject(fault, trigger);
+                self.note_effects();
+                disk.record(); // to see what it does
             }
             9 | 10 => {
                 let bits = self.rng.usize(1..400);
@@ -218,6 +221,10 @@ impl Run {
     /// The operator replaces what has failed, and has everything gone over.
     pub(crate) fn repair(&mut self) -> Result<Acknowledged, Finding> {
         let recording = self.recording;
+        if !recording {
+            self.note_effects();
+            self.world.disks.iter().for_each(SimDisk::record);
+        }
         self.world.disks.iter().for_each(SimDisk::heal);
         self.world.store().log.probe();
         self.look_at_disks()?;
@@ -238,8 +245,10 @@ impl Run {
         let store = &self.world.store().store;
         store.scrub(None);
         must("going over everything", store.tend())?;
-        let lost = store.status().care.lost_blocks;
-        ensure(lost == 0, || format!("{lost} blocks are lost"))?;
+        let care = store.status().care;
+        ensure(care.lost_blocks == 0, || {
+            format!("{} blocks are lost: {:?}", care.lost_blocks, care.problems)
+        })?;
         let disks = self.world.disk_status();
         ensure(disks.iter().all(|disk| disk.state == DiskState::Ok), || {
             format!(

@@ -103,7 +103,7 @@ impl Programs {
     /// After a cut: the volume is as it was at one of the moments. From then on it is that.
     pub(crate) fn adopt(&mut self, files: &Files) -> Result<(), Finding> {
         let found = Tree::read(files)?;
-        let known = self.moments.iter().any(|moment| *moment == found);
+        let known = self.moments.contains(&found);
         ensure(known, || {
             let (moments, nodes) = (self.moments.len(), found.nodes.len());
             format!("the files ({nodes} inodes) are what they were at none of {moments} moments")

@@ -47,7 +47,8 @@ impl Core {
         let status = inner.log.status();
         let target = self.free_target(inner, &settings, status.capacity_bytes);
         let looked = self.retained_at.is_some_and(|at| at <= now && now < at + EVERY);
-        if looked && status.free_bytes >= target {
+        let free_bytes = status.free_bytes.saturating_sub(status.promised_bytes);
+        if looked && free_bytes >= target {
             return Ok(());
         }
         self.retained_at = Some(now);
@@ -56,7 +57,7 @@ impl Core {
             stream.condemn_by_rule(inner, now)?;
         }
         let freed: u64 = oldest.iter().map(Oldest::condemned_bytes).sum();
-        condemn_for_space(inner, &mut oldest, target.saturating_sub(status.free_bytes + freed))?;
+        condemn_for_space(inner, &mut oldest, target.saturating_sub(free_bytes + freed))?;
         self.free(inner, oldest)
     }
 

@@ -52,6 +52,7 @@ impl Inner {
         match &done {
             Ok(()) => {
                 state.cache.settle();
+                self.log.promise(state.cache.pending_bytes());
                 state.failure = None;
                 state.unsettled_bytes += frozen.bytes;
                 self.note_free(state);

@@ -231,6 +231,7 @@ impl Inner {
                     }
                     let before = state.cache.numbers.len();
                     changes.apply(&mut state.cache, now);
+                    self.log.promise(state.cache.pending_bytes());
                     state.numbers_taken += before - state.cache.numbers.len();
                     if state.cache.dirty_bytes >= state.pending_bytes_max / 2 {
                         self.wake.notify_all();

@@ -20,6 +20,8 @@ pub(crate) struct Allocator {
     /// Slots of each disk that only the next checkpoint may take; and how many when it has nothing to write.
     aside: u32,
     aside_least: u32,
+    /// Slots of each disk promised to what is in clients' memory.
+    promised: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +42,9 @@ pub(crate) enum Purpose {
     Checkpoint,
     /// Leaves what is set aside for the next checkpoint.
     Log,
-    /// Leaves the reserve as well.
+    /// Leaves the reserve as well: content that was promised room.
+    Content,
+    /// Leaves what others were promised, too.
     Continuous,
 }
 
@@ -62,6 +66,7 @@ impl Allocator {
             given_back: None,
             aside: 0,
             aside_least: 0,
+            promised: 0,
         }
     }
 
@@ -127,7 +132,8 @@ impl Allocator {
             let left = match purpose {
                 Purpose::Checkpoint => 0,
                 Purpose::Log => self.aside,
-                Purpose::Continuous => self.aside + slots.reserve,
+                Purpose::Content => self.aside + slots.reserve,
+                Purpose::Continuous => self.aside + slots.reserve + self.promised,
             };
             slots.free > left
         };
@@ -213,6 +219,11 @@ impl Allocator {
     /// Sets slots of each disk aside for the next checkpoint; `least` are for one with nothing to write.
     pub(crate) fn set_aside(&mut self, slots: u32, least: u32) {
         (self.aside, self.aside_least) = (slots, least);
+    }
+
+    /// Keeps so many slots of each disk for what was promised room.
+    pub(crate) fn set_promised(&mut self, slots: u32) {
+        self.promised = slots;
     }
 
     /// Slots of each disk set aside for the next checkpoint.

@@ -102,11 +102,24 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`LogError::Full`], [`LogError::ReadOnly`].
     pub fn open_segment(&mut self, owner: Owner, width: u8) -> Result<SegmentRef, LogError> {
+        let promised = self.log.promised_slots();
+        self.writer.alloc.set_promised(promised);
+        self.set_aside();
+        self.open_segment_for(owner, width, Purpose::Continuous)
+    }
+
+    /// As [`Batch::open_segment`], with the room that `purpose` may use.
+    pub(crate) fn open_segment_for(
+        &mut self,
+        owner: Owner,
+        width: u8,
+        purpose: Purpose,
+    ) -> Result<SegmentRef, LogError> {
         self.log.check_writable()?;
         let geometry = &self.log.array.geometry;
         let living = self.log.array.disks.living();
         let alloc = &mut self.writer.alloc;
-        let room = alloc.with_room(&living, Purpose::Continuous).len();
+        let room = alloc.with_room(&living, purpose).len();
         let parity = usize::from(geometry.parity);
         let data = usize::from(width.clamp(1, geometry.data)).min(room.saturating_sub(parity));
         let full = LogError::Full {
@@ -119,7 +132,7 @@ impl<'a> Batch<'a> {
         if data == 0 {
             return Err(full);
         }
-        let columns = alloc.take(columns, &living, Purpose::Continuous).ok_or(full)?;
+        let columns = alloc.take(columns, &living, purpose).ok_or(full)?;
         self.taken.extend_from_slice(&columns);
         let segment = SegmentRef { id: SegmentId(self.next_segment), columns };
         self.next_segment += 1;
@@ -465,11 +478,12 @@ impl<'a> Batch<'a> {
             };
         }
         for (id, pnode) in std::mem::take(&mut self.pnodes) {
-            let changed =
-                |pnode: &Option<Arc<Pnode>>| pnode.as_ref().map_or(0, |p| p.changed_blocks());
-            writer.changed_blocks += changed(&pnode);
+            let changed = |pnode: &Option<Arc<Pnode>>| {
+                pnode.as_ref().map(|p| p.changed_size()).unwrap_or_default()
+            };
+            writer.changed += changed(&pnode);
             let old = shared.pnodes.known.insert(id, pnode);
-            writer.changed_blocks -= old.as_ref().map_or(0, changed);
+            writer.changed -= old.as_ref().map(changed).unwrap_or_default();
         }
         self.log.note_usage(writer, &mut shared);
         self.log.count_commit();
@@ -478,16 +492,15 @@ impl<'a> Batch<'a> {
     /// Keeps room for what this batch leaves to the next checkpoint.
     fn set_aside(&mut self) {
         let shared = self.log.shared.read();
-        let changed = |pnode: &Option<Arc<Pnode>>| pnode.as_ref().map_or(0, |p| p.changed_blocks());
-        let more: usize = self
-            .pnodes
-            .iter()
-            .map(|(id, pnode)| {
-                let before = shared.pnodes.known.get(id).map_or(0, changed);
-                changed(pnode).saturating_sub(before)
-            })
-            .sum();
-        self.writer.set_aside(&self.log.array.geometry, &shared, more as u64);
+        let size = |pnode: &Option<Arc<Pnode>>| {
+            pnode.as_ref().map(|p| p.changed_size()).unwrap_or_default()
+        };
+        let mut changed = self.writer.changed;
+        for (id, pnode) in &self.pnodes {
+            changed += size(pnode);
+            changed -= shared.pnodes.known.get(id).map(size).unwrap_or_default();
+        }
+        self.writer.set_aside(&self.log.array.geometry, &shared, changed, self.pnodes.len());
     }
 
     fn checkpoint_due(&self) -> bool {
@@ -498,7 +511,7 @@ impl<'a> Batch<'a> {
         // Not to be told that the log is full: what is in memory would have to be written then.
         let scarce = |disk| alloc.free(disk) <= alloc.aside() + geometry.reserve(disk);
         writer.log_bytes >= CHECKPOINT_LOG_BYTES
-            || writer.changed_blocks >= CHECKPOINT_CHANGED_BLOCKS
+            || writer.changed.blocks >= CHECKPOINT_CHANGED_BLOCKS
             || alloc.pending().iter().any(|column| short(column.disk))
             || alloc.waits() && writer.living.iter().copied().any(scarce)
     }

@@ -10,10 +10,11 @@ use crate::format::block::Column;
 use crate::format::checkpoint::LogSegment;
 use crate::format::fragment::SegmentKind;
 use crate::format::pnode::{Image, LeafAddrs, LogAddr, PageAddrs};
-use crate::format::record::{Record, parse_payload};
+use crate::format::record::parse_payload;
 use crate::garbage::{GARBAGE_PNODE, Hole, parse_file};
 use crate::recovery::read_pointers;
 use crate::scan::{Sighting, sight};
+use crate::tail::record_bytes;
 use crate::{BlockMap, DiskState, Log, SegmentId, SegmentRef};
 
 /// No more problems than this are listed; the rest is counted.
@@ -337,10 +338,4 @@ impl<'a> Checker<'a> {
         let bytes = self.log.read_pnode(GARBAGE_PNODE, 0, size).map_err(describe)?;
         parse_file(&bytes).ok_or_else(|| "the garbage file makes no sense".to_owned())
     }
-}
-
-/// Bytes of a block's records, the announcement of the next segment apart.
-fn record_bytes(records: &[Record]) -> u64 {
-    let counted = records.iter().filter(|record| !matches!(record, Record::NextSegment { .. }));
-    counted.map(|record| record.emit().len() as u64).sum()
 }

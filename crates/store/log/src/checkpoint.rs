@@ -20,7 +20,7 @@ use crate::garbage::{Accounts, GARBAGE_PNODE, Hole, parse_file};
 use crate::geometry::POINTER_OFFSETS;
 use crate::log::Log;
 use crate::log_plan::{LogPlan, Means, Planned};
-use crate::pnode::Pnode;
+use crate::pnode::{Changed, Pnode};
 use crate::pnodes::{Page, page_of};
 use crate::writer::{Shared, Writer};
 use crate::{Column, LogError, SegmentId, SegmentRef};
@@ -275,7 +275,7 @@ impl Writer {
         self.dirty.clear();
         self.dirty_pages.clear();
         self.log_bytes = 0;
-        self.changed_blocks = 0;
+        self.changed = Changed::default();
     }
 }
 

@@ -307,8 +307,8 @@ impl Log {
         }
         if !marked.is_empty() {
             writer.dirty.insert(owner);
-            writer.changed_blocks += pnode.changed_blocks();
-            writer.changed_blocks -= found.changed_blocks();
+            writer.changed += pnode.changed_size();
+            writer.changed -= found.changed_size();
             self.shared.write().pnodes.known.insert(owner, Some(Arc::new(pnode)));
         }
         Ok(marked)

@@ -102,6 +102,7 @@ mod segments;
 mod status;
 mod stripe;
 mod superblocks;
+mod tail;
 mod walk;
 mod writer;
 mod writing;

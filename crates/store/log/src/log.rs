@@ -59,6 +59,8 @@ pub struct Log {
     pub(crate) mending: Mutex<()>,
     /// Why nothing is written any more.
     pub(crate) poison: OnceLock<String>,
+    /// See [`Log::promise`].
+    promised_bytes: AtomicU64,
     commits: AtomicU64,
     checkpoints: AtomicU64,
 }
@@ -87,6 +89,7 @@ impl Log {
             cleaned: Mutex::default(),
             mending: Mutex::new(()),
             poison: OnceLock::new(),
+            promised_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
         }
@@ -263,8 +266,21 @@ impl Log {
     }
 
     pub(crate) fn note_usage(&self, writer: &mut Writer, shared: &mut Shared) {
-        writer.set_aside(&self.array.geometry, shared, 0);
+        writer.set_aside(&self.array.geometry, shared, writer.changed, 0);
         shared.usage = Usage::of(&self.array, writer);
+    }
+
+    /// Promises room for `bytes` that a client holds in memory and will write to pnodes: no segment is
+    /// opened in it. Replaces what was promised before.
+    pub fn promise(&self, bytes: u64) {
+        self.promised_bytes.store(bytes, Relaxed);
+    }
+
+    /// Slots of each disk for what was promised: its transaction, and the checkpoint after it.
+    pub(crate) fn promised_slots(&self) -> u32 {
+        let bytes = self.promised_bytes.load(Relaxed);
+        let living = self.array.disks.living().len();
+        crate::room::promised_slots(bytes, &self.array.geometry, living)
     }
 
     /// How the log is doing. Waits for no disk.
@@ -287,6 +303,9 @@ impl Log {
             capacity_bytes: beside_parity(slots),
             used_bytes: beside_parity(slots - free - pending),
             free_bytes: beside_parity(self.usable_slots(&shared.usage)),
+            promised_bytes: beside_parity(
+                u64::from(self.promised_slots()) * self.array.disks.living().len() as u64,
+            ),
             pending_slots: pending,
             log_segments: shared.log_segments.len() as u64,
             log_live_bytes: shared.log_segments.values().map(|log| log.live_bytes).sum(),

@@ -353,7 +353,10 @@ impl<'a> Mending<'a> {
             segment.columns.len() as u64 * u64::from(header.sectors) * SECTOR as u64;
         let found = array.read_row(segment, header.row, header.sectors, |own| own == header);
         let found = found.into_iter().find(Fragments::suffice);
-        if found.is_none() && self.log.writer.lock().alloc.kept(&segment.columns) {
+        if found.is_none()
+            && self.log.writer.lock().alloc.kept(&segment.columns)
+            && !self.log.is_behind_records(segment, header.seq)
+        {
             mended.lost += 1;
             let (seq, id) = (header.seq, segment.id);
             mended.problem(format!("block {seq} of {id} can't be read any more"));

@@ -15,7 +15,7 @@ use crate::format::superblock::{LABEL_BYTES_MAX, Member, MemberState, Superblock
 use crate::garbage::{GARBAGE_KIND, GARBAGE_PNODE};
 use crate::geometry::{Geometry, POINTER_OFFSETS, choose_unit, superblock_offsets};
 use crate::log::{FIRST_PNODE, Log, ROOT_PNODE};
-use crate::pnode::Pnode;
+use crate::pnode::{Changed, Pnode};
 use crate::recovery::{Outcome, body_addrs, recover};
 use crate::superblocks::{Assembled, assemble};
 use crate::writer::{COMMIT_EPOCH_SHIFT, Shared, Writer};
@@ -154,7 +154,7 @@ impl Log {
             dirty: [ROOT_PNODE, GARBAGE_PNODE].into(),
             dirty_pages: BTreeSet::new(),
             log_bytes: 0,
-            changed_blocks: 0,
+            changed: Changed::default(),
             content: None,
             superblock,
             living: array.disks.living(),
@@ -328,7 +328,7 @@ fn into_parts(
         dirty: state.dirty,
         dirty_pages: BTreeSet::new(),
         log_bytes: 0,
-        changed_blocks: 0,
+        changed: Changed::default(),
         content,
         superblock,
         living: array.disks.living(),

@@ -376,9 +376,32 @@ impl Pnode {
         self.changed.get(&block).cloned()
     }
 
-    /// Number of changed blocks.
-    pub(crate) fn changed_blocks(&self) -> usize {
-        self.changed.len()
+    /// Changed blocks.
+    pub(crate) fn changed_size(&self) -> Changed {
+        let last = self.changed.last_key_value().map_or(0, |(_, bytes)| bytes.len());
+        let whole = self.changed.len().saturating_sub(1);
+        Changed { blocks: self.changed.len(), bytes: (whole * CONTENT_BYTES + last) as u64 }
+    }
+}
+
+/// Content blocks that are in memory until the next checkpoint, and about how many bytes they have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) blocks: usize,
+    pub(crate) bytes: u64,
+}
+
+impl std::ops::AddAssign for Changed {
+    fn add_assign(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+    }
+}
+
+impl std::ops::SubAssign for Changed {
+    fn sub_assign(&mut self, other: Self) {
+        self.blocks -= other.blocks;
+        self.bytes -= other.bytes;
     }
 }
 

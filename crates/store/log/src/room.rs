@@ -1,14 +1,16 @@
-//! Room for the next checkpoint, which everything else leaves alone.
+//! Room for the next checkpoint, which everything else leaves alone; and for what is in clients' memory.
 //!
 //! What is in memory until then has been answered for: if the disks were filled up with something else, it could
 //! never be written, nothing could be deleted, and the store would be stuck for ever. Pure.
 
-use crate::format::pnode::CONTENT_BYTES;
 use crate::geometry::Geometry;
 use crate::log_plan::LOG_DATA;
+use crate::pnode::Changed;
 
 /// What a leaf or a page takes with what stands before it.
 const LEAF_BYTES: u64 = 5 << 10;
+/// What stands before a piece.
+const PIECE_BYTES: u64 = 64;
 const PAGE_BYTES: u64 = 9 << 10;
 /// What an image takes, most often.
 const IMAGE_BYTES: u64 = 1 << 10;
@@ -24,7 +26,7 @@ const ENTRY_BYTES: u64 = 24;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     /// Content blocks in memory.
-    pub(crate) changed_blocks: u64,
+    pub(crate) changed: Changed,
     /// Content blocks placed: their maps change.
     pub(crate) placed_blocks: u64,
     /// Pnodes changed.
@@ -41,10 +43,11 @@ impl Load {
     fn bytes(&self, geometry: &Geometry) -> u64 {
         let slots: u64 = geometry.slots.iter().copied().map(u64::from).sum();
         // A block that changed alone changes a leaf alone; in long files many share one.
-        let leaves =
-            self.changed_blocks.min(64) + self.changed_blocks / 32 + self.placed_blocks / 32;
+        let blocks = self.changed.blocks as u64;
+        let leaves = blocks.min(64) + blocks / 32 + self.placed_blocks / 32;
         let pages = self.pnodes.min(self.pages + 1);
-        self.changed_blocks * (CONTENT_BYTES as u64 + 64)
+        self.changed.bytes
+            + blocks * PIECE_BYTES
             + leaves * LEAF_BYTES
             + self.pnodes * IMAGE_BYTES
             + pages * PAGE_BYTES
@@ -64,6 +67,17 @@ impl Load {
     }
 }
 
+/// Slots on each of `living` disks for `bytes` of pnodes' content that are still in their owner's memory.
+pub(crate) fn promised_slots(bytes: u64, geometry: &Geometry, living: usize) -> u32 {
+    if bytes == 0 {
+        return 0;
+    }
+    // In a transaction, and once more by the checkpoint after it, each with what stands around it.
+    let segments = bytes * 2 * 9 / 8 / u64::from(geometry.unit_bytes) + 2;
+    let columns = segments * u64::from(LOG_DATA + geometry.parity);
+    u32::try_from(columns.div_ceil(living.max(1) as u64)).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +87,8 @@ mod tests {
         let geometry =
             |unit_bytes| Geometry { data: 4, parity: 1, unit_bytes, slots: vec![1_000; 5] };
         let none = Load::default();
-        let full = Load { changed_blocks: 2_048, pnodes: 100, ..none };
+        let changed = Changed { blocks: 2_048, bytes: 2_048 * 16_384 };
+        let full = Load { changed, pnodes: 100, ..none };
         assert_eq!(none.slots(&geometry(1 << 20), 5), 1);
         assert_eq!(full.slots(&geometry(1 << 20), 5), 16);
         assert!(full.slots(&geometry(64 << 10), 5) > 200);

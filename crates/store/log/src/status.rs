@@ -63,6 +63,8 @@ pub struct LogStatus {
     /// Bytes that segments can be opened in now or after the next checkpoint, on disks that live; parity and
     /// the log's own reserve apart.
     pub free_bytes: u64,
+    /// Of these, bytes kept for what clients hold in memory, which no segment may take.
+    pub promised_bytes: u64,
     /// Slots free after the next checkpoint only.
     pub pending_slots: u64,
     /// Segments of the normal log.

@@ -15,6 +15,7 @@ use crate::garbage::Hole;
 use crate::geometry::{Geometry, superblock_offsets};
 use crate::log::Log;
 use crate::log_plan::{LogPlan, Means};
+use crate::pnode::Changed;
 use crate::pnodes::Pnodes;
 use crate::room::Load;
 use crate::{DiskIndex, DiskState, LogError, SegmentId, SegmentRef};
@@ -53,7 +54,7 @@ pub(crate) struct Writer {
     /// Bytes of log since then.
     pub(crate) log_bytes: u64,
     /// Content blocks changed since then, all of them in memory.
-    pub(crate) changed_blocks: usize,
+    pub(crate) changed: Changed,
     /// The content segment that is open.
     pub(crate) content: Option<SegmentId>,
     /// What the superblocks say.
@@ -83,18 +84,24 @@ pub(crate) struct Usage {
 }
 
 impl Writer {
-    /// Sets aside what a checkpoint will take, if `more` content blocks are changed besides.
-    pub(crate) fn set_aside(&mut self, geometry: &Geometry, shared: &Shared, more: u64) {
+    /// Sets aside what a checkpoint will take, if so much content is changed, and pnodes besides.
+    pub(crate) fn set_aside(
+        &mut self,
+        geometry: &Geometry,
+        shared: &Shared,
+        changed: Changed,
+        pnodes: usize,
+    ) {
         let idle = Load {
             segments: shared.log_segments.len() as u64,
             pages: shared.pnodes.pages.len() as u64,
             ..Load::default()
         };
         let load = Load {
-            changed_blocks: self.changed_blocks as u64 + more,
+            changed,
             placed_blocks: self.placed.len() as u64,
-            pnodes: (self.dirty.len() + self.dirty_pages.len()) as u64,
-            holes: (self.unsettled.len() + self.killed.len() + self.changed_blocks) as u64,
+            pnodes: (self.dirty.len() + self.dirty_pages.len() + pnodes) as u64,
+            holes: (self.unsettled.len() + self.killed.len() + changed.blocks) as u64,
             ..idle
         };
         let living = self.living.len();
