@@ -25,7 +25,7 @@ export interface Span {
 
 export interface Disk {
   path: string;
-  state: "ok" | "failed" | "missing";
+  state: "ok" | "slow" | "failed" | "missing" | "rebuilding";
   errors: number;
 }
 

@@ -24,7 +24,7 @@ export function storeView(): View {
       `${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
     const bad = store.disks.filter((d) => d.state !== "ok");
     alarm.hidden = bad.length === 0;
-    alarm.textContent = `${bad.length} of ${store.disks.length} disks are not whole: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack is read from the others.`;
+    alarm.textContent = `${bad.length} of ${store.disks.length} disks are not well: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack, or are slow to give, is read from the others.`;
     work.hidden = !store.care.work;
     work.textContent = progress(store.care.work);
     rows.replaceChildren(

@@ -1,5 +1,6 @@
 //! Putting a node together, and taking it down.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,9 +274,9 @@ fn report(events: &Events, recovery: &Recovery) {
     }
 }
 
-/// Notices disks that vanish, and says so once.
+/// Notices what becomes of the disks, and says so once.
 async fn watch_disks(services: Services) {
-    let mut known: Vec<String> = Vec::new();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -284,20 +285,45 @@ async fn watch_disks(services: Services) {
         let store = services.store.clone();
         let probed = tokio::task::spawn_blocking(move || store.status().disks);
         let Ok(disks) = probed.await else { continue };
-        known.retain(|path| disks.iter().any(|disk| disk.path == *path && disk.state != "ok"));
-        for disk in disks.into_iter().filter(|disk| disk.state != "ok") {
-            if !known.contains(&disk.path) {
-                let (level, text) = match disk.state.as_str() {
-                    "rebuilding" => {
-                        (Level::Warning, "the disk is being given what it lacks".to_owned())
-                    }
-                    state => {
-                        (Level::Error, format!("the disk is {state}; recordings go on without it"))
-                    }
-                };
+        for disk in disks {
+            let before = known.insert(disk.path.clone(), disk.state.clone());
+            let before = before.as_deref().unwrap_or("ok");
+            if let Some((level, text)) = disk_event(before, &disk.state) {
                 services.events.report(level, &disk.path, text);
-                known.push(disk.path);
             }
         }
+    }
+}
+
+/// What is to be said of a disk whose state became another.
+fn disk_event(before: &str, state: &str) -> Option<(Level, String)> {
+    Some(match (before, state) {
+        (before, state) if before == state => return None,
+        ("slow", "ok") => (Level::Info, "the disk is as quick as the others again".to_owned()),
+        (_, "ok") => (Level::Info, "the disk is whole".to_owned()),
+        (_, "slow") => {
+            let text = "the disk is slow; what it holds is read from the others";
+            (Level::Warning, text.to_owned())
+        }
+        (_, "rebuilding") => (Level::Warning, "the disk is being given what it lacks".to_owned()),
+        (_, state) => (Level::Error, format!("the disk is {state}; recordings go on without it")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_disk_is_said_once() {
+        let level = |before, state| disk_event(before, state).map(|(level, _)| level);
+        for state in ["ok", "slow", "failed", "missing", "rebuilding"] {
+            assert_eq!(level(state, state), None);
+        }
+        assert_eq!(level("ok", "slow"), Some(Level::Warning));
+        assert_eq!(level("slow", "ok"), Some(Level::Info));
+        assert_eq!(level("slow", "failed"), Some(Level::Error));
+        assert_eq!(level("failed", "rebuilding"), Some(Level::Warning));
+        assert_eq!(level("rebuilding", "ok"), Some(Level::Info));
     }
 }

@@ -168,14 +168,23 @@ impl Snapshot {
 
     fn disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let disks = &self.store.disks;
-        let ok = disks.iter().map(|d| ([("disk", d.path.as_str())], i64::from(d.state == "ok")));
-        let ok = ok.map(|(labels, value)| (labels, ConstGauge::new(value)));
-        many(encoder, "disk_ok", "Whether the disk works", None, ok)?;
+        let mut gauge = |name, help, value: fn(&DiskStatus) -> bool| {
+            let values = disks.iter().map(|d| ([("disk", d.path.as_str())], i64::from(value(d))));
+            many(encoder, name, help, None, values.map(|(l, v)| (l, ConstGauge::new(v))))
+        };
+        let works = |d: &DiskStatus| matches!(d.state.as_str(), "ok" | "slow");
+        gauge("disk_ok", "Whether the disk works", works)?;
+        gauge("disk_slow", "Whether the disk is slow", |d| d.state == "slow")?;
+        let read = |d: &DiskStatus| d.read_us.unwrap_or(0) as f64 / 1e6;
+        let values = disks.iter().map(|d| ([("disk", d.path.as_str())], read(d)));
+        let values = values.map(|(labels, value)| (labels, ConstGauge::new(value)));
+        many(encoder, "disk_read_time", "What a read took of late", Some(&Unit::Seconds), values)?;
         let mut counter = |name, help, unit: Option<&Unit>, value: fn(&DiskStatus) -> u64| {
             let values = disks.iter().map(|d| ([("disk", d.path.as_str())], value(d)));
             many(encoder, name, help, unit, values.map(|(l, v)| (l, ConstCounter::new(v))))
         };
         counter("disk_errors", "Failed operations and bad checksums", None, |d| d.errors)?;
+        counter("disk_shed_reads", "Reads it was spared", None, |d| d.shed_reads)?;
         counter("disk_read", "Read", Some(&Unit::Bytes), |d| d.read_bytes)?;
         counter("disk_written", "Written", Some(&Unit::Bytes), |d| d.written_bytes)
     }

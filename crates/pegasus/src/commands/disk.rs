@@ -28,6 +28,7 @@ struct Row {
     errors: u64,
     read_bytes: u64,
     written_bytes: u64,
+    read_us: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -109,10 +110,14 @@ fn wait_for_end(client: &Client) -> Result<(), Failure> {
 fn show(answer: Answer) -> Result<(), Failure> {
     let row = |disk: Row| {
         let (read, written) = (ByteSize(disk.read_bytes), ByteSize(disk.written_bytes));
-        vec![disk.path, disk.state, disk.errors.to_string(), read.to_string(), written.to_string()]
+        let took =
+            disk.read_us.map_or_else(|| "-".to_owned(), |us| format!("{:.1} ms", us as f64 / 1e3));
+        let errors = disk.errors.to_string();
+        vec![disk.path, disk.state, errors, read.to_string(), written.to_string(), took]
     };
     let rows: Vec<Vec<String>> = answer.disks.into_iter().map(row).collect();
-    output::table(&["DISK", "STATE", "ERRORS", "READ", "WRITTEN"], &[2, 3, 4], &rows)?;
+    let head = ["DISK", "STATE", "ERRORS", "READ", "WRITTEN", "READ TIME"];
+    output::table(&head, &[2, 3, 4, 5], &rows)?;
     let care = answer.care;
     if let Some(work) = care.work {
         let left = work.eta_s.map_or_else(String::new, |eta| {

@@ -48,7 +48,7 @@ pub struct RecordedStream {
 pub enum Health {
     /// All is well.
     Ok,
-    /// It records, but a disk is missing, has failed or is being rebuilt.
+    /// It records, but a disk is missing, slow, has failed or is being rebuilt.
     Degraded,
     /// There is no room, and nothing left that may be deleted.
     Full,
@@ -61,7 +61,7 @@ pub enum Health {
 pub struct DiskStatus {
     /// Where it is.
     pub path: String,
-    /// `ok`, `failed`, `missing` or `rebuilding`.
+    /// `ok`, `slow`, `failed`, `missing` or `rebuilding`.
     pub state: String,
     /// Errors met on it since the store was opened: failed operations and bad checksums.
     pub errors: u64,
@@ -69,6 +69,10 @@ pub struct DiskStatus {
     pub read_bytes: u64,
     /// Bytes written to it since the store was opened.
     pub written_bytes: u64,
+    /// What a read took of late, in microseconds, if there was one.
+    pub read_us: Option<u64>,
+    /// Reads it was spared since the store was opened, because it was slow.
+    pub shed_reads: u64,
 }
 
 /// State of the store.
@@ -170,22 +174,24 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
             DiskState::Failed => "failed",
             DiskState::Missing => "missing",
             DiskState::Rebuilding => "rebuilding",
+            DiskState::Slow => "slow",
         }
         .to_owned(),
         errors: disk.errors,
         read_bytes: disk.read_bytes,
         written_bytes: disk.written_bytes,
+        read_us: disk.read_us,
+        shed_reads: disk.shed_reads,
     };
     let disks: Vec<DiskStatus> = log.disks.iter().map(disk).collect();
-    let bad: Vec<&str> =
-        disks.iter().filter(|disk| disk.state != "ok").map(|disk| disk.path.as_str()).collect();
+    let unwell = disks.iter().filter(|disk| disk.state != "ok");
+    let bad: Vec<String> = unwell.map(|disk| format!("{} is {}", disk.path, disk.state)).collect();
     let (health, reason) = match (failed, full) {
         (Some(why), _) => (Health::Failed, Some(why)),
         (None, true) => (Health::Full, last),
         (None, false) if last.is_some() => (Health::Failed, last),
         (None, false) if !bad.is_empty() => {
-            let paths = bad.join(", ");
-            (Health::Degraded, Some(format!("not all disks are whole: {paths}")))
+            (Health::Degraded, Some(format!("not all disks are well: {}", bad.join(", "))))
         }
         (None, false) => (Health::Ok, None),
     };

@@ -143,7 +143,7 @@ impl<'a> Checker<'a> {
                 DiskState::Rebuilding => {
                     self.problem(format!("disk {} is not rebuilt yet", disk.path));
                 }
-                DiskState::Ok | DiskState::Missing => {}
+                DiskState::Ok | DiskState::Missing | DiskState::Slow => {}
             }
         }
     }

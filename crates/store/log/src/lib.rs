@@ -20,7 +20,7 @@
 //! - `content`: bulk content that is written where it stays, beside the log.
 //! - `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
-//!   rebuilt.
+//!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
 //! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log. `cleaner`: which segments to
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
@@ -90,8 +90,10 @@ mod mend;
 mod mend_heads;
 mod open;
 mod pass;
+mod patience;
 mod pnode;
 mod pnodes;
+mod rating;
 mod reading;
 mod recovery;
 mod replace;

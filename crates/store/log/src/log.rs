@@ -325,10 +325,12 @@ impl Log {
                 index,
                 id: entry.id,
                 path: entry.label.clone(),
-                state: entry.state(),
+                state: entry.shown_state(),
                 errors: entry.errors(),
                 read_bytes: stats.read_bytes,
                 written_bytes: stats.written_bytes,
+                read_us: entry.pace.read_time().map(|time| time.as_micros() as u64),
+                shed_reads: entry.pace.shed(),
                 slots: self.array.geometry.slots[usize::from(index.0)],
                 free_slots: usage.free[usize::from(index.0)],
             }

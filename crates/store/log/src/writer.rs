@@ -166,7 +166,7 @@ impl Log {
             match entry.state() {
                 DiskState::Failed => member.state = MemberState::Failed,
                 DiskState::Rebuilding => member.state = MemberState::Rebuilding,
-                DiskState::Ok | DiskState::Missing => {}
+                DiskState::Ok | DiskState::Missing | DiskState::Slow => {}
             }
         }
         for half in [[0, 2], [1, 3]] {
