@@ -119,6 +119,34 @@ class LostDisks(NodeTest):
         self.assertEqual(self.exported("/before"), want)
         self.assertEqual(self.exported("/load"), loaded)
 
+    def test_a_disk_is_added_under_load_and_found_again(self):
+        self.record("/before", 4)
+        want = self.exported("/before")
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        before = self.node.cli("status")["store"]
+        disks = self.node.cli("disk", "add", "disk5", "--size", "400MiB")["disks"]
+        self.assertEqual([d["state"] for d in disks], ["ok"] * 6)
+        self.assertGreater(self.node.cli("status")["store"]["capacity_bytes"], before["capacity_bytes"])
+        self.record("/after", 4)
+        after = self.exported("/after")
+        load.kill()
+        load.wait()
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
+        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
+        self.node.stop()
+        self.assertEqual(self.node.check()["ok"], True)
+        self.node.start()
+        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 6)
+        self.assertEqual((self.exported("/before"), self.exported("/after")), (want, after))
+        self.node.stop()
+        (self.node.data / "disk5").unlink()
+        self.node.start()
+        self.assertEqual([d["state"] for d in self.disks()].count("missing"), 1)
+        self.assertEqual((self.exported("/before"), self.exported("/after")), (want, after))
+
     def damaged(self, damage):
         """Records, stops, damages one disk, starts: everything must read back as it was."""
         self.record("/cam", 6)

@@ -100,8 +100,8 @@ impl std::fmt::Debug for Credentials {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. The set is fixed
-    /// when the store is formatted, on the first start.
+    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. What
+    /// the store is made of on the first start; others are added later, and listed in the data folder.
     pub disks: Vec<PathBuf>,
     /// Parity columns, 0 or 1. The rest of the disks hold data. Default 1.
     pub parity: u8,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use pegasus_base::{ArrayId, ByteSize, Time};
 use pegasus_disk::{CreateOptions, Disk, DiskError, FileDisk, OpenOptions, SECTOR};
+use pegasus_gateway::{DiskList, DiskListError};
 use pegasus_log::{FormatOptions, Log, LogError, Recovery};
 
 use crate::config::Config;
@@ -31,6 +32,9 @@ pub enum StoreError {
     /// The disks don't make a store.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The list of disks that were added can't be read.
+    #[error(transparent)]
+    List(#[from] DiskListError),
     /// The data folder can't be used.
     #[error("can't use {path}: {source}")]
     Folder {
@@ -100,7 +104,7 @@ pub(crate) fn open_store(
         }
     }
     let options = pegasus_log::OpenOptions { now, read_only: false };
-    let (log, recovery) = Log::open(open_disks(&paths)?, &options)?;
+    let (log, recovery) = Log::open(places(&paths, &DiskList::of(data))?, &options)?;
     if !marker.exists() {
         write_marker(&marker, log.status().array)?;
     }
@@ -116,7 +120,21 @@ pub fn existing_disks(config: &Config, data: &Path) -> Result<Vec<Place>, StoreE
     if !paths.iter().any(|path| path.exists()) {
         return Err(StoreError::Absent(data.to_owned()));
     }
-    open_disks(&paths)
+    places(&paths, &DiskList::of(data))
+}
+
+/// The disks that the configuration names, and those the store was given later.
+fn places(paths: &[PathBuf], list: &DiskList) -> Result<Vec<Place>, StoreError> {
+    let mut places = open_disks(paths)?;
+    let listed = list.read()?.disks.into_iter().filter(|path| !paths.contains(path));
+    for path in listed {
+        let disk = open_disk(&path)?;
+        // One that is gone is missed, if the store knows of it; one that is blank was never added.
+        if disk.as_ref().is_none_or(|disk| Log::is_member(&**disk)) {
+            places.push((path.display().to_string(), disk));
+        }
+    }
+    Ok(places)
 }
 
 /// The disks to format, or `None` if they hold a store already.

@@ -10,7 +10,9 @@ use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
 use pegasus_devices::{DeviceError, TestCamera};
 use pegasus_gateway::sources::{SourceError, Sources};
-use pegasus_gateway::{Access, AccessError, Events, Level, NodeInfo, Services, http, rtsp};
+use pegasus_gateway::{
+    Access, AccessError, DiskList, Events, Level, NodeInfo, Services, http, rtsp,
+};
 use pegasus_log::Recovery;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -138,9 +140,18 @@ impl Node {
         let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
         let node =
             NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
-        let stop = CancellationToken::new();
-        let services =
-            Services { switch, store, sources, clock, access, events, node: node.into(), stop };
+        let (stop, disks) = (CancellationToken::new(), Arc::new(DiskList::of(&data)));
+        let services = Services {
+            switch,
+            store,
+            disks,
+            sources,
+            clock,
+            access,
+            events,
+            node: node.into(),
+            stop,
+        };
         let mut running = Self {
             summary: summary(&services, &data.display().to_string()),
             services,

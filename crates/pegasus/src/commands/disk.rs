@@ -51,6 +51,12 @@ struct Work {
 pub(crate) fn run(client: &Client, command: &Disk, json: bool) -> Result<(), Failure> {
     let wait = match command {
         Disk::List => false,
+        Disk::Add { path, size, overwrite } => {
+            let size = size.map(ByteSize::bytes);
+            let body = json!({ "path": path, "size": size, "overwrite": overwrite });
+            client.send("POST", &format!("{PATH}/add"), &[], Some(&body))?;
+            false
+        }
         Disk::Replace { disk, with, overwrite, rate, wait } => {
             let rate = rate.map(ByteSize::bytes);
             let body = json!({ "disk": disk, "with": with, "overwrite": overwrite, "rate": rate });

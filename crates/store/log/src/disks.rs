@@ -15,8 +15,8 @@ use crate::{DiskIndex, DiskState};
 /// All disks, in the order of the array.
 #[derive(Debug)]
 pub(crate) struct Disks {
-    /// Behind locks, because a new disk may take a failed one's place.
-    entries: Vec<RwLock<Arc<Entry>>>,
+    /// Behind a lock, because a new disk may take a failed one's place, or be added.
+    entries: RwLock<Vec<Arc<Entry>>>,
     /// How long the last of several reads is waited for.
     pub(crate) patience_us: AtomicU64,
 }
@@ -109,23 +109,27 @@ pub(crate) struct Begun {
 
 impl Disks {
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
-        let locked = |entry| RwLock::new(Arc::new(entry));
-        let entries = entries.into_iter().map(locked).collect();
+        let entries = RwLock::new(entries.into_iter().map(Arc::new).collect());
         Self { entries, patience_us: AtomicU64::new(0) }
     }
 
     pub(crate) fn entry(&self, disk: DiskIndex) -> Arc<Entry> {
-        self.entries[usize::from(disk.0)].read().clone()
+        self.entries.read()[usize::from(disk.0)].clone()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (DiskIndex, Arc<Entry>)> {
-        let entries = self.entries.iter().map(|entry| entry.read().clone());
+        let entries = self.entries.read().clone();
         (0_u16..).map(DiskIndex).zip(entries)
     }
 
     /// Another disk takes this one's place; what was begun on the old one ends there.
     pub(crate) fn seat(&self, disk: DiskIndex, entry: Entry) {
-        *self.entries[usize::from(disk.0)].write() = Arc::new(entry);
+        self.entries.write()[usize::from(disk.0)] = Arc::new(entry);
+    }
+
+    /// Another disk, behind all others.
+    pub(crate) fn add(&self, entry: Entry) {
+        self.entries.write().push(Arc::new(entry));
     }
 
     /// Whether the disk is read and written.

@@ -25,7 +25,7 @@
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
-//! - `replace`: a new disk in a failed one's place. `mend`, `mend_heads`, `pass`: writing anew what is
+//! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
 //! - `check`: every byte verified, every slot accounted for.
 //!
@@ -70,6 +70,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod add;
 mod alloc;
 mod array;
 mod batch;

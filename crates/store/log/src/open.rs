@@ -252,7 +252,7 @@ fn new_superblock(
 ) -> Superblock {
     let array = ArrayId::random(rng);
     let state = MemberState::Ok;
-    let member = |slots: &u32| Member { id: DiskId::random(rng), slots: *slots, state };
+    let member = |slots: u32| Member { id: DiskId::random(rng), slots, state };
     let members = geometry.slots.iter().map(member).collect();
     Superblock {
         array,

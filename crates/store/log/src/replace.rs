@@ -63,7 +63,7 @@ impl Log {
     fn check_vacant(&self, index: DiskIndex, disk: &dyn Disk) -> Result<u32, LogError> {
         let cant = |why: String| Err(LogError::CantReplace { disk: index, why });
         let geometry = &self.array.geometry;
-        let Some(slots) = geometry.slots.get(usize::from(index.0)).copied() else {
+        let Some(slots) = geometry.slots.get(index) else {
             return cant(format!("the store has {} disks", geometry.disks()));
         };
         if geometry.parity == 0 {
@@ -88,7 +88,7 @@ impl Log {
     #[must_use]
     pub fn disk_bytes(&self, index: DiskIndex) -> u64 {
         let geometry = &self.array.geometry;
-        let slots = geometry.slots.get(usize::from(index.0)).copied().unwrap_or(0);
+        let slots = geometry.slots.get(index).unwrap_or(0);
         bytes_for(slots, geometry.unit_bytes)
     }
 
@@ -128,7 +128,11 @@ impl Log {
 
 /// Writes the two copies of a disk's first superblock that come first. As long as the epoch they begin is
 /// in no other copies, the other disks are not behind.
-fn introduce(disk: &dyn Disk, superblock: &Superblock, index: DiskIndex) -> Result<(), LogError> {
+pub(crate) fn introduce(
+    disk: &dyn Disk,
+    superblock: &Superblock,
+    index: DiskIndex,
+) -> Result<(), LogError> {
     let own = Superblock { index, size_bytes: disk.size(), ..superblock.clone() };
     let sector = own.emit();
     for copy in [0, 2] {

@@ -1,4 +1,4 @@
-//! The disks: replacing one, and going over all of them.
+//! The disks: adding and replacing one, and going over all of them.
 
 use std::path::PathBuf;
 
@@ -83,6 +83,20 @@ pub(crate) struct Replacement {
     rate: Option<u64>,
 }
 
+/// A disk to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDisk {
+    /// The device or file. A file that is not there is made. Relative paths start in the data folder.
+    #[schema(example = "/dev/disk/by-id/ata-NEW")]
+    path: String,
+    /// Size of a file that is made, in bytes; that of the largest disk if left out.
+    size: Option<u64>,
+    /// Whether what is on it may be overwritten.
+    #[serde(default)]
+    overwrite: bool,
+}
+
 /// A scrub to begin.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,14 +136,49 @@ pub(crate) async fn replace_disk(
     body: Result<Json<Replacement>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
-    let store = app.store.clone();
+    let (store, list) = (app.store.clone(), app.disks.clone());
     blocking(move || {
         let unknown = || ApiError::missing(format!("the store has no disk {}", wanted.disk));
         let index = store.find_disk(&wanted.disk).ok_or_else(unknown)?;
-        let path = wanted.with.or_else(|| store.disk_path(index)).ok_or_else(unknown)?;
-        let disk = store.open_spare(index, &PathBuf::from(path), wanted.overwrite)?;
-        store.replace_disk(index, disk, wanted.rate)?;
+        let path = wanted.with.as_ref().map(PathBuf::from);
+        let path = path.or_else(|| store.disk_path(index).map(PathBuf::from));
+        let path = path.ok_or_else(unknown)?;
+        let replace = || {
+            let disk = store.open_spare(index, &path, wanted.overwrite)?;
+            Ok::<_, ApiError>(store.replace_disk(index, disk, wanted.rate)?)
+        };
+        match wanted.with {
+            Some(_) => list.noted(&std::path::absolute(&path).unwrap_or(path.clone()), replace)?,
+            None => replace()?,
+        }
         Ok::<_, ApiError>(StatusCode::ACCEPTED)
+    })
+    .await
+}
+
+/// Adds a disk: the store has more room from then on. Nothing is moved.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/add",
+    tag = "disks",
+    request_body = NewDisk,
+    responses(
+        (status = 201, description = "It takes part"),
+        (status = 409, description = "It can't be used", body = ErrorBody),
+    )
+)]
+pub(crate) async fn add_disk(
+    State(app): State<App>,
+    body: Result<Json<NewDisk>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    let (store, list) = (app.store.clone(), app.disks.clone());
+    blocking(move || {
+        let path = list.resolve(&wanted.path);
+        list.noted(&path, || {
+            Ok::<_, ApiError>(store.add_disk(&path, wanted.size, wanted.overwrite)?)
+        })?;
+        Ok::<_, ApiError>(StatusCode::CREATED)
     })
     .await
 }

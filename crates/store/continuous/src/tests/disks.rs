@@ -91,3 +91,49 @@ fn a_scrub_repairs_and_is_remembered() {
     assert_eq!(scrubbed, Some(sample::now()), "when it ended is remembered");
     assert!(rig.store().durable_end(&name(CAM)).is_some());
 }
+
+#[test]
+fn a_disk_is_added_while_recording_goes_on() {
+    let mut rig = Rig::small();
+    rig.store.take().unwrap().close().unwrap();
+    rig.store = Some(rig.open_driven());
+    let footage = sample::camera(60, 3_000, 0);
+    rig.record(CAM, &footage, 20);
+    let store = rig.store().clone();
+    let before = store.status();
+    let error = store.add(handle(&SimDisk::new("small", 1 << 20))).unwrap_err();
+    assert!(matches!(error, Error::CantAdd { .. }), "{error}");
+    let new = SimDisk::new("new", 64 << 20);
+    store.add(handle(&new)).unwrap();
+    rig.record("/cam/other", &footage, 20);
+    let after = store.status();
+    assert_eq!(after.disks.len(), before.disks.len() + 1);
+    assert!(after.capacity_bytes > before.capacity_bytes);
+    assert_eq!(after.health, Health::Ok);
+    assert!(after.disks.last().unwrap().written_bytes > 100_000, "{:?}", after.disks);
+    let want = units(&rig.read("/cam/other", Time::MIN, None));
+    drop(store);
+    rig.disks.push(new);
+    rig.check();
+    assert!(units(&rig.read("/cam/other", Time::MIN, None)) == want, "it reads otherwise");
+}
+
+#[test]
+fn a_disk_is_added_by_its_path() {
+    let rig = Rig::small();
+    let folder = tempfile::tempdir().unwrap();
+    let store = rig.store().clone();
+    let full = folder.path().join("full");
+    std::fs::write(&full, vec![7; 64 << 20]).unwrap();
+    let error = store.add_disk(&full, None, false).unwrap_err().to_string();
+    assert!(error.contains("full can't be added") && error.contains("not blank"), "{error}");
+    let small = folder.path().join("small");
+    let error = store.add_disk(&small, Some(1 << 20), false).unwrap_err();
+    assert!(matches!(error, Error::CantAdd { .. }), "{error}");
+    assert!(!small.exists(), "what was made for it is gone");
+    store.add_disk(&full, None, true).unwrap();
+    store.add_disk(&small, None, false).unwrap();
+    let disks = store.status().disks;
+    assert_eq!(disks.len(), rig.disks.len() + 2);
+    assert_eq!(disks.last().unwrap().path, small.display().to_string());
+}
