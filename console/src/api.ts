@@ -29,12 +29,17 @@ export interface Disk {
   errors: number;
 }
 
+export interface Spare {
+  path: string;
+  size_bytes: number;
+}
+
 export interface Status {
   version: string;
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; care: { work: Work | null } };
+  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null } };
 }
 
 /** What is done for the disks. */

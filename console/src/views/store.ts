@@ -31,6 +31,7 @@ export function storeView(): View {
       ...store.disks.map((d) =>
         h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: `badge ${d.state}` }, d.state)), h("td", { class: "number" }, String(d.errors))),
       ),
+      ...store.spares.map((d) => h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: "badge" }, "spare")), h("td", { class: "number" }, "-"))),
     );
     ingest.add(status.ingest_bps);
     used.add(store.used_bytes);

@@ -2,7 +2,7 @@
 //! configuration says, so that the next start finds them.
 //!
 //! ```json
-//! { "version": 1, "disks": ["/dev/disk/by-id/ata-NEW"] }
+//! { "version": 1, "disks": ["/dev/disk/by-id/ata-NEW"], "spares": [] }
 //! ```
 //!
 //! It names where to look. What belongs to the store, the disks themselves say.
@@ -52,11 +52,23 @@ pub struct ListedDisks {
     version: u32,
     /// Disks that were added, or took another's place.
     pub disks: Vec<PathBuf>,
+    /// Disks that wait for one to fail; or have taken its place since.
+    #[serde(default)]
+    pub spares: Vec<PathBuf>,
+}
+
+/// What a disk is noted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes part.
+    Disk,
+    /// It waits for one to fail.
+    Spare,
 }
 
 impl Default for ListedDisks {
     fn default() -> Self {
-        Self { version: VERSION, disks: Vec::new() }
+        Self { version: VERSION, disks: Vec::new(), spares: Vec::new() }
     }
 }
 
@@ -115,13 +127,18 @@ impl DiskList {
     pub fn noted<E: From<DiskListError>>(
         &self,
         disk: &Path,
+        role: Role,
         take: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let _alone = self.changing.lock();
         let before = self.read()?;
         let mut listed = before.clone();
-        if !listed.disks.iter().any(|known| known == disk) {
-            listed.disks.push(disk.to_owned());
+        let places = match role {
+            Role::Disk => &mut listed.disks,
+            Role::Spare => &mut listed.spares,
+        };
+        if !places.iter().any(|known| known == disk) {
+            places.push(disk.to_owned());
             self.write(&listed)?;
         }
         let taken = take();
@@ -155,12 +172,15 @@ mod tests {
         let paths = [list.resolve("disk5"), list.resolve("/dev/sdx")];
         assert_eq!(paths[1], Path::new("/dev/sdx"));
         for path in paths.iter().chain(&paths) {
-            list.noted(path, || Ok::<_, DiskListError>(())).unwrap();
+            list.noted(path, Role::Disk, || Ok::<_, DiskListError>(())).unwrap();
         }
         let refused = DiskListError::Format { path: "x".into(), why: "not taken".to_owned() };
-        let error = list.noted(&list.resolve("bad"), || Err(refused)).unwrap_err();
+        let error = list.noted(&list.resolve("bad"), Role::Disk, || Err(refused)).unwrap_err();
         assert!(error.to_string().contains("not taken"), "{error}");
-        assert_eq!(DiskList::of(folder.path()).read().unwrap().disks, paths);
+        let spare = list.resolve("spare");
+        list.noted(&spare, Role::Spare, || Ok::<_, DiskListError>(())).unwrap();
+        let listed = DiskList::of(folder.path()).read().unwrap();
+        assert_eq!((listed.disks, listed.spares), (paths.to_vec(), vec![spare]));
     }
 
     #[test]
@@ -169,8 +189,10 @@ mod tests {
         let list = DiskList::of(folder.path());
         for (text, why) in [("", "EOF"), (r#"{"version":9,"disks":[]}"#, "version 9")] {
             fs::write(folder.path().join(NAME), text).unwrap();
-            let error =
-                list.noted(Path::new("/x"), || Ok::<_, DiskListError>(())).unwrap_err().to_string();
+            let error = list
+                .noted(Path::new("/x"), Role::Spare, || Ok::<_, DiskListError>(()))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(why) && error.contains(NAME), "{error}");
         }
     }

@@ -20,6 +20,6 @@ mod services;
 pub mod sources;
 
 pub use access::{Access, AccessError};
-pub use disks::{DiskList, DiskListError, ListedDisks};
+pub use disks::{DiskList, DiskListError, ListedDisks, Role};
 pub use events::{Events, Level, Report};
 pub use services::{NodeInfo, Services};

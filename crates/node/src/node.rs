@@ -1,6 +1,5 @@
 //! Putting a node together, and taking it down.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
-use crate::disks::{StoreError, open_store};
+use crate::disk_events::DiskEvents;
+use crate::disks::{Opened, StoreError, open_store};
 use crate::files::MountedFiles;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
@@ -121,7 +121,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Events::new(Arc::clone(&clock));
         let data = config.data_dir()?;
-        let (log, recovery) = {
+        let Opened { log, recovery, spares } = {
             let (config, data, now) = (config.clone(), data.clone(), clock.now());
             let open = move || open_store(&config, &data, now, &mut fastrand::Rng::new());
             tokio::task::spawn_blocking(open).await.expect("opening the store does not panic")?
@@ -130,6 +130,7 @@ impl Node {
         let log = Arc::new(log);
         let store =
             Continuous::open(Arc::clone(&log), recovery, settings(config), Arc::clone(&clock))?;
+        spares.into_iter().for_each(|spare| store.keep_spare(spare));
         let files = {
             let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
             let open = move || MountedFiles::open(&mount, log, &store, clock);
@@ -256,6 +257,7 @@ fn settings(config: &Config) -> Settings {
             keep_free_percent: retention.keep_free_percent,
         },
         overrides: overrides.collect(),
+        spare_after: config.store.spare_after,
         ..Settings::default()
     }
 }
@@ -287,54 +289,17 @@ fn report(events: &Events, recovery: &Recovery) {
 
 /// Notices what becomes of the disks, and says so once.
 async fn watch_disks(services: Services) {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut events = DiskEvents::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = services.stop.cancelled() => return,
         }
         let store = services.store.clone();
-        let probed = tokio::task::spawn_blocking(move || store.status().disks);
-        let Ok(disks) = probed.await else { continue };
-        for disk in disks {
-            let before = known.insert(disk.path.clone(), disk.state.clone());
-            let before = before.as_deref().unwrap_or("ok");
-            if let Some((level, text)) = disk_event(before, &disk.state) {
-                services.events.report(level, &disk.path, text);
-            }
+        let looked = tokio::task::spawn_blocking(move || store.status());
+        let Ok(status) = looked.await else { continue };
+        for (level, path, text) in events.note(&status.disks, &status.spares) {
+            services.events.report(level, &path, text);
         }
-    }
-}
-
-/// What is to be said of a disk whose state became another.
-fn disk_event(before: &str, state: &str) -> Option<(Level, String)> {
-    Some(match (before, state) {
-        (before, state) if before == state => return None,
-        ("slow", "ok") => (Level::Info, "the disk is as quick as the others again".to_owned()),
-        (_, "ok") => (Level::Info, "the disk is whole".to_owned()),
-        (_, "slow") => {
-            let text = "the disk is slow; what it holds is read from the others";
-            (Level::Warning, text.to_owned())
-        }
-        (_, "rebuilding") => (Level::Warning, "the disk is being given what it lacks".to_owned()),
-        (_, state) => (Level::Error, format!("the disk is {state}; recordings go on without it")),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_becomes_of_a_disk_is_said_once() {
-        let level = |before, state| disk_event(before, state).map(|(level, _)| level);
-        for state in ["ok", "slow", "failed", "missing", "rebuilding"] {
-            assert_eq!(level(state, state), None);
-        }
-        assert_eq!(level("ok", "slow"), Some(Level::Warning));
-        assert_eq!(level("slow", "ok"), Some(Level::Info));
-        assert_eq!(level("slow", "failed"), Some(Level::Error));
-        assert_eq!(level("failed", "rebuilding"), Some(Level::Warning));
-        assert_eq!(level("rebuilding", "ok"), Some(Level::Info));
     }
 }

@@ -18,6 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 struct Answer {
     disks: Vec<Row>,
+    spares: Vec<Spare>,
     care: Care,
 }
 
@@ -29,6 +30,11 @@ struct Row {
     read_bytes: u64,
     written_bytes: u64,
     read_us: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Spare {
+    path: String,
 }
 
 #[derive(Deserialize)]
@@ -51,9 +57,10 @@ struct Work {
 pub(crate) fn run(client: &Client, command: &Disk, json: bool) -> Result<(), Failure> {
     let wait = match command {
         Disk::List => false,
-        Disk::Add { path, size, overwrite } => {
+        Disk::Add { path, spare, size, overwrite } => {
             let size = size.map(ByteSize::bytes);
-            let body = json!({ "path": path, "size": size, "overwrite": overwrite });
+            let body =
+                json!({ "path": path, "spare": spare, "size": size, "overwrite": overwrite });
             client.send("POST", &format!("{PATH}/add"), &[], Some(&body))?;
             false
         }
@@ -121,7 +128,10 @@ fn show(answer: Answer) -> Result<(), Failure> {
         let errors = disk.errors.to_string();
         vec![disk.path, disk.state, errors, read.to_string(), written.to_string(), took]
     };
-    let rows: Vec<Vec<String>> = answer.disks.into_iter().map(row).collect();
+    let none = || "-".to_owned();
+    let spare = |spare: Spare| vec![spare.path, "spare".to_owned(), none(), none(), none(), none()];
+    let disks = answer.disks.into_iter().map(row);
+    let rows: Vec<Vec<String>> = disks.chain(answer.spares.into_iter().map(spare)).collect();
     let head = ["DISK", "STATE", "ERRORS", "READ", "WRITTEN", "READ TIME"];
     output::table(&head, &[2, 3, 4, 5], &rows)?;
     let care = answer.care;

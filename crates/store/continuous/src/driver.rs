@@ -2,7 +2,7 @@
 //!
 //! The committer sleeps until a unit is pushed, then for half of `durable_within`, then commits what all recorders
 //! pushed meanwhile. Without units it wakes now and then for retention and for disks that vanish. A third thread
-//! rates the disks: one that is slow would hold up the others.
+//! rates the disks, and puts spares in the place of those that are gone: one that is slow would hold up the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::hot_spares::{Vacancies, take_spare};
 use crate::inner::Inner;
 
 /// Longest sleep.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often the disks are rated.
-const RATE_EVERY: Duration = Duration::from_secs(1);
+/// How often the disks are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How pushes wake the thread: one atomic read when it is awake already.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Wake {
     }
 }
 
-/// The threads: the one that commits, the one that [cleans](crate::cleaner), and the one that rates the disks.
+/// The threads: the one that commits, the one that [cleans](crate::cleaner), and the one that watches the disks.
 #[derive(Debug)]
 pub(crate) struct Driver {
     threads: [JoinHandle<()>; 3],
@@ -91,7 +92,7 @@ impl Driver {
             named.spawn(move || guarded(&inner, run)).expect("the system can start a thread")
         };
         let cleaner = thread("cleaner", crate::cleaner::run);
-        Self { threads: [thread("committer", run), cleaner, thread("disk rater", rate)] }
+        Self { threads: [thread("committer", run), cleaner, thread("disk watch", watch)] }
     }
 
     /// Stops the threads; what waits is left to the caller.
@@ -122,10 +123,11 @@ fn guarded(inner: &Inner, run: fn(&Inner)) {
     run(inner);
 }
 
-/// Notices disks that are slow, and that they are not any more.
-fn rate(inner: &Inner) {
-    let begun = Instant::now();
-    while inner.wake.wait_interval(RATE_EVERY) {
+/// Notices disks that are slow, and that they are not any more, and those that are gone.
+fn watch(inner: &Inner) {
+    let (begun, mut vacancies) = (Instant::now(), Vacancies::default());
+    while inner.wake.wait_interval(LOOK_EVERY) {
+        take_spare(inner, &mut vacancies, begun.elapsed());
         for (disk, slow) in inner.log.rate_disks(begun.elapsed()) {
             match slow {
                 true => tracing::warn!("{disk} is slow; what it holds is read from the others"),

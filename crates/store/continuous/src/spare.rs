@@ -50,9 +50,7 @@ impl Continuous {
     pub fn add_disk(&self, path: &Path, size: Option<u64>, overwrite: bool) -> Result<(), Error> {
         let inner = self.inner();
         inner.check_failed()?;
-        let indices = inner.log.status().disks.into_iter().map(|disk| disk.index);
-        let largest = indices.map(|index| inner.log.disk_bytes(index)).max();
-        let size = size.or(largest).unwrap_or(0) / SECTOR as u64 * SECTOR as u64;
+        let size = self.size_of_new(size);
         let is_new = !path.exists();
         let added = open_blank(path, size, overwrite)
             .map_err(|why| Error::CantAdd { path: path.display().to_string(), why })
@@ -62,6 +60,14 @@ impl Continuous {
             let _ = std::fs::remove_file(path);
         }
         added
+    }
+
+    /// Size of a file to be made: what was wanted, or as large as the largest disk.
+    pub(crate) fn size_of_new(&self, wanted: Option<u64>) -> u64 {
+        let log = &self.inner().log;
+        let disks = log.status().disks;
+        let largest = disks.into_iter().map(|disk| log.disk_bytes(disk.index)).max();
+        wanted.or(largest).unwrap_or(0) / SECTOR as u64 * SECTOR as u64
     }
 
     /// Adds a disk, whatever is on it.
@@ -77,7 +83,7 @@ impl Continuous {
 }
 
 /// Opens what is at `path`, or makes a file of `size` bytes; says why it can't be used.
-fn open_blank(path: &Path, size: u64, overwrite: bool) -> Result<Arc<dyn Disk>, String> {
+pub(crate) fn open_blank(path: &Path, size: u64, overwrite: bool) -> Result<Arc<dyn Disk>, String> {
     let failed = |error: DiskError| error.to_string();
     let disk = if path.exists() {
         FileDisk::open(path, OpenOptions::default()).map_err(failed)?

@@ -7,6 +7,7 @@ use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
 
 use crate::care::CareStatus;
+use crate::hot_spares::SpareStatus;
 use crate::inner::Inner;
 
 /// A gap-free interval of a recording.
@@ -88,6 +89,8 @@ pub struct StoreStatus {
     pub used_bytes: u64,
     /// Its disks, in the order of the array.
     pub disks: Vec<DiskStatus>,
+    /// Disks that wait for one of these to fail.
+    pub spares: Vec<SpareStatus>,
     /// What is done for them.
     pub care: CareStatus,
     /// What comes in.
@@ -201,6 +204,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         capacity_bytes: log.capacity_bytes,
         used_bytes: log.used_bytes,
         disks,
+        spares: inner.care.spares.lock().status(),
         care: inner.care.status(),
         ingest: ingest(inner),
         log: log_status(&log),

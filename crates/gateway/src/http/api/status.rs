@@ -7,7 +7,7 @@ use pegasus_continuous::{DiskStatus, Health, LogStatus, StoreStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::disks::Care;
+use super::disks::{Care, Spare};
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
@@ -46,6 +46,8 @@ struct Store {
     used_bytes: u64,
     /// Its disks, in the order of the array.
     disks: Vec<Disk>,
+    /// Disks that wait for one of them to fail.
+    spares: Vec<Spare>,
     care: Care,
     /// What was recorded since the node started.
     ingest: Ingest,
@@ -156,6 +158,7 @@ impl From<StoreStatus> for Store {
             capacity_bytes: status.capacity_bytes,
             used_bytes: status.used_bytes,
             disks: status.disks.into_iter().map(Disk::from).collect(),
+            spares: status.spares.into_iter().map(Spare::from).collect(),
             care: status.care.into(),
             ingest: Ingest {
                 recorders: ingest.recorders,

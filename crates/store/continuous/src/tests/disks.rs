@@ -137,3 +137,36 @@ fn a_disk_is_added_by_its_path() {
     assert_eq!(disks.len(), rig.disks.len() + 2);
     assert_eq!(disks.last().unwrap().path, small.display().to_string());
 }
+
+#[test]
+fn a_spare_takes_a_failed_disks_place_by_itself() {
+    let mut rig = Rig::small();
+    rig.settings.spare_after = Duration::from_millis(1_500);
+    rig.store.take().unwrap().close().unwrap();
+    rig.store = Some(rig.open_driven());
+    let footage = sample::camera(40, 3_000, 0);
+    rig.record(CAM, &footage, 20);
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    let store = rig.store().clone();
+    let spares = [SimDisk::new("small", 8 << 20), SimDisk::new("spare", 64 << 20)];
+    spares.iter().for_each(|spare| store.keep_spare(handle(spare)));
+    assert_eq!(store.status().spares.len(), 2);
+    assert_eq!(store.status().health, Health::Ok);
+    let begun = Instant::now();
+    rig.disks[2].kill();
+    rig.record("/cam/other", &footage, 20);
+    wait_for("spare", || store.status().disks[2].path == "spare");
+    assert!(begun.elapsed() >= Duration::from_millis(1_500), "it was taken at once");
+    wait_for("end of the rebuild", || store.status().health == Health::Ok);
+    let left = store.status().spares;
+    assert_eq!(left.iter().map(|spare| spare.path.as_str()).collect::<Vec<_>>(), ["small"]);
+    // Another one fails, and the spare that is left is too small.
+    rig.disks[0].kill();
+    rig.record("/cam/third", &footage, 20);
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(store.status().disks[0].state, "failed");
+    assert_eq!(store.status().spares, left);
+    assert!(units(&rig.read(CAM, Time::MIN, None)) == want, "it reads otherwise");
+    drop(store);
+    std::mem::forget(rig); // it can't be closed in good order
+}
