@@ -57,7 +57,7 @@ impl Log {
             slots,
             Entry::new(member.id, label.clone(), Some(disk), member.state),
         );
-        self.begin_epoch(&mut writer)?;
+        self.begin_epoch(&mut writer, Some(index))?;
         self.write_checkpoint(&mut writer, now, true)?;
         // The other of its two pointers.
         self.write_checkpoint(&mut writer, now, false)?;
