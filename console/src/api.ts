@@ -25,8 +25,13 @@ export interface Span {
 
 export interface Disk {
   path: string;
-  state: "ok" | "failed" | "missing";
+  state: "ok" | "slow" | "failed" | "missing" | "rebuilding";
   errors: number;
+}
+
+export interface Spare {
+  path: string;
+  size_bytes: number;
 }
 
 export interface Status {
@@ -34,7 +39,7 @@ export interface Status {
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; care: { work: Work | null } };
+  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null } };
 }
 
 /** What is done for the disks. */

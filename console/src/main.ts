@@ -45,7 +45,7 @@ poll(5000, async () => {
     const status = await api.status();
     const bad = status.store.disks.filter((d) => d.state !== "ok").length;
     health.className = bad ? "bad" : "good";
-    health.textContent = bad ? `${bad} disk${bad > 1 ? "s" : ""} lost` : "all well";
+    health.textContent = bad ? `${bad} disk${bad > 1 ? "s" : ""} not well` : "all well";
   } catch {
     health.className = "bad";
     health.textContent = "no answer";

@@ -51,9 +51,7 @@ class Garbage(NodeTest):
         self.assertIn("MP4V", self.node.log.read_text().upper())
 
 
-class LostDisks(NodeTest):
-    options = {"disk_size": "300MiB"}
-
+class LostDisksBase(NodeTest):
     def record(self, name, seconds_, clip="car"):
         process = publish(self.node.rtsp + name, CLIPS[clip], extra=["-c", "copy", "-t", str(seconds_)])
         process.communicate(timeout=60)
@@ -67,6 +65,10 @@ class LostDisks(NodeTest):
 
     def disks(self):
         return self.node.cli("status")["store"]["disks"]
+
+
+class LostDisks(LostDisksBase):
+    options = {"disk_size": "300MiB"}
 
     def test_one_of_five_removed_under_load(self):
         self.record("/before", 6)
@@ -118,6 +120,34 @@ class LostDisks(NodeTest):
         self.node.start()
         self.assertEqual(self.exported("/before"), want)
         self.assertEqual(self.exported("/load"), loaded)
+
+    def test_a_disk_is_added_under_load_and_found_again(self):
+        self.record("/before", 4)
+        want = self.exported("/before")
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        before = self.node.cli("status")["store"]
+        disks = self.node.cli("disk", "add", "disk5", "--size", "400MiB")["disks"]
+        self.assertEqual([d["state"] for d in disks], ["ok"] * 6)
+        self.assertGreater(self.node.cli("status")["store"]["capacity_bytes"], before["capacity_bytes"])
+        self.record("/after", 4)
+        after = self.exported("/after")
+        load.kill()
+        load.wait()
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
+        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
+        self.node.stop()
+        self.assertEqual(self.node.check()["ok"], True)
+        self.node.start()
+        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 6)
+        self.assertEqual((self.exported("/before"), self.exported("/after")), (want, after))
+        self.node.stop()
+        (self.node.data / "disk5").unlink()
+        self.node.start()
+        self.assertEqual([d["state"] for d in self.disks()].count("missing"), 1)
+        self.assertEqual((self.exported("/before"), self.exported("/after")), (want, after))
 
     def damaged(self, damage):
         """Records, stops, damages one disk, starts: everything must read back as it was."""
@@ -204,6 +234,35 @@ class LostDisks(NodeTest):
         from harness import BINARY
 
         return BINARY
+
+
+class HotSpare(LostDisksBase):
+    options = {"config": '[store]\ndisk_size = "300MiB"\nspare_after = "2s"\n'}
+
+    def test_takes_a_lost_disks_place_by_itself(self):
+        self.record("/before", 4)
+        want = self.exported("/before")
+        answer = self.node.cli("disk", "add", "--spare", "spare")
+        self.assertEqual([os.path.basename(s["path"]) for s in answer["spares"]], ["spare"])
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        (self.node.data / "disk2").unlink()
+        wait_for("the spare", lambda: any(d["path"].endswith("spare") for d in self.disks()), 40)
+        wait_for("the end of the rebuild", lambda: all(d["state"] == "ok" for d in self.disks()), 60)
+        self.assertEqual(self.node.cli("disk", "list")["spares"], [])
+        load.kill()
+        load.wait()
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        events = lambda: [e["text"] for e in self.node.get("/api/v1/events") if e["subject"].endswith("spare")]
+        wait_for("the event", lambda: any("takes the place" in text for text in events()), 10)
+        self.node.stop()
+        self.assertEqual(self.node.check()["ok"], True)
+        (self.node.data / "disk0").unlink()
+        self.node.start()
+        states = sorted(d["state"] for d in self.disks())
+        self.assertEqual(states, ["missing"] + ["ok"] * 4)
+        self.assertEqual(self.exported("/before"), want)
 
 
 class FullFileSystem(unittest.TestCase):

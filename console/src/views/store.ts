@@ -24,13 +24,14 @@ export function storeView(): View {
       `${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
     const bad = store.disks.filter((d) => d.state !== "ok");
     alarm.hidden = bad.length === 0;
-    alarm.textContent = `${bad.length} of ${store.disks.length} disks are not whole: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack is read from the others.`;
+    alarm.textContent = `${bad.length} of ${store.disks.length} disks are not well: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack, or are slow to give, is read from the others.`;
     work.hidden = !store.care.work;
     work.textContent = progress(store.care.work);
     rows.replaceChildren(
       ...store.disks.map((d) =>
         h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: `badge ${d.state}` }, d.state)), h("td", { class: "number" }, String(d.errors))),
       ),
+      ...store.spares.map((d) => h("tr", {}, h("td", {}, h("code", {}, d.path)), h("td", {}, h("span", { class: "badge" }, "spare")), h("td", { class: "number" }, "-"))),
     );
     ingest.add(status.ingest_bps);
     used.add(store.used_bytes);

@@ -7,10 +7,12 @@
 //! - [`rtsp`]: publishers and players by RTSP; [`sources`]: streams the node pulls itself.
 //! - [`http`]: the JSON API, MP4 export, HLS, live fragments over WebSocket, metrics, the console.
 //! - [`Access`]: who may come in, the same at every door. [`Events`]: what happened lately.
+//!   [`DiskList`]: disks the store was given meanwhile.
 
 #![forbid(unsafe_code)]
 
 mod access;
+mod disks;
 mod events;
 pub mod http;
 pub mod rtsp;
@@ -18,5 +20,6 @@ mod services;
 pub mod sources;
 
 pub use access::{Access, AccessError};
+pub use disks::{DiskList, DiskListError, ListedDisks, Role};
 pub use events::{Events, Level, Report};
 pub use services::{NodeInfo, Services};

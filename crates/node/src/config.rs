@@ -100,9 +100,14 @@ impl std::fmt::Debug for Credentials {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. The set is fixed
-    /// when the store is formatted, on the first start.
+    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. What
+    /// the store is made of on the first start; others are added later, and listed in the data folder.
     pub disks: Vec<PathBuf>,
+    /// Files or block devices, blank, that take the place of a disk that fails. Default none.
+    pub spares: Vec<PathBuf>,
+    /// How long a disk has been gone before a spare takes its place. Default 30 s.
+    #[serde(deserialize_with = "duration")]
+    pub spare_after: Duration,
     /// Parity columns, 0 or 1. The rest of the disks hold data. Default 1.
     pub parity: u8,
     /// Size of each disk file made on the first start. Default: a tenth of the free space over all
@@ -120,6 +125,8 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             disks: Vec::new(),
+            spares: Vec::new(),
+            spare_after: Duration::from_secs(30),
             parity: 1,
             disk_size: None,
             stripe_unit: None,

@@ -5,12 +5,14 @@
 //! missing disk is missing. Without one, disks that already hold a store are taken over, and files or
 //! devices are formatted only if they are new or blank.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pegasus_base::{ArrayId, ByteSize, Time};
 use pegasus_disk::{CreateOptions, Disk, DiskError, FileDisk, OpenOptions, SECTOR};
+use pegasus_gateway::{DiskList, DiskListError};
 use pegasus_log::{FormatOptions, Log, LogError, Recovery};
 
 use crate::config::Config;
@@ -31,6 +33,9 @@ pub enum StoreError {
     /// The disks don't make a store.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The list of disks that were added can't be read.
+    #[error(transparent)]
+    List(#[from] DiskListError),
     /// The data folder can't be used.
     #[error("can't use {path}: {source}")]
     Folder {
@@ -79,6 +84,14 @@ fn open_disk(path: &Path) -> Result<Option<Arc<dyn Disk>>, StoreError> {
     }
 }
 
+/// A node's store.
+pub(crate) struct Opened {
+    pub(crate) log: Log,
+    pub(crate) recovery: Recovery,
+    /// Blank disks that may take another's place.
+    pub(crate) spares: Vec<Arc<dyn Disk>>,
+}
+
 /// Opens the node's store; makes it on the first start.
 ///
 /// # Errors
@@ -88,7 +101,7 @@ pub(crate) fn open_store(
     data: &Path,
     now: Time,
     rng: &mut fastrand::Rng,
-) -> Result<(Log, Recovery), StoreError> {
+) -> Result<Opened, StoreError> {
     let folder = |source| StoreError::Folder { path: data.to_owned(), source };
     std::fs::create_dir_all(data).map_err(folder)?;
     let marker = data.join(MARKER);
@@ -100,11 +113,13 @@ pub(crate) fn open_store(
         }
     }
     let options = pegasus_log::OpenOptions { now, read_only: false };
-    let (log, recovery) = Log::open(open_disks(&paths)?, &options)?;
+    let Found { places, spares, problems } = find(config, data)?;
+    let (log, mut recovery) = Log::open(places, &options)?;
+    recovery.problems.extend(problems);
     if !marker.exists() {
         write_marker(&marker, log.status().array)?;
     }
-    Ok((log, recovery))
+    Ok(Opened { log, recovery, spares })
 }
 
 /// The disks of a node's store, opened, for checks while the node is stopped.
@@ -116,7 +131,61 @@ pub fn existing_disks(config: &Config, data: &Path) -> Result<Vec<Place>, StoreE
     if !paths.iter().any(|path| path.exists()) {
         return Err(StoreError::Absent(data.to_owned()));
     }
-    open_disks(&paths)
+    Ok(find(config, data)?.places)
+}
+
+/// What there is for a store.
+#[derive(Default)]
+struct Found {
+    places: Vec<Place>,
+    /// Blank ones that may take another's place.
+    spares: Vec<Arc<dyn Disk>>,
+    /// Spares that are none, a sentence each.
+    problems: Vec<String>,
+}
+
+/// The disks and spares that the configuration names, and those the store was given later.
+fn find(config: &Config, data: &Path) -> Result<Found, StoreError> {
+    let paths = config.disk_paths(data);
+    let listed = DiskList::of(data).read()?;
+    let mut found = Found { places: open_disks(&paths)?, ..Found::default() };
+    let mut known: BTreeSet<PathBuf> = paths.into_iter().collect();
+    for path in listed.disks.into_iter().filter(|path| known.insert(path.clone())) {
+        let disk = open_disk(&path)?;
+        // One that is gone is missed, if the store knows of it; one that is blank was never added.
+        if disk.as_ref().is_none_or(|disk| Log::is_member(&**disk)) {
+            found.places.push((path.display().to_string(), disk));
+        }
+    }
+    let spares = config.store.spares.iter().map(|path| data.join(path)).chain(listed.spares);
+    for path in spares.filter(|path| known.insert(path.clone())) {
+        found.spare(&path);
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Takes in a spare. It may have become a member when the node ran last. One that is no use keeps nobody
+    /// from starting.
+    fn spare(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        let disk = match open_disk(path) {
+            Ok(Some(disk)) => disk,
+            Ok(None) => {
+                self.problems.push(format!("spare disk {name} is not there"));
+                return self.places.push((name, None));
+            }
+            Err(error) => return self.problems.push(format!("spare disk: {error}")),
+        };
+        match contents(&*disk) {
+            Ok(Contents::Blank) => self.spares.push(disk),
+            Ok(Contents::Store) => self.places.push((name, Some(disk))),
+            Ok(Contents::Other) => {
+                self.problems.push(format!("spare disk {name} is not blank: it is left alone"));
+            }
+            Err(error) => self.problems.push(format!("spare disk: {error}")),
+        }
+    }
 }
 
 /// The disks to format, or `None` if they hold a store already.

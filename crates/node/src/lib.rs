@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod disk_events;
 mod disks;
 mod files;
 mod logging;

@@ -9,7 +9,9 @@ use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
 use pegasus_devices::{DeviceError, TestCamera};
 use pegasus_gateway::sources::{SourceError, Sources};
-use pegasus_gateway::{Access, AccessError, Events, Level, NodeInfo, Services, http, rtsp};
+use pegasus_gateway::{
+    Access, AccessError, DiskList, Events, Level, NodeInfo, Services, http, rtsp,
+};
 use pegasus_log::Recovery;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -17,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
-use crate::disks::{StoreError, open_store};
+use crate::disk_events::DiskEvents;
+use crate::disks::{Opened, StoreError, open_store};
 use crate::files::MountedFiles;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
@@ -118,7 +121,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Events::new(Arc::clone(&clock));
         let data = config.data_dir()?;
-        let (log, recovery) = {
+        let Opened { log, recovery, spares } = {
             let (config, data, now) = (config.clone(), data.clone(), clock.now());
             let open = move || open_store(&config, &data, now, &mut fastrand::Rng::new());
             tokio::task::spawn_blocking(open).await.expect("opening the store does not panic")?
@@ -127,6 +130,7 @@ impl Node {
         let log = Arc::new(log);
         let store =
             Continuous::open(Arc::clone(&log), recovery, settings(config), Arc::clone(&clock))?;
+        spares.into_iter().for_each(|spare| store.keep_spare(spare));
         let files = {
             let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
             let open = move || MountedFiles::open(&mount, log, &store, clock);
@@ -137,9 +141,18 @@ impl Node {
         let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
         let node =
             NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
-        let stop = CancellationToken::new();
-        let services =
-            Services { switch, store, sources, clock, access, events, node: node.into(), stop };
+        let (stop, disks) = (CancellationToken::new(), Arc::new(DiskList::of(&data)));
+        let services = Services {
+            switch,
+            store,
+            disks,
+            sources,
+            clock,
+            access,
+            events,
+            node: node.into(),
+            stop,
+        };
         let mut running = Self {
             summary: summary(&services, &data.display().to_string()),
             services,
@@ -244,6 +257,7 @@ fn settings(config: &Config) -> Settings {
             keep_free_percent: retention.keep_free_percent,
         },
         overrides: overrides.collect(),
+        spare_after: config.store.spare_after,
         ..Settings::default()
     }
 }
@@ -273,31 +287,19 @@ fn report(events: &Events, recovery: &Recovery) {
     }
 }
 
-/// Notices disks that vanish, and says so once.
+/// Notices what becomes of the disks, and says so once.
 async fn watch_disks(services: Services) {
-    let mut known: Vec<String> = Vec::new();
+    let mut events = DiskEvents::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = services.stop.cancelled() => return,
         }
         let store = services.store.clone();
-        let probed = tokio::task::spawn_blocking(move || store.status().disks);
-        let Ok(disks) = probed.await else { continue };
-        known.retain(|path| disks.iter().any(|disk| disk.path == *path && disk.state != "ok"));
-        for disk in disks.into_iter().filter(|disk| disk.state != "ok") {
-            if !known.contains(&disk.path) {
-                let (level, text) = match disk.state.as_str() {
-                    "rebuilding" => {
-                        (Level::Warning, "the disk is being given what it lacks".to_owned())
-                    }
-                    state => {
-                        (Level::Error, format!("the disk is {state}; recordings go on without it"))
-                    }
-                };
-                services.events.report(level, &disk.path, text);
-                known.push(disk.path);
-            }
+        let looked = tokio::task::spawn_blocking(move || store.status());
+        let Ok(status) = looked.await else { continue };
+        for (level, path, text) in events.note(&status.disks, &status.spares) {
+            services.events.report(level, &path, text);
         }
     }
 }

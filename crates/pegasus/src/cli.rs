@@ -183,6 +183,24 @@ pub(crate) enum Disk {
     /// List the disks, their states, and what is done for them
     #[command(after_help = "Example:\n  pegasus disk list --json")]
     List,
+    /// Add a disk: more room, nothing is moved. Or a spare, which takes a failed disk's place by itself
+    #[command(
+        after_help = "Example:\n  pegasus disk add /dev/disk/by-id/ata-NEW\n  pegasus disk add disk5 \
+        --size 100GiB\n  pegasus disk add --spare /dev/disk/by-id/ata-SPARE"
+    )]
+    Add {
+        /// The device or file; a file is made. Relative paths start in the node's data folder
+        path: String,
+        /// Keep it as a spare
+        #[arg(long)]
+        spare: bool,
+        /// Size of the file that is made. Default: that of the largest disk
+        #[arg(long, value_name = "BYTES")]
+        size: Option<ByteSize>,
+        /// Overwrite what is on it
+        #[arg(long)]
+        overwrite: bool,
+    },
     /// Put a blank disk in the place of a failed or missing one, and rebuild it
     #[command(
         after_help = "Example:\n  pegasus disk replace /var/lib/pegasus/disk2 --wait\n  pegasus \

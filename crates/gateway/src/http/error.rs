@@ -7,6 +7,7 @@ use pegasus_base::{NameError, StreamName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::DiskListError;
 use crate::sources::SourceError;
 
 /// A refusal or failure.
@@ -71,10 +72,16 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
             Error::Closed => StatusCode::SERVICE_UNAVAILABLE,
-            Error::CantReplace { .. } => StatusCode::CONFLICT,
+            Error::CantReplace { .. } | Error::CantAdd { .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<DiskListError> for ApiError {
+    fn from(error: DiskListError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 

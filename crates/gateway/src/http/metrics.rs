@@ -117,10 +117,12 @@ impl Snapshot {
     fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (store, ingest, log) = (&self.store, &self.store.ingest, &self.store.log);
         let writable = matches!(store.health, Health::Ok | Health::Degraded);
-        let gauges: [(&str, &str, Option<&Unit>, u64); 8] = [
+        let spares = store.spares.len() as u64;
+        let gauges: [(&str, &str, Option<&Unit>, u64); 9] = [
             ("store_writable", "Whether the store takes recordings", None, u64::from(writable)),
             ("store_capacity", "What the store can hold", Some(&Unit::Bytes), store.capacity_bytes),
             ("store_used", "What is in use", Some(&Unit::Bytes), store.used_bytes),
+            ("spare_disks", "Disks that wait for one to fail", None, spares),
             ("recorders", "Streams being recorded", None, ingest.recorders),
             ("ingest_queued", "Waiting for the disks", Some(&Unit::Bytes), ingest.queued_bytes),
             ("log_segments", "Segments of the log", None, log.segments),
@@ -168,14 +170,23 @@ impl Snapshot {
 
     fn disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let disks = &self.store.disks;
-        let ok = disks.iter().map(|d| ([("disk", d.path.as_str())], i64::from(d.state == "ok")));
-        let ok = ok.map(|(labels, value)| (labels, ConstGauge::new(value)));
-        many(encoder, "disk_ok", "Whether the disk works", None, ok)?;
+        let mut gauge = |name, help, value: fn(&DiskStatus) -> bool| {
+            let values = disks.iter().map(|d| ([("disk", d.path.as_str())], i64::from(value(d))));
+            many(encoder, name, help, None, values.map(|(l, v)| (l, ConstGauge::new(v))))
+        };
+        let works = |d: &DiskStatus| matches!(d.state.as_str(), "ok" | "slow");
+        gauge("disk_ok", "Whether the disk works", works)?;
+        gauge("disk_slow", "Whether the disk is slow", |d| d.state == "slow")?;
+        let read = |d: &DiskStatus| d.read_us.unwrap_or(0) as f64 / 1e6;
+        let values = disks.iter().map(|d| ([("disk", d.path.as_str())], read(d)));
+        let values = values.map(|(labels, value)| (labels, ConstGauge::new(value)));
+        many(encoder, "disk_read_time", "What a read took of late", Some(&Unit::Seconds), values)?;
         let mut counter = |name, help, unit: Option<&Unit>, value: fn(&DiskStatus) -> u64| {
             let values = disks.iter().map(|d| ([("disk", d.path.as_str())], value(d)));
             many(encoder, name, help, unit, values.map(|(l, v)| (l, ConstCounter::new(v))))
         };
         counter("disk_errors", "Failed operations and bad checksums", None, |d| d.errors)?;
+        counter("disk_shed_reads", "Reads it was spared", None, |d| d.shed_reads)?;
         counter("disk_read", "Read", Some(&Unit::Bytes), |d| d.read_bytes)?;
         counter("disk_written", "Written", Some(&Unit::Bytes), |d| d.written_bytes)
     }

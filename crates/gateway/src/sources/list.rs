@@ -95,7 +95,7 @@ pub(super) fn save(
 }
 
 /// Replaces a file as a whole: a crash leaves the old or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);

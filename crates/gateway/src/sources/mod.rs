@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 
 use self::backoff::Backoff;
 pub use self::list::ListError;
+pub(crate) use self::list::replace as replace_file;
 pub use self::url::{SourceUrl, SourceUrlError};
 
 /// How a source fares.

@@ -12,7 +12,7 @@ use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Settings};
 use pegasus_disk::{CreateOptions, Disk, FileDisk};
 use pegasus_gateway::sources::Sources;
-use pegasus_gateway::{Access, Events, NodeInfo, Services};
+use pegasus_gateway::{Access, DiskList, Events, NodeInfo, Services};
 use pegasus_log::{FormatOptions, Log, OpenOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,7 @@ pub fn services(folder: &Path, access: Access, rtsp_url: &str) -> Services {
     let list = folder.join("sources.json");
     Services {
         store: open_store(folder, Arc::clone(&clock)),
+        disks: Arc::new(DiskList::of(folder)),
         sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
         switch,
         access,

@@ -18,6 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 struct Answer {
     disks: Vec<Row>,
+    spares: Vec<Spare>,
     care: Care,
 }
 
@@ -28,6 +29,12 @@ struct Row {
     errors: u64,
     read_bytes: u64,
     written_bytes: u64,
+    read_us: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Spare {
+    path: String,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +57,13 @@ struct Work {
 pub(crate) fn run(client: &Client, command: &Disk, json: bool) -> Result<(), Failure> {
     let wait = match command {
         Disk::List => false,
+        Disk::Add { path, spare, size, overwrite } => {
+            let size = size.map(ByteSize::bytes);
+            let body =
+                json!({ "path": path, "spare": spare, "size": size, "overwrite": overwrite });
+            client.send("POST", &format!("{PATH}/add"), &[], Some(&body))?;
+            false
+        }
         Disk::Replace { disk, with, overwrite, rate, wait } => {
             let rate = rate.map(ByteSize::bytes);
             let body = json!({ "disk": disk, "with": with, "overwrite": overwrite, "rate": rate });
@@ -109,10 +123,17 @@ fn wait_for_end(client: &Client) -> Result<(), Failure> {
 fn show(answer: Answer) -> Result<(), Failure> {
     let row = |disk: Row| {
         let (read, written) = (ByteSize(disk.read_bytes), ByteSize(disk.written_bytes));
-        vec![disk.path, disk.state, disk.errors.to_string(), read.to_string(), written.to_string()]
+        let took =
+            disk.read_us.map_or_else(|| "-".to_owned(), |us| format!("{:.1} ms", us as f64 / 1e3));
+        let errors = disk.errors.to_string();
+        vec![disk.path, disk.state, errors, read.to_string(), written.to_string(), took]
     };
-    let rows: Vec<Vec<String>> = answer.disks.into_iter().map(row).collect();
-    output::table(&["DISK", "STATE", "ERRORS", "READ", "WRITTEN"], &[2, 3, 4], &rows)?;
+    let none = || "-".to_owned();
+    let spare = |spare: Spare| vec![spare.path, "spare".to_owned(), none(), none(), none(), none()];
+    let disks = answer.disks.into_iter().map(row);
+    let rows: Vec<Vec<String>> = disks.chain(answer.spares.into_iter().map(spare)).collect();
+    let head = ["DISK", "STATE", "ERRORS", "READ", "WRITTEN", "READ TIME"];
+    output::table(&head, &[2, 3, 4, 5], &rows)?;
     let care = answer.care;
     if let Some(work) = care.work {
         let left = work.eta_s.map_or_else(String::new, |eta| {

@@ -1,7 +1,8 @@
 //! The thread that commits in time, and the cleaner's beside it.
 //!
 //! The committer sleeps until a unit is pushed, then for half of `durable_within`, then commits what all recorders
-//! pushed meanwhile. Without units it wakes now and then for retention and for disks that vanish.
+//! pushed meanwhile. Without units it wakes now and then for retention and for disks that vanish. A third thread
+//! rates the disks, and puts spares in the place of those that are gone: one that is slow would hold up the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +11,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::hot_spares::{Vacancies, take_spare};
 use crate::inner::Inner;
 
 /// Longest sleep.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often the disks are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How pushes wake the thread: one atomic read when it is awake already.
 #[derive(Debug, Default)]
@@ -74,10 +78,10 @@ impl Wake {
     }
 }
 
-/// The threads: the one that commits, and the one that [cleans](crate::cleaner).
+/// The threads: the one that commits, the one that [cleans](crate::cleaner), and the one that watches the disks.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    threads: [JoinHandle<()>; 2],
+    threads: [JoinHandle<()>; 3],
 }
 
 impl Driver {
@@ -87,7 +91,8 @@ impl Driver {
             let named = std::thread::Builder::new().name(name.to_owned());
             named.spawn(move || guarded(&inner, run)).expect("the system can start a thread")
         };
-        Self { threads: [thread("committer", run), thread("cleaner", crate::cleaner::run)] }
+        let cleaner = thread("cleaner", crate::cleaner::run);
+        Self { threads: [thread("committer", run), cleaner, thread("disk watch", watch)] }
     }
 
     /// Stops the threads; what waits is left to the caller.
@@ -116,6 +121,20 @@ impl Drop for Guard<'_> {
 fn guarded(inner: &Inner, run: fn(&Inner)) {
     let _guard = Guard(inner);
     run(inner);
+}
+
+/// Notices disks that are slow, and that they are not any more, and those that are gone.
+fn watch(inner: &Inner) {
+    let (begun, mut vacancies) = (Instant::now(), Vacancies::default());
+    while inner.wake.wait_interval(LOOK_EVERY) {
+        take_spare(inner, &mut vacancies, begun.elapsed());
+        for (disk, slow) in inner.log.rate_disks(begun.elapsed()) {
+            match slow {
+                true => tracing::warn!("{disk} is slow; what it holds is read from the others"),
+                false => tracing::info!("{disk} is as quick as the others again"),
+            }
+        }
+    }
 }
 
 fn run(inner: &Inner) {

@@ -81,6 +81,14 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// The disk can't be added.
+    #[error("disk {path} can't be added: {why}")]
+    CantAdd {
+        /// Where it is.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),

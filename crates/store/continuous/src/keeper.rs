@@ -10,6 +10,7 @@ use pegasus_log::{DiskIndex, Log, LogError, Pass, Scope};
 
 use crate::care::{CareStatus, Memo, Pacer, WorkKind, WorkStatus};
 use crate::error::Error;
+use crate::hot_spares::Spares;
 use crate::inner::Inner;
 use crate::owners::Directories;
 use crate::store::Continuous;
@@ -24,14 +25,16 @@ const MEMO_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Care {
     state: Mutex<State>,
     changed: Condvar,
+    /// Locked alone.
+    pub(crate) spares: Mutex<Spares>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     stop: bool,
     memo: Memo,
     /// Bytes a second of a rebuild, where somebody said so.
-    rebuild_rate: Option<u64>,
+    pub(crate) rebuild_rate: Option<u64>,
     /// Counts requests, so that a pass under way sees that it is not what is wanted any more.
     requests: u64,
     status: CareStatus,
@@ -90,7 +93,7 @@ impl Care {
         self.state.lock().status.clone()
     }
 
-    fn ask(&self, change: impl FnOnce(&mut State)) {
+    pub(crate) fn ask(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
         change(&mut state);
         state.requests += 1;
@@ -323,7 +326,7 @@ fn remember(inner: &Inner) -> Result<(), LogError> {
 }
 
 impl Inner {
-    fn replace_disk(&self, index: DiskIndex, disk: Arc<dyn Disk>) -> Result<(), Error> {
+    pub(crate) fn replace_disk(&self, index: DiskIndex, disk: Arc<dyn Disk>) -> Result<(), Error> {
         let mut rng = self.fork_rng();
         let replaced = self.log.replace_disk(index, disk, self.clock.now(), &mut rng);
         match replaced {

@@ -25,7 +25,7 @@
 //! owner of what changes on disk; it is told `now`, and `driver` is the thread that calls it in time.
 //! `stream` is what is known of one stream, `locate` finds places in it, `step` goes from one to the next.
 //! `owners` lists what is sealed for passes over everything, `keeper` is the thread that makes them, and
-//! `care` what it remembers. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
+//! `care` what it remembers; `spare` opens disks that join, `hot_spares` those that wait for one to fail. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -81,6 +81,7 @@ mod error;
 mod format;
 mod gate;
 mod geometry;
+mod hot_spares;
 mod indexes;
 mod inner;
 mod keeper;
@@ -117,6 +118,7 @@ pub use error::Error;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
+pub use hot_spares::SpareStatus;
 pub use listing::{Listed, Listing};
 pub use marks::Mark;
 pub use pegasus_log::CheckReport;

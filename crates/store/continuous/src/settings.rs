@@ -19,6 +19,8 @@ pub struct Settings {
     /// Most bytes of one stream that may wait in memory for the disks. Beyond it, whole groups of
     /// pictures are dropped. `None`, the default: four seconds of the stream, at least 8 MiB.
     pub queue_bytes_max: Option<u64>,
+    /// How long a disk has been failed or missing before a spare takes its place. Default 30 s.
+    pub spare_after: Duration,
     /// Seed of the identities given to new streams. `None`, the default: a random one.
     pub seed: Option<u64>,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             retention: Retention::default(),
             overrides: BTreeMap::new(),
             queue_bytes_max: None,
+            spare_after: Duration::from_secs(30),
             seed: None,
         }
     }

@@ -7,6 +7,7 @@ use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
 
 use crate::care::CareStatus;
+use crate::hot_spares::SpareStatus;
 use crate::inner::Inner;
 
 /// A gap-free interval of a recording.
@@ -48,7 +49,7 @@ pub struct RecordedStream {
 pub enum Health {
     /// All is well.
     Ok,
-    /// It records, but a disk is missing, has failed or is being rebuilt.
+    /// It records, but a disk is missing, slow, has failed or is being rebuilt.
     Degraded,
     /// There is no room, and nothing left that may be deleted.
     Full,
@@ -61,7 +62,7 @@ pub enum Health {
 pub struct DiskStatus {
     /// Where it is.
     pub path: String,
-    /// `ok`, `failed`, `missing` or `rebuilding`.
+    /// `ok`, `slow`, `failed`, `missing` or `rebuilding`.
     pub state: String,
     /// Errors met on it since the store was opened: failed operations and bad checksums.
     pub errors: u64,
@@ -69,6 +70,10 @@ pub struct DiskStatus {
     pub read_bytes: u64,
     /// Bytes written to it since the store was opened.
     pub written_bytes: u64,
+    /// What a read took of late, in microseconds, if there was one.
+    pub read_us: Option<u64>,
+    /// Reads it was spared since the store was opened, because it was slow.
+    pub shed_reads: u64,
 }
 
 /// State of the store.
@@ -84,6 +89,8 @@ pub struct StoreStatus {
     pub used_bytes: u64,
     /// Its disks, in the order of the array.
     pub disks: Vec<DiskStatus>,
+    /// Disks that wait for one of these to fail.
+    pub spares: Vec<SpareStatus>,
     /// What is done for them.
     pub care: CareStatus,
     /// What comes in.
@@ -170,22 +177,24 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
             DiskState::Failed => "failed",
             DiskState::Missing => "missing",
             DiskState::Rebuilding => "rebuilding",
+            DiskState::Slow => "slow",
         }
         .to_owned(),
         errors: disk.errors,
         read_bytes: disk.read_bytes,
         written_bytes: disk.written_bytes,
+        read_us: disk.read_us,
+        shed_reads: disk.shed_reads,
     };
     let disks: Vec<DiskStatus> = log.disks.iter().map(disk).collect();
-    let bad: Vec<&str> =
-        disks.iter().filter(|disk| disk.state != "ok").map(|disk| disk.path.as_str()).collect();
+    let unwell = disks.iter().filter(|disk| disk.state != "ok");
+    let bad: Vec<String> = unwell.map(|disk| format!("{} is {}", disk.path, disk.state)).collect();
     let (health, reason) = match (failed, full) {
         (Some(why), _) => (Health::Failed, Some(why)),
         (None, true) => (Health::Full, last),
         (None, false) if last.is_some() => (Health::Failed, last),
         (None, false) if !bad.is_empty() => {
-            let paths = bad.join(", ");
-            (Health::Degraded, Some(format!("not all disks are whole: {paths}")))
+            (Health::Degraded, Some(format!("not all disks are well: {}", bad.join(", "))))
         }
         (None, false) => (Health::Ok, None),
     };
@@ -195,6 +204,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         capacity_bytes: log.capacity_bytes,
         used_bytes: log.used_bytes,
         disks,
+        spares: inner.care.spares.lock().status(),
         care: inner.care.status(),
         ingest: ingest(inner),
         log: log_status(&log),

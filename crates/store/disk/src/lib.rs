@@ -46,7 +46,7 @@ pub use buf::AlignedBuf;
 pub use error::{Change, DiskError, Op};
 pub use file::{CreateOptions, Direct, FileDisk, OpenOptions};
 pub use measure::{Measured, measure};
-pub use request::{Batch, Done, Request, Ticket, flush, read, write};
+pub use request::{Batch, Done, Promise, Request, Ticket, flush, read, write};
 pub use sim::{Effect, Fault, OpCounter, OpRecord, SimDisk, SimModel, TearAt, Trigger};
 pub use stats::DiskStats;
 

@@ -1,6 +1,7 @@
 //! What is asked of a disk, and the ticket that says when it is done.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -104,7 +105,7 @@ struct Slot {
 /// The disk's end of a pending [`Ticket`]. Dropped unfulfilled, it would hang the waiter, so a
 /// disk fulfils every one, also when it stops.
 #[derive(Debug)]
-pub(crate) struct Promise(Arc<Slot>);
+pub struct Promise(Arc<Slot>);
 
 impl Ticket {
     /// The ticket of a request that is over already. For implementers of [`Disk`].
@@ -112,7 +113,8 @@ impl Ticket {
         Self(State::Ready(Box::new(outcome)))
     }
 
-    pub(crate) fn pending() -> (Self, Promise) {
+    /// A ticket, and what fulfils it. For implementers of [`Disk`].
+    pub fn pending() -> (Self, Promise) {
         let slot = Arc::new(Slot::default());
         (Self(State::Pending(slot.clone())), Promise(slot))
     }
@@ -143,10 +145,31 @@ impl Ticket {
             slot.filled.wait(&mut outcome);
         }
     }
+
+    /// Waits for the outcome, at most until `deadline`; after that the ticket is given back.
+    ///
+    /// # Errors
+    /// The ticket, if there is no outcome yet.
+    pub fn wait_until(self, deadline: Instant) -> Result<Result<Done, DiskError>, Self> {
+        let slot = match self.0 {
+            State::Ready(outcome) => return Ok(*outcome),
+            State::Pending(slot) => slot,
+        };
+        let mut outcome = slot.outcome.lock();
+        while outcome.is_none() {
+            if slot.filled.wait_until(&mut outcome, deadline).timed_out() {
+                break;
+            }
+        }
+        let taken = outcome.take();
+        drop(outcome);
+        taken.ok_or(Self(State::Pending(slot)))
+    }
 }
 
 impl Promise {
-    pub(crate) fn fulfil(self, outcome: Outcome) {
+    /// The request came to this.
+    pub fn fulfil(self, outcome: Result<Done, DiskError>) {
         *self.0.outcome.lock() = Some(outcome);
         self.0.filled.notify_one();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::DiskIndex;
 use crate::format::block::Column;
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, reserve_of};
 
 /// The slots of all disks. Pure: changed only by what it is told.
 #[derive(Clone, Debug)]
@@ -51,14 +51,7 @@ pub(crate) enum Purpose {
 impl Allocator {
     /// All slots free.
     pub(crate) fn new(geometry: &Geometry) -> Self {
-        let disks = geometry
-            .indices()
-            .map(|disk| {
-                let count = geometry.slots[usize::from(disk.0)];
-                let bits = vec![0; count.div_ceil(8) as usize];
-                Slots { bits, count, free: count, hint: 0, reserve: geometry.reserve(disk) }
-            })
-            .collect();
+        let disks = geometry.slots.iter().map(Slots::new).collect();
         Self {
             disks,
             pending: BTreeSet::new(),
@@ -70,10 +63,16 @@ impl Allocator {
         }
     }
 
-    /// As a checkpoint's body tells; `None` if it tells of other disks.
+    /// Another disk, all of its slots free.
+    pub(crate) fn add(&mut self, slots: u32) {
+        self.disks.push(Slots::new(slots));
+    }
+
+    /// As a checkpoint's body tells; `None` if it tells of other disks. Of disks that were added after it
+    /// was written it tells nothing: they are free.
     pub(crate) fn restore(geometry: &Geometry, slots: &[(u32, Vec<u8>)]) -> Option<Self> {
         let mut new = Self::new(geometry);
-        if slots.len() != new.disks.len() {
+        if slots.len() > new.disks.len() {
             return None;
         }
         for (disk, (count, bits)) in new.disks.iter_mut().zip(slots) {
@@ -242,6 +241,11 @@ impl Allocator {
 }
 
 impl Slots {
+    fn new(count: u32) -> Self {
+        let bits = vec![0; count.div_ceil(8) as usize];
+        Self { bits, count, free: count, hint: 0, reserve: reserve_of(count) }
+    }
+
     fn get(&self, slot: u32) -> bool {
         self.bits[slot as usize / 8] & (1 << (slot % 8)) != 0
     }
@@ -281,12 +285,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn geometry() -> Geometry {
-        Geometry { data: 4, parity: 1, unit_bytes: 1 << 20, slots: vec![21, 20, 19, 20, 33] }
+        Geometry {
+            data: 4,
+            parity: 1,
+            unit_bytes: 1 << 20,
+            slots: [21, 20, 19, 20, 33].into_iter().collect(),
+        }
     }
 
     #[test]
     fn disks_take_turns_and_the_reserve_is_kept() {
-        let geometry = Geometry { slots: vec![20; 5], ..geometry() };
+        let geometry = Geometry { slots: [20; 5].into_iter().collect(), ..geometry() };
         let mut alloc = Allocator::new(&geometry);
         let all: BTreeSet<_> = geometry.indices().collect();
         let mut uses = [0; 5];
@@ -343,7 +352,7 @@ mod tests {
                         pending = 0;
                     }
                 }
-                let used: u32 = geometry.indices().map(|d| geometry.slots[usize::from(d.0)] - alloc.free(d)).sum();
+                let used: u32 = geometry.indices().map(|d| geometry.slots.get(d).unwrap() - alloc.free(d)).sum();
                 prop_assert_eq!(used as usize, segments.iter().flatten().count() + pending);
                 let again = Allocator::restore(&geometry, &alloc.snapshot(&[])).unwrap();
                 prop_assert!(segments.iter().all(|columns| again.owns(columns)));

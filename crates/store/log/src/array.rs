@@ -10,6 +10,7 @@ use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
 use crate::format::pnode::LogAddr;
 use crate::geometry::Geometry;
+use crate::patience::Fitness;
 use crate::reading::Reading;
 use crate::stripe;
 use crate::{BlockMap, Column, Extent, LogError, SegmentRef};
@@ -139,9 +140,13 @@ impl Array {
             Some(ticket) => {
                 self.disks.finish_read(extent.disk, ticket).map_err(|error| error.to_string())
             }
-            None => Err(format!("disk {} is missing", self.disks.entry(extent.disk).label)),
+            None => Err(self.missing(*extent)),
         };
         extents.iter().zip(tickets).map(finish).collect()
+    }
+
+    pub(crate) fn missing(&self, extent: Extent) -> String {
+        format!("disk {} is missing", self.disks.entry(extent.disk).label)
     }
 
     /// Names the place of a fragment, for messages.
@@ -153,13 +158,20 @@ impl Array {
     pub(crate) fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
         let mut reading = Reading::new(self, map)?;
         let data = map.fragments.len();
-        // First what is likely to do; then parity; then disks that were given up.
-        reading.fetch(|at, living| living && at < data);
-        if !reading.has_data() {
-            reading.fetch(|_, living| living);
+        // First what is likely to do; then parity; then what has to be waited for; then disks that were
+        // given up.
+        let parity = !reading.is_quick(data);
+        reading.fetch(true, |at, fitness| fitness == Fitness::Quick && (at < data || parity));
+        if !reading.suffice() {
+            reading.fetch(true, |_, fitness| fitness == Fitness::Quick);
         }
         if !reading.suffice() {
-            reading.fetch(|_, _| true);
+            reading.forgive();
+            reading.fetch(true, |_, fitness| fitness != Fitness::Dead);
+        }
+        if !reading.suffice() {
+            reading.forgive();
+            reading.fetch(false, |_, _| true);
         }
         reading.finish()
     }
@@ -173,13 +185,13 @@ impl Array {
             Ok(reading) => reading,
             Err(error) => return (Err(error), Vec::new()),
         };
-        reading.fetch(|_, living| living);
+        reading.fetch(false, |_, fitness| fitness != Fitness::Dead);
         if let Some(wrong) = reading.parity_mismatch() {
             reading.wrong.push(wrong);
         }
         let wrong = reading.wrong.clone();
         if !reading.suffice() {
-            reading.fetch(|_, _| true);
+            reading.fetch(false, |_, _| true);
         }
         (reading.finish(), wrong)
     }
@@ -197,21 +209,41 @@ impl Array {
         if let Some(bytes) = self.read_piece_directly(addr, segment) {
             return Ok(bytes);
         }
-        let blocks = self.read_row(segment, addr.row, u32::from(addr.sectors), |header| {
-            header.seq == addr.seq && header.data == addr.data
-        });
         let range = addr.offset as usize..addr.offset as usize + addr.len_bytes as usize;
-        blocks
-            .into_iter()
-            .filter(Fragments::suffice)
-            .filter_map(|fragments| fragments.into_payload().get(range.clone()).map(<[u8]>::to_vec))
-            .find(|bytes| crc32c::crc32c(bytes) == addr.crc)
+        let whole = |blocks: Vec<Fragments>| {
+            let whole = blocks.into_iter().filter(Fragments::suffice);
+            let pieces = whole.filter_map(|fragments| {
+                fragments.into_payload().get(range.clone()).map(<[u8]>::to_vec)
+            });
+            pieces.into_iter().find(|bytes| crc32c::crc32c(bytes) == addr.crc)
+        };
+        let wanted = |header: &BlockHeader| header.seq == addr.seq && header.data == addr.data;
+        let sectors = u32::from(addr.sectors);
+        whole(self.read_block_quickly(addr, segment, wanted))
+            .or_else(|| whole(self.read_row(segment, addr.row, sectors, wanted)))
             .inspect(|_| {
                 self.rebuilt.fetch_add(1, Relaxed);
             })
             .ok_or_else(|| {
                 self.damaged_piece(addr, "neither its fragments nor their parity hold it")
             })
+    }
+
+    /// The fragments of a block that disks hold which are not slow.
+    fn read_block_quickly(
+        &self,
+        addr: &LogAddr,
+        segment: &SegmentRef,
+        wanted: impl Fn(&BlockHeader) -> bool,
+    ) -> Vec<Fragments> {
+        let (data, columns) = (usize::from(addr.data), segment.columns.len());
+        let places = (0..=data).map(|position| (addr.seq as usize % columns + position) % columns);
+        let quick = places
+            .take(columns)
+            .filter(|column| self.disks.fitness(segment.columns[*column].disk) == Fitness::Quick);
+        let quick: Vec<usize> = quick.collect();
+        let Some(spare) = quick.len().checked_sub(data) else { return Vec::new() };
+        self.read_columns(segment, &quick, addr.row, u32::from(addr.sectors), spare, wanted)
     }
 
     fn damaged_piece(&self, addr: &LogAddr, why: &str) -> LogError {
@@ -233,18 +265,24 @@ impl Array {
             let column = segment.columns[(addr.seq as usize % columns + position) % columns];
             let first = (HEADER_BYTES + from) / SECTOR;
             let end = (HEADER_BYTES + from + here).div_ceil(SECTOR);
-            if !self.disks.is_ok(column.disk) {
-                return None;
-            }
             let extent = self.geometry.extent(column, addr.row + first as u32);
+            match self.disks.fitness(column.disk) {
+                Fitness::Quick => {}
+                Fitness::Slow => {
+                    self.disks.shed(extent, (end - first) * SECTOR);
+                    return None;
+                }
+                Fitness::Dead => return None,
+            }
             extents.push((extent, (end - first) * SECTOR));
             cuts.push((HEADER_BYTES + from - first * SECTOR, here));
             at += here;
             left -= here;
         }
         let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-        for (buf, (from, len)) in self.read_extents(&extents).into_iter().zip(cuts) {
-            bytes.extend_from_slice(&buf.ok()?[from..from + len]);
+        let spare = usize::from(segment.columns.len() > usize::from(addr.data));
+        for (buf, (from, len)) in self.read_patiently(&extents, spare).into_iter().zip(cuts) {
+            bytes.extend_from_slice(&buf?.ok()?[from..from + len]);
         }
         if crc32c::crc32c(&bytes) == addr.crc {
             return Some(bytes);
@@ -262,21 +300,34 @@ impl Array {
         sectors: u32,
         wanted: impl Fn(&BlockHeader) -> bool,
     ) -> Vec<Fragments> {
+        let columns: Vec<usize> = (0..segment.columns.len()).collect();
+        self.read_columns(segment, &columns, row, sectors, 0, wanted)
+    }
+
+    /// As [`Array::read_row`], in some columns, and without waiting for up to `spare` of them.
+    fn read_columns(
+        &self,
+        segment: &SegmentRef,
+        columns: &[usize],
+        row: u32,
+        sectors: u32,
+        spare: usize,
+        wanted: impl Fn(&BlockHeader) -> bool,
+    ) -> Vec<Fragments> {
         let len = sectors as usize * SECTOR;
         let in_slot = row.checked_add(sectors).is_some_and(|end| end <= self.geometry.rows());
         if sectors == 0 || !in_slot {
             return Vec::new();
         }
-        let columns: Vec<usize> = (0..segment.columns.len())
-            .filter(|column| self.geometry.holds(segment.columns[*column]))
-            .collect();
+        let held = |column: &usize| self.geometry.holds(segment.columns[*column]);
+        let columns: Vec<usize> = columns.iter().copied().filter(held).collect();
         let extents: Vec<_> = columns
             .iter()
             .map(|column| (self.geometry.extent(segment.columns[*column], row), len))
             .collect();
         let mut blocks: Vec<Fragments> = Vec::new();
-        for (column, buf) in columns.into_iter().zip(self.read_extents(&extents)) {
-            let Ok(buf) = buf else { continue };
+        for (column, buf) in columns.into_iter().zip(self.read_patiently(&extents, spare)) {
+            let Some(Ok(buf)) = buf else { continue };
             let belongs = |header: &FragmentHeader| {
                 self.belongs(header, segment, row, column) && wanted(&header.block)
             };

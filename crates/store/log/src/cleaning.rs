@@ -80,7 +80,7 @@ impl Log {
         let dead = all.saturating_sub(live);
         let capacity = u64::from(self.array.geometry.unit_bytes);
         let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
-        let slots = sum(&self.array.geometry.slots);
+        let slots: u64 = self.array.geometry.slots.iter().map(u64::from).sum();
         let free = sum(&shared.usage.free) + sum(&shared.usage.pending);
         drop(shared);
         let enough = dead >= GARBAGE_SEGMENTS_MIN * capacity;

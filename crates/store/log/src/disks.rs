@@ -9,13 +9,16 @@ use pegasus_base::DiskId;
 use pegasus_disk::{AlignedBuf, Disk, DiskError, Done, Request, Ticket};
 
 use crate::format::superblock::MemberState;
+use crate::patience::Pace;
 use crate::{DiskIndex, DiskState};
 
 /// All disks, in the order of the array.
 #[derive(Debug)]
 pub(crate) struct Disks {
-    /// Behind locks, because a new disk may take a failed one's place.
-    entries: Vec<RwLock<Arc<Entry>>>,
+    /// Behind a lock, because a new disk may take a failed one's place, or be added.
+    entries: RwLock<Vec<Arc<Entry>>>,
+    /// How long the last of several reads is waited for.
+    pub(crate) patience_us: AtomicU64,
 }
 
 pub(crate) struct Entry {
@@ -25,6 +28,7 @@ pub(crate) struct Entry {
     disk: Option<Arc<dyn Disk>>,
     state: AtomicU8,
     errors: AtomicU64,
+    pub(crate) pace: Pace,
 }
 
 impl std::fmt::Debug for Entry {
@@ -48,7 +52,8 @@ impl Entry {
                 MemberState::Rebuilding => DiskState::Rebuilding,
             },
         };
-        Self { id, label, disk, state: AtomicU8::new(state as u8), errors: AtomicU64::new(0) }
+        let (state, errors) = (AtomicU8::new(state as u8), AtomicU64::new(0));
+        Self { id, label, disk, state, errors, pace: Pace::default() }
     }
 
     pub(crate) fn state(&self) -> DiskState {
@@ -60,6 +65,14 @@ impl Entry {
 
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
+    }
+
+    /// The state as it is shown: one that is whole may be slow.
+    pub(crate) fn shown_state(&self) -> DiskState {
+        match self.state() {
+            DiskState::Ok if self.pace.is_slow() => DiskState::Slow,
+            state => state,
+        }
     }
 
     /// Whether it is read and written: it may lack what parity has to give.
@@ -96,22 +109,27 @@ pub(crate) struct Begun {
 
 impl Disks {
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
-        let locked = |entry| RwLock::new(Arc::new(entry));
-        Self { entries: entries.into_iter().map(locked).collect() }
+        let entries = RwLock::new(entries.into_iter().map(Arc::new).collect());
+        Self { entries, patience_us: AtomicU64::new(0) }
     }
 
     pub(crate) fn entry(&self, disk: DiskIndex) -> Arc<Entry> {
-        self.entries[usize::from(disk.0)].read().clone()
+        self.entries.read()[usize::from(disk.0)].clone()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (DiskIndex, Arc<Entry>)> {
-        let entries = self.entries.iter().map(|entry| entry.read().clone());
+        let entries = self.entries.read().clone();
         (0_u16..).map(DiskIndex).zip(entries)
     }
 
     /// Another disk takes this one's place; what was begun on the old one ends there.
     pub(crate) fn seat(&self, disk: DiskIndex, entry: Entry) {
-        *self.entries[usize::from(disk.0)].write() = Arc::new(entry);
+        self.entries.write()[usize::from(disk.0)] = Arc::new(entry);
+    }
+
+    /// Another disk, behind all others.
+    pub(crate) fn add(&self, entry: Entry) {
+        self.entries.write().push(Arc::new(entry));
     }
 
     /// Whether the disk is read and written.
@@ -151,7 +169,16 @@ impl Disks {
         disk: DiskIndex,
         ticket: Ticket,
     ) -> Result<AlignedBuf, DiskError> {
-        ticket.wait().map(Done::into_buf).inspect_err(|error| {
+        self.ended_read(disk, ticket.wait())
+    }
+
+    /// What came of a read that is over.
+    pub(crate) fn ended_read(
+        &self,
+        disk: DiskIndex,
+        outcome: Result<Done, DiskError>,
+    ) -> Result<AlignedBuf, DiskError> {
+        outcome.map(Done::into_buf).inspect_err(|error| {
             self.count_error(disk);
             if error.is_final() {
                 self.give_up(disk, error);

@@ -101,6 +101,14 @@ pub enum LogError {
         /// Why not.
         why: String,
     },
+    /// A disk can't be added. Nothing changed.
+    #[error("disk {disk} can't be added: {why}")]
+    CantAdd {
+        /// Its path.
+        disk: String,
+        /// Why not.
+        why: String,
+    },
     /// An earlier write failed on more disks than parity can replace; nothing is written any more.
     #[error("the store takes no more writes: {why}")]
     Poisoned {

@@ -1,5 +1,7 @@
 //! How a disk is divided: superblocks, checkpoint slots, and slots of one stripe unit each.
 
+use std::sync::OnceLock;
+
 use pegasus_disk::{Measured, SECTOR};
 
 use crate::format::block::{Column, DISKS_MAX, Extent};
@@ -14,7 +16,7 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// Where the two checkpoint pointers of a disk are: checkpoint number `c` uses the one at `c % 2`.
 pub(crate) const POINTER_OFFSETS: [u64; 2] = [128 << 10, 192 << 10];
 /// Fewest slots of a disk: what the log needs and one segment.
-const SLOTS_MIN: u32 = 8;
+pub(crate) const SLOTS_MIN: u32 = 8;
 /// Share of the disks' time that positioning may cost.
 const POSITIONING_LOSS_MAX: f64 = 0.1;
 /// Least stripe unit that is chosen without being asked for.
@@ -34,7 +36,44 @@ pub(crate) struct Geometry {
     pub(crate) parity: u8,
     pub(crate) unit_bytes: u32,
     /// Slots of each disk.
-    pub(crate) slots: Vec<u32>,
+    pub(crate) slots: SlotTable,
+}
+
+/// How many slots each disk has. Disks are added, and none is ever taken away, so that what was true of
+/// a disk stays true while others look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlotTable(Vec<OnceLock<u32>>);
+
+impl FromIterator<u32> for SlotTable {
+    fn from_iter<I: IntoIterator<Item = u32>>(slots: I) -> Self {
+        let mut table: Vec<OnceLock<u32>> = slots.into_iter().map(OnceLock::from).collect();
+        table.resize_with(DISKS_MAX.max(table.len()), OnceLock::new);
+        Self(table)
+    }
+}
+
+impl SlotTable {
+    /// Slots of a disk, if there is such a disk.
+    pub(crate) fn get(&self, disk: DiskIndex) -> Option<u32> {
+        self.0.get(usize::from(disk.0)).and_then(OnceLock::get).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map_while(OnceLock::get).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Another disk's slots.
+    ///
+    /// # Panics
+    /// If there is no room: whoever adds a disk has looked before.
+    pub(crate) fn push(&self, slots: u32) {
+        let vacant = self.0.iter().find(|entry| entry.get().is_none());
+        vacant.expect("there is room for another disk").get_or_init(|| slots);
+    }
 }
 
 impl Geometry {
@@ -66,8 +105,8 @@ impl Geometry {
                  to {UNIT_BYTES_MAX}"
             ));
         }
-        let slots: Vec<u32> = sizes_bytes.iter().map(|size| slots_of(*size, unit_bytes)).collect();
-        if let Some(at) = slots.iter().position(|slots| *slots < SLOTS_MIN) {
+        let slots: SlotTable = sizes_bytes.iter().map(|size| slots_of(*size, unit_bytes)).collect();
+        if let Some(at) = slots.iter().position(|slots| slots < SLOTS_MIN) {
             let least = SLOTS_START + TAIL_BYTES + u64::from(SLOTS_MIN) * u64::from(unit_bytes);
             return bad(format!(
                 "disk {at} has {} bytes, fewer than the {least} it takes with a stripe unit of \
@@ -104,7 +143,7 @@ impl Geometry {
 
     /// Whether the array has this slot.
     pub(crate) fn holds(&self, column: Column) -> bool {
-        self.slots.get(usize::from(column.disk.0)).is_some_and(|slots| column.slot < *slots)
+        self.slots.get(column.disk).is_some_and(|slots| column.slot < slots)
     }
 
     /// Most leaves of a pnode, so that its image fits into a slot.
@@ -127,8 +166,13 @@ impl Geometry {
 
     /// Slots of a disk kept for the log, so that freeing and checkpoints go on when the store is full.
     pub(crate) fn reserve(&self, disk: DiskIndex) -> u32 {
-        (self.slots[usize::from(disk.0)] / 32).clamp(2, 16)
+        reserve_of(self.slots.get(disk).unwrap_or(0))
     }
+}
+
+/// How many of a disk's slots are kept for the log.
+pub(crate) fn reserve_of(slots: u32) -> u32 {
+    (slots / 32).clamp(2, 16)
 }
 
 /// Bytes of a disk with so many slots.
@@ -164,7 +208,8 @@ mod tests {
     fn slots_stay_clear_of_superblocks() {
         let size = 64 << 20;
         let geometry = Geometry::new(1, 1, 1 << 20, &[size; 2]).unwrap();
-        let last = Column { disk: DiskIndex(0), slot: geometry.slots[0] - 1 };
+        let last =
+            Column { disk: DiskIndex(0), slot: geometry.slots.get(DiskIndex(0)).unwrap() - 1 };
         assert!(geometry.holds(last));
         let end = geometry.extent(last, geometry.rows()).offset;
         assert!(end <= superblock_offsets(size)[2]);

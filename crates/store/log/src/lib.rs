@@ -20,12 +20,12 @@
 //! - `content`: bulk content that is written where it stays, beside the log.
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
-//!   rebuilt.
+//!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
 //! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log. `cleaner`: which segments to
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
-//! - `replace`: a new disk in a failed one's place. `mend`, `mend_heads`, `pass`: writing anew what is
+//! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
 //! - `check`: every byte verified, every slot accounted for.
 //!
@@ -70,6 +70,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod add;
 mod alloc;
 mod array;
 mod batch;
@@ -90,8 +91,10 @@ mod mend;
 mod mend_heads;
 mod open;
 mod pass;
+mod patience;
 mod pnode;
 mod pnodes;
+mod rating;
 mod reading;
 mod recovery;
 mod replace;

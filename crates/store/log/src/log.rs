@@ -289,11 +289,12 @@ impl Log {
         let shared = self.shared.read();
         let geometry = &self.array.geometry;
         let unit = u64::from(geometry.unit_bytes);
-        let slots: u64 = geometry.slots.iter().copied().map(u64::from).sum();
+        let slots: u64 = geometry.slots.iter().map(u64::from).sum();
         let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
         let (free, pending) = (sum(&shared.usage.free), sum(&shared.usage.pending));
-        let beside_parity =
-            |slots: u64| slots * unit / geometry.disks() as u64 * u64::from(geometry.data);
+        let (data, columns) =
+            (u64::from(geometry.data), u64::from(geometry.data + geometry.parity));
+        let beside_parity = |slots: u64| slots * unit / columns * data;
         LogStatus {
             array: self.array.id,
             label: self.label.clone(),
@@ -345,11 +346,13 @@ impl Log {
                 index,
                 id: entry.id,
                 path: entry.label.clone(),
-                state: entry.state(),
+                state: entry.shown_state(),
                 errors: entry.errors(),
                 read_bytes: stats.read_bytes,
                 written_bytes: stats.written_bytes,
-                slots: self.array.geometry.slots[usize::from(index.0)],
+                read_us: entry.pace.read_time().map(|time| time.as_micros() as u64),
+                shed_reads: entry.pace.shed(),
+                slots: self.array.geometry.slots.get(index).unwrap_or(0),
                 free_slots: usage.free[usize::from(index.0)],
             }
         };

@@ -57,7 +57,7 @@ impl Log {
             return Ok(());
         }
         let mut superblock = writer.superblock.clone();
-        self.write_superblocks(&mut superblock)?;
+        self.write_superblocks(&mut superblock, None)?;
         writer.superblock = superblock;
         mended.repaired += bad.len() as u64;
         mended.repaired_bytes += (bad.len() * SECTOR) as u64;

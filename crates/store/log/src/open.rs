@@ -117,7 +117,7 @@ impl Log {
         log.write_checkpoint(&mut writer, options.now, true)?;
         // Last, so that a format that was interrupted leaves no array.
         let mut superblock = writer.superblock.clone();
-        log.write_superblocks(&mut superblock)?;
+        log.write_superblocks(&mut superblock, None)?;
         let failed: Vec<String> = log
             .array
             .disks
@@ -188,7 +188,7 @@ impl Log {
         let log = Self::assemble(array, options.read_only, writer, shared);
         if !options.read_only {
             let mut writer = log.writer.lock();
-            log.begin_epoch(&mut writer)?;
+            log.begin_epoch(&mut writer, None)?;
             recovery.repaired_fragments = log.repair(repairs)?;
             // What recovery decided must not be decided anew by the next one, after more was written.
             let relocate = !log.is_writable_at(&writer);
@@ -198,11 +198,15 @@ impl Log {
     }
 
     /// From now on commits are newer than any an earlier opening may have begun.
-    pub(crate) fn begin_epoch(&self, writer: &mut Writer) -> Result<(), LogError> {
+    pub(crate) fn begin_epoch(
+        &self,
+        writer: &mut Writer,
+        newcomer: Option<DiskIndex>,
+    ) -> Result<(), LogError> {
         let mut superblock = writer.superblock.clone();
         superblock.epoch += 1;
         superblock.open_id = writer.now.as_ns().cast_unsigned();
-        self.write_superblocks(&mut superblock)?;
+        self.write_superblocks(&mut superblock, newcomer)?;
         writer.commit = superblock.epoch << COMMIT_EPOCH_SHIFT;
         // A batch that was torn may have used a few numbers that nobody knows of.
         writer.next_segment = (writer.next_segment | 0xffff) + 1;
@@ -252,7 +256,7 @@ fn new_superblock(
 ) -> Superblock {
     let array = ArrayId::random(rng);
     let state = MemberState::Ok;
-    let member = |slots: &u32| Member { id: DiskId::random(rng), slots: *slots, state };
+    let member = |slots: u32| Member { id: DiskId::random(rng), slots, state };
     let members = geometry.slots.iter().map(member).collect();
     Superblock {
         array,

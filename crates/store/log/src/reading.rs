@@ -5,6 +5,7 @@ use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::array::{Array, Fragments};
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
+use crate::patience::Fitness;
 use crate::stripe;
 use crate::{BlockMap, Extent, LogError};
 
@@ -18,6 +19,8 @@ pub(crate) struct Reading<'a> {
     fragments: Vec<Option<AlignedBuf>>,
     header: Option<BlockHeader>,
     tried: Vec<bool>,
+    /// Those that were not waited for.
+    late: Vec<bool>,
     /// What is wrong with those that were tried, a sentence each.
     pub(crate) wrong: Vec<String>,
 }
@@ -39,8 +42,30 @@ impl<'a> Reading<'a> {
             return Err(impossible("it does not fit into a slot".to_owned()));
         }
         let fragments = places.iter().map(|_| None).collect();
-        let tried = vec![false; places.len()];
-        Ok(Self { array, map, places, rows, fragments, header: None, tried, wrong: Vec::new() })
+        let (tried, late) = (vec![false; places.len()], vec![false; places.len()]);
+        let (header, wrong) = (None, Vec::new());
+        Ok(Self { array, map, places, rows, fragments, header, tried, late, wrong })
+    }
+
+    /// Whether the first `count` fragments can be had without waiting. Those of slow disks are not to be
+    /// asked for.
+    pub(crate) fn is_quick(&self, count: usize) -> bool {
+        let mut quick = true;
+        for place in &self.places[..count] {
+            let fitness = self.array.disks.fitness(place.disk);
+            quick &= fitness == Fitness::Quick;
+            if fitness == Fitness::Slow && self.map.parity.is_some() {
+                self.array.disks.shed(*place, self.map.fragment_bytes as usize);
+            }
+        }
+        quick
+    }
+
+    /// What was not waited for may be tried again.
+    pub(crate) fn forgive(&mut self) {
+        for (tried, late) in self.tried.iter_mut().zip(&mut self.late) {
+            *tried &= !std::mem::take(late);
+        }
     }
 
     /// Whether all data fragments are there.
@@ -53,22 +78,25 @@ impl<'a> Reading<'a> {
         self.fragments.iter().flatten().count() >= self.map.fragments.len()
     }
 
-    /// Reads those fragments not tried yet for which `choose` holds, given position and whether the disk
-    /// lives.
-    pub(crate) fn fetch(&mut self, choose: impl Fn(usize, bool) -> bool) {
+    /// Reads those fragments not tried yet for which `choose` holds, given position and how it stands with
+    /// the disk. In a `hurry`, those are not waited for that others can stand in for.
+    pub(crate) fn fetch(&mut self, hurry: bool, choose: impl Fn(usize, Fitness) -> bool) {
+        let fitness: Vec<Fitness> =
+            self.places.iter().map(|place| self.array.disks.fitness(place.disk)).collect();
         let chosen: Vec<usize> = (0..self.places.len())
-            .filter(|at| {
-                !self.tried[*at] && choose(*at, self.array.disks.is_ok(self.places[*at].disk))
-            })
+            .filter(|at| !self.tried[*at] && choose(*at, fitness[*at]))
             .collect();
         let len = self.map.fragment_bytes as usize;
         let extents: Vec<_> = chosen.iter().map(|at| (self.places[*at], len)).collect();
-        for (at, outcome) in chosen.into_iter().zip(self.array.read_extents(&extents)) {
+        let spare = if hurry { self.spare(&chosen, &fitness) } else { 0 };
+        for (at, outcome) in chosen.into_iter().zip(self.array.read_patiently(&extents, spare)) {
             self.tried[at] = true;
+            self.late[at] = outcome.is_none();
             let place = self.places[at];
             match outcome {
-                Err(why) => self.wrong.push(why),
-                Ok(buf) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
+                None => {}
+                Some(Err(why)) => self.wrong.push(why),
+                Some(Ok(buf)) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
                     Ok(header) => {
                         self.header = Some(header.block);
                         self.fragments[at] = Some(buf);
@@ -80,6 +108,17 @@ impl<'a> Reading<'a> {
                 },
             }
         }
+    }
+
+    /// How many of the `chosen` fragments others could stand in for.
+    fn spare(&self, chosen: &[usize], fitness: &[Fitness]) -> usize {
+        let may_come = |at: &usize| {
+            let untried = !self.tried[*at] || self.late[*at];
+            untried && fitness[*at] != Fitness::Dead && !chosen.contains(at)
+        };
+        let got = self.fragments.iter().flatten().count();
+        let others = (0..self.places.len()).filter(may_come).count();
+        (got + chosen.len() + others).saturating_sub(self.map.fragments.len())
     }
 
     fn is_wanted(&self, header: &FragmentHeader, at: usize) -> bool {

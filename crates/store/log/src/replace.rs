@@ -53,7 +53,7 @@ impl Log {
         let entry = Entry::new(member.id, label.clone(), Some(disk), member.state);
         self.array.disks.seat(index, entry);
         writer.superblock = superblock;
-        self.begin_epoch(&mut writer)?;
+        self.begin_epoch(&mut writer, Some(index))?;
         self.write_checkpoint(&mut writer, now, true)?;
         tracing::info!(path = label, %index, "a new disk takes part and is being rebuilt");
         Ok(member.id)
@@ -63,7 +63,7 @@ impl Log {
     fn check_vacant(&self, index: DiskIndex, disk: &dyn Disk) -> Result<u32, LogError> {
         let cant = |why: String| Err(LogError::CantReplace { disk: index, why });
         let geometry = &self.array.geometry;
-        let Some(slots) = geometry.slots.get(usize::from(index.0)).copied() else {
+        let Some(slots) = geometry.slots.get(index) else {
             return cant(format!("the store has {} disks", geometry.disks()));
         };
         if geometry.parity == 0 {
@@ -88,7 +88,7 @@ impl Log {
     #[must_use]
     pub fn disk_bytes(&self, index: DiskIndex) -> u64 {
         let geometry = &self.array.geometry;
-        let slots = geometry.slots.get(usize::from(index.0)).copied().unwrap_or(0);
+        let slots = geometry.slots.get(index).unwrap_or(0);
         bytes_for(slots, geometry.unit_bytes)
     }
 
@@ -119,21 +119,30 @@ impl Log {
             }
         }
         if changed {
-            self.write_superblocks(&mut superblock)?;
+            self.write_superblocks(&mut superblock, None)?;
             writer.superblock = superblock;
         }
         Ok(())
     }
 }
 
-/// Writes the two copies of a disk's first superblock that come first. As long as the epoch they begin is
-/// in no other copies, the other disks are not behind.
-fn introduce(disk: &dyn Disk, superblock: &Superblock, index: DiskIndex) -> Result<(), LogError> {
+/// Writes a disk's first superblocks. As long as the epoch they begin is in no other disk's, and in no copies
+/// 1 and 3, the other disks are not behind. So these are of the epoch before: they don't count, but
+/// the disk is known by them if a cut spoils the first two while they are written again.
+pub(crate) fn introduce(
+    disk: &dyn Disk,
+    superblock: &Superblock,
+    index: DiskIndex,
+) -> Result<(), LogError> {
     let own = Superblock { index, size_bytes: disk.size(), ..superblock.clone() };
-    let sector = own.emit();
-    for copy in [0, 2] {
-        let offset = superblock_offsets(disk.size())[copy];
-        pegasus_disk::write(disk, offset, AlignedBuf::from_slice(&sector))?;
+    let older = Superblock { epoch: own.epoch - 1, update: 0, ..own.clone() };
+    for (copies, superblock) in [([1, 3], older), ([0, 2], own)] {
+        let sector = superblock.emit();
+        for copy in copies {
+            let offset = superblock_offsets(disk.size())[copy];
+            pegasus_disk::write(disk, offset, AlignedBuf::from_slice(&sector))?;
+        }
+        pegasus_disk::flush(disk)?;
     }
-    Ok(pegasus_disk::flush(disk)?)
+    Ok(())
 }

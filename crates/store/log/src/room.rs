@@ -41,7 +41,7 @@ pub(crate) struct Load {
 
 impl Load {
     fn bytes(&self, geometry: &Geometry) -> u64 {
-        let slots: u64 = geometry.slots.iter().copied().map(u64::from).sum();
+        let slots: u64 = geometry.slots.iter().map(u64::from).sum();
         // A block that changed alone changes a leaf alone; in long files many share one.
         let blocks = self.changed.blocks as u64;
         let leaves = blocks.min(64) + blocks / 32 + self.placed_blocks / 32;
@@ -84,8 +84,12 @@ mod tests {
 
     #[test]
     fn more_in_memory_takes_more_room_and_large_slots_few() {
-        let geometry =
-            |unit_bytes| Geometry { data: 4, parity: 1, unit_bytes, slots: vec![1_000; 5] };
+        let geometry = |unit_bytes| Geometry {
+            data: 4,
+            parity: 1,
+            unit_bytes,
+            slots: std::iter::repeat_n(1_000, 5).collect(),
+        };
         let none = Load::default();
         let changed = Changed { blocks: 2_048, bytes: 2_048 * 16_384 };
         let full = Load { changed, pnodes: 100, ..none };

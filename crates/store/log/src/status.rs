@@ -18,6 +18,9 @@ pub enum DiskState {
     Missing,
     /// It is read and written, and what it lacks - it is new, or was away - is being written to it.
     Rebuilding,
+    /// It is written as ever, and hardly read: it takes much longer than the others, which together hold
+    /// what it holds.
+    Slow,
 }
 
 /// One disk of the array.
@@ -37,6 +40,10 @@ pub struct DiskStatus {
     pub read_bytes: u64,
     /// Bytes written to it since the store was opened.
     pub written_bytes: u64,
+    /// What a read took of late, in microseconds; `None` if there was none.
+    pub read_us: Option<u64>,
+    /// Reads it was spared since the store was opened, because it was slow.
+    pub shed_reads: u64,
     /// Slots on it in all.
     pub slots: u32,
     /// Slots on it that nothing uses.

@@ -178,7 +178,7 @@ fn seat(
     unseated: &mut Vec<(usize, String)>,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Option<Candidate>>, LogError> {
-    let mut seats: Vec<Option<Candidate>> = Vec::new();
+    let mut seats: Vec<Option<Candidate>> = newest.members.iter().map(|_| None).collect();
     for candidate in candidates {
         let Candidate { given_at, path, superblock, .. } = &candidate;
         if superblock.array != newest.array {
@@ -189,14 +189,12 @@ fn seat(
             unseated.push((*given_at, path.clone()));
             continue;
         }
-        if seats.is_empty() {
-            seats.resize_with(superblock.members.len(), || None);
-        }
         let index = usize::from(superblock.index.0);
-        if seats.len() != superblock.members.len() {
-            return Err(LogError::NotAnArray {
-                why: format!("disk {path} has another idea of how many disks there are"),
-            });
+        if index >= seats.len() {
+            problems.push(format!(
+                "disk {path} was to be added to the store, which went on without it: it is left out"
+            ));
+            continue;
         }
         if index != *given_at && seats.len() > *given_at {
             tracing::info!(

@@ -188,20 +188,27 @@ impl Log {
     }
 
     /// Writes all superblocks anew, two of each disk's four at a time, so that a torn one never is the
-    /// only one.
-    pub(crate) fn write_superblocks(&self, superblock: &mut Superblock) -> Result<(), LogError> {
+    /// only one. A `newcomer` has two that tell of it already: it gets these anew when all others have theirs.
+    /// Else it could say, alone, what they will say of themselves when they go on without it.
+    pub(crate) fn write_superblocks(
+        &self,
+        superblock: &mut Superblock,
+        newcomer: Option<DiskIndex>,
+    ) -> Result<(), LogError> {
         superblock.update += 1;
         for (index, entry) in self.array.disks.iter() {
             let member = &mut superblock.members[usize::from(index.0)];
             match entry.state() {
                 DiskState::Failed => member.state = MemberState::Failed,
                 DiskState::Rebuilding => member.state = MemberState::Rebuilding,
-                DiskState::Ok | DiskState::Missing => {}
+                DiskState::Ok | DiskState::Missing | DiskState::Slow => {}
             }
         }
-        for half in [[0, 2], [1, 3]] {
+        // Which copies; of the newcomer, of the others, or of all.
+        for (half, new) in [([0, 2], Some(false)), ([1, 3], None), ([0, 2], Some(true))] {
+            let is_due = |index| new.is_none_or(|new| new == (newcomer == Some(index)));
             let mut writes = Vec::new();
-            for (index, entry) in self.array.disks.iter() {
+            for (index, entry) in self.array.disks.iter().filter(|(index, _)| is_due(*index)) {
                 let Some(disk) = entry.disk() else { continue };
                 let own = Superblock { index, size_bytes: disk.size(), ..superblock.clone() };
                 let buf = Arc::new(AlignedBuf::from_slice(&own.emit()));
@@ -210,8 +217,9 @@ impl Log {
                     writes.push(Write { disk: index, offset, buf: buf.clone() });
                 }
             }
+            let is_any = !writes.is_empty();
             let durable = self.array.disks.write_durably(writes);
-            if !durable.contains(&true) {
+            if is_any && !durable.contains(&true) {
                 return Err(self.poison("no disk takes its superblock".to_owned()));
             }
         }
@@ -225,7 +233,7 @@ impl Log {
             return Ok(());
         }
         let mut superblock = writer.superblock.clone();
-        self.write_superblocks(&mut superblock)?;
+        self.write_superblocks(&mut superblock, None)?;
         writer.superblock = superblock;
         let now = writer.now;
         self.write_checkpoint(writer, now, true)?;

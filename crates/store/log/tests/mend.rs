@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::model::Model;
 use common::{check, format, given, open, open_given, owner, payload, seed};
+use pegasus_base::Time;
 use pegasus_disk::{Disk, DiskError, DiskStats, Op, Request, SimDisk, TearAt, Ticket};
 use pegasus_log::{
     DiskIndex, DiskState, Listed, Log, LogError, Mended, Owners, Pass, Position, Scope,
@@ -75,7 +76,9 @@ fn states(log: &Log) -> Vec<DiskState> {
 
 fn replace(log: &Log, at: usize, disk: &SimDisk, rng: &mut fastrand::Rng) -> Result<(), LogError> {
     let index = DiskIndex(at as u16);
-    log.replace_disk(index, Arc::new(disk.clone()), common::NOW, rng).map(|_| ())
+    // Another time than that of any opening, by which the two are told apart.
+    let now = Time::from_secs(1_700_000_001);
+    log.replace_disk(index, Arc::new(disk.clone()), now, rng).map(|_| ())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The disks: replacing one, and going over all of them.
+//! The disks: adding and replacing one, and going over all of them.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use pegasus_base::Time;
-use pegasus_continuous::{CareStatus, StoreStatus, WorkKind, WorkStatus};
+use pegasus_continuous::{CareStatus, SpareStatus, StoreStatus, WorkKind, WorkStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::status::Disk;
+use crate::Role;
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
@@ -20,7 +21,18 @@ use crate::http::error::{ApiError, ErrorBody};
 pub(crate) struct Disks {
     /// All of them, in the order of the array.
     disks: Vec<Disk>,
+    /// Disks that wait for one of them to fail.
+    spares: Vec<Spare>,
     care: Care,
+}
+
+/// A disk that takes a failed one's place by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Spare {
+    /// Where it is.
+    path: String,
+    /// Its size in bytes.
+    size_bytes: u64,
 }
 
 /// What was done for the disks since the node started, and is being done.
@@ -83,6 +95,23 @@ pub(crate) struct Replacement {
     rate: Option<u64>,
 }
 
+/// A disk to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDisk {
+    /// The device or file. A file that is not there is made. Relative paths start in the data folder.
+    #[schema(example = "/dev/disk/by-id/ata-NEW")]
+    path: String,
+    /// Whether it is to wait as a spare until one fails.
+    #[serde(default)]
+    spare: bool,
+    /// Size of a file that is made, in bytes; that of the largest disk if left out.
+    size: Option<u64>,
+    /// Whether what is on it may be overwritten.
+    #[serde(default)]
+    overwrite: bool,
+}
+
 /// A scrub to begin.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -101,8 +130,10 @@ pub(crate) struct NewScrub {
 pub(crate) async fn list_disks(State(app): State<App>) -> Result<Json<Disks>, ApiError> {
     let store = app.store.clone();
     let status = blocking(move || Ok::<_, ApiError>(store.status())).await?;
-    let StoreStatus { disks, care, .. } = status;
-    Ok(Json(Disks { disks: disks.into_iter().map(Disk::from).collect(), care: care.into() }))
+    let StoreStatus { disks, spares, care, .. } = status;
+    let disks = disks.into_iter().map(Disk::from).collect();
+    let spares = spares.into_iter().map(Spare::from).collect();
+    Ok(Json(Disks { disks, spares, care: care.into() }))
 }
 
 /// Puts a blank disk in the place of a failed or missing one, and begins to rebuild it.
@@ -122,14 +153,57 @@ pub(crate) async fn replace_disk(
     body: Result<Json<Replacement>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
-    let store = app.store.clone();
+    let (store, list) = (app.store.clone(), app.disks.clone());
     blocking(move || {
         let unknown = || ApiError::missing(format!("the store has no disk {}", wanted.disk));
         let index = store.find_disk(&wanted.disk).ok_or_else(unknown)?;
-        let path = wanted.with.or_else(|| store.disk_path(index)).ok_or_else(unknown)?;
-        let disk = store.open_spare(index, &PathBuf::from(path), wanted.overwrite)?;
-        store.replace_disk(index, disk, wanted.rate)?;
+        let path = wanted.with.as_ref().map(PathBuf::from);
+        let path = path.or_else(|| store.disk_path(index).map(PathBuf::from));
+        let path = path.ok_or_else(unknown)?;
+        let replace = || {
+            let disk = store.open_spare(index, &path, wanted.overwrite)?;
+            Ok::<_, ApiError>(store.replace_disk(index, disk, wanted.rate)?)
+        };
+        match wanted.with {
+            Some(_) => list.noted(
+                &std::path::absolute(&path).unwrap_or(path.clone()),
+                Role::Disk,
+                replace,
+            )?,
+            None => replace()?,
+        }
         Ok::<_, ApiError>(StatusCode::ACCEPTED)
+    })
+    .await
+}
+
+/// Adds a disk: the store has more room from then on. Nothing is moved. Or a spare, which takes the place of a
+/// disk that fails.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/add",
+    tag = "disks",
+    request_body = NewDisk,
+    responses(
+        (status = 201, description = "It takes part, or waits"),
+        (status = 409, description = "It can't be used", body = ErrorBody),
+    )
+)]
+pub(crate) async fn add_disk(
+    State(app): State<App>,
+    body: Result<Json<NewDisk>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    let (store, list) = (app.store.clone(), app.disks.clone());
+    blocking(move || {
+        let path = list.resolve(&wanted.path);
+        let NewDisk { spare, size, overwrite, .. } = wanted;
+        let role = if spare { Role::Spare } else { Role::Disk };
+        list.noted(&path, role, || match role {
+            Role::Disk => store.add_disk(&path, size, overwrite).map_err(ApiError::from),
+            Role::Spare => store.add_spare(&path, size, overwrite).map_err(ApiError::from),
+        })?;
+        Ok::<_, ApiError>(StatusCode::CREATED)
     })
     .await
 }
@@ -161,6 +235,13 @@ pub(crate) async fn begin_scrub(
 pub(crate) async fn stop_scrub(State(app): State<App>) -> StatusCode {
     app.store.stop_scrub();
     StatusCode::NO_CONTENT
+}
+
+impl From<SpareStatus> for Spare {
+    fn from(spare: SpareStatus) -> Self {
+        let SpareStatus { path, size_bytes } = spare;
+        Self { path, size_bytes }
+    }
 }
 
 impl From<CareStatus> for Care {

@@ -53,6 +53,7 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(sources::list_sources, sources::add_source))
         .routes(routes!(sources::remove_source))
         .routes(routes!(disks::list_disks))
+        .routes(routes!(disks::add_disk))
         .routes(routes!(disks::replace_disk))
         .routes(routes!(disks::begin_scrub, disks::stop_scrub))
         .routes(routes!(events::list_events))

@@ -7,7 +7,7 @@ use pegasus_continuous::{DiskStatus, Health, LogStatus, StoreStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::disks::Care;
+use super::disks::{Care, Spare};
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
@@ -35,7 +35,7 @@ pub(crate) struct Status {
 /// The store.
 #[derive(Debug, Serialize, ToSchema)]
 struct Store {
-    /// `ok`, `degraded` (a disk is missing, has failed or is being rebuilt), `full` or `failed`.
+    /// `ok`, `degraded` (a disk is missing, slow, has failed or is being rebuilt), `full` or `failed`.
     #[schema(value_type = String, example = "ok")]
     health: Health,
     /// What is wrong, unless it is `ok`.
@@ -46,6 +46,8 @@ struct Store {
     used_bytes: u64,
     /// Its disks, in the order of the array.
     disks: Vec<Disk>,
+    /// Disks that wait for one of them to fail.
+    spares: Vec<Spare>,
     care: Care,
     /// What was recorded since the node started.
     ingest: Ingest,
@@ -57,7 +59,7 @@ struct Store {
 pub(crate) struct Disk {
     /// Where it is.
     path: String,
-    /// `ok`, `failed`, `missing` or `rebuilding`.
+    /// `ok`, `slow` (what it holds is read from the others), `failed`, `missing` or `rebuilding`.
     state: String,
     /// Failed operations and bad checksums since the node started.
     errors: u64,
@@ -65,6 +67,10 @@ pub(crate) struct Disk {
     read_bytes: u64,
     /// Bytes written to it since the node started.
     written_bytes: u64,
+    /// What a read took of late, in microseconds, if there was one.
+    read_us: Option<u64>,
+    /// Reads it was spared since the node started, because it was slow.
+    shed_reads: u64,
 }
 
 /// Counters of recording.
@@ -152,6 +158,7 @@ impl From<StoreStatus> for Store {
             capacity_bytes: status.capacity_bytes,
             used_bytes: status.used_bytes,
             disks: status.disks.into_iter().map(Disk::from).collect(),
+            spares: status.spares.into_iter().map(Spare::from).collect(),
             care: status.care.into(),
             ingest: Ingest {
                 recorders: ingest.recorders,
@@ -189,7 +196,8 @@ impl From<LogStatus> for LogCounts {
 
 impl From<DiskStatus> for Disk {
     fn from(disk: DiskStatus) -> Self {
-        let DiskStatus { path, state, errors, read_bytes, written_bytes } = disk;
-        Self { path, state, errors, read_bytes, written_bytes }
+        let DiskStatus { path, state, errors, read_bytes, written_bytes, read_us, shed_reads } =
+            disk;
+        Self { path, state, errors, read_bytes, written_bytes, read_us, shed_reads }
     }
 }

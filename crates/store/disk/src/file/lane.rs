@@ -156,7 +156,7 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// What the threads are at.
     running: Vec<Span>,
-    /// Since when `running` is not empty.
+    /// Since when `running` is not empty, as far as that was not counted yet.
     busy_since: Option<Instant>,
     stopping: bool,
 }
@@ -192,15 +192,15 @@ impl Queue {
         (jobs, span)
     }
 
-    /// Ends what was begun; how long the lane was busy, if nothing else is under way.
-    fn end(&mut self, span: Span) -> Option<Duration> {
+    /// Ends what was begun; how long the lane was busy since the last end, or since it began. A lane that
+    /// always has something to do must not seem idle.
+    fn end(&mut self, span: Span) -> Duration {
         let at = self.running.iter().position(|running| *running == span);
         self.running.swap_remove(at.expect("it was begun"));
-        if self.running.is_empty() {
-            self.busy_since.take().map(|since| since.elapsed())
-        } else {
-            None
-        }
+        let now = Instant::now();
+        let since = self.busy_since.take().expect("something was running");
+        self.busy_since = (!self.running.is_empty()).then_some(now);
+        now - since
     }
 }
 
@@ -253,10 +253,8 @@ impl Lane {
 
     fn finish(&self, body: &Body, span: Span) {
         let mut queue = self.queue.lock();
-        if let Some(busy) = queue.end(span) {
-            let ns = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
-            body.counters.busy(span.op, ns);
-        }
+        let ns = u64::try_from(queue.end(span).as_nanos()).unwrap_or(u64::MAX);
+        body.counters.busy(span.op, ns);
         // Something may have waited for this one; and a thread that waited with it may stop now.
         if queue.may_begin() || queue.stopping {
             self.changed.notify_all();
@@ -287,5 +285,34 @@ fn fulfil(body: &Body, jobs: Vec<Job>, outcome: Outcome) {
         body.counters.leave(op, len as u64, failed.is_none());
         let same = || failed.clone().map_or(Ok(Done::Written), Err);
         promise.fulfil(first.take().unwrap_or_else(same));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_never_empties_is_busy_all_the_time() {
+        let mut queue = Queue::default();
+        let begin = |queue: &mut Queue, sector: u64| {
+            let request = Request::Read { offset: sector * 4096, len: 4096 };
+            queue.jobs.push_back(Job { request, promise: Ticket::pending().1 });
+            queue.begin().1
+        };
+        let begun = Instant::now();
+        let mut running = begin(&mut queue, 0);
+        let mut counted = Duration::ZERO;
+        for sector in 1..5 {
+            let next = begin(&mut queue, sector);
+            std::thread::sleep(Duration::from_millis(2));
+            let busy = queue.end(running);
+            assert!(busy >= Duration::from_millis(2), "{busy:?}");
+            counted += busy;
+            running = next;
+        }
+        counted += queue.end(running);
+        assert!(counted <= begun.elapsed(), "nothing is counted twice");
+        assert!(queue.busy_since.is_none());
     }
 }

@@ -13,6 +13,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const LABEL_BYTES_MAX: usize = 64;
 /// In the feature bits that a writer must know: a disk is being rebuilt.
 const FEATURE_REBUILDING: u32 = 1;
+/// In those that a reader must know: there are more disks than a stripe has columns.
+const FEATURE_MORE_DISKS: u32 = 1;
 const CRC_AT: usize = SECTOR - 4;
 /// Where the table of disks begins, and the length of an entry.
 const TABLE_AT: usize = 192;
@@ -90,6 +92,11 @@ impl Superblock {
         &self.members[usize::from(self.index.0)]
     }
 
+    /// Columns of a full stripe.
+    fn columns(&self) -> usize {
+        usize::from(self.data) + usize::from(self.parity)
+    }
+
     /// The sector.
     ///
     /// # Panics
@@ -104,7 +111,8 @@ impl Superblock {
         let rebuilding = self.members.iter().any(|m| m.state == MemberState::Rebuilding);
         out.u32(0);
         out.u32(if rebuilding { FEATURE_REBUILDING } else { 0 });
-        out.u32(0);
+        let more = self.members.len() > self.columns();
+        out.u32(if more { FEATURE_MORE_DISKS } else { 0 });
         out.bytes(&[0; 8]);
         out.bytes(&self.array.to_bytes());
         out.bytes(&self.member().id.to_bytes());
@@ -152,7 +160,7 @@ impl Superblock {
         // A later version may set bits in the first field freely. With unknown ones in the other two,
         // this one can't write, or can't even read; it does not tell them apart.
         let unknown = fields.u32().is_none_or(|bits| bits & !FEATURE_REBUILDING != 0)
-            || fields.u32() != Some(0);
+            || fields.u32().is_none_or(|bits| bits & !FEATURE_MORE_DISKS != 0);
         if version != Some(VERSION) || unknown {
             return Err(NotASuperblock::Unknown);
         }
@@ -201,7 +209,7 @@ impl Superblock {
         (1..=DISKS_MAX).contains(&self.members.len())
             && self.data > 0
             && self.parity <= 1
-            && usize::from(self.data) + usize::from(self.parity) == self.members.len()
+            && self.columns() <= self.members.len()
             && usize::from(self.index.0) < self.members.len()
             && unit.is_power_of_two()
             && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&unit)

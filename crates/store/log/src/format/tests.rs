@@ -107,13 +107,14 @@ fn fragment() -> impl Strategy<Value = FragmentHeader> {
 
 fn superblock() -> impl Strategy<Value = Superblock> {
     let members = prop::collection::vec(any::<(u128, u32, prop::sample::Index)>(), 1..60);
-    (members, any::<(bool, prop::sample::Index)>(), any::<[u64; 4]>(), 16_u32..=26, "[a-z ]{0,64}")
-        .prop_map(|(members, (parity, index), numbers, shift, label)| {
+    let shape = any::<(bool, prop::sample::Index, prop::sample::Index)>();
+    (members, shape, any::<[u64; 4]>(), 16_u32..=26, "[a-z ]{0,64}").prop_map(
+        |(members, (parity, index, data), numbers, shift, label)| {
             let parity = u8::from(parity && members.len() > 1);
             Superblock {
                 array: ArrayId(u128::from(numbers[0])),
                 index: DiskIndex(index.index(members.len()) as u16),
-                data: members.len() as u8 - parity,
+                data: 1 + data.index(members.len() - usize::from(parity)) as u8,
                 parity,
                 unit_bytes: 1 << shift,
                 size_bytes: numbers[1],
@@ -130,7 +131,8 @@ fn superblock() -> impl Strategy<Value = Superblock> {
                     })
                     .collect(),
             }
-        })
+        },
+    )
 }
 
 fn image() -> impl Strategy<Value = Image> {
@@ -269,7 +271,12 @@ proptest! {
         prop_assert_eq!(BlockMap::parse(&bytes[segment_len..]), Some((map, map_len)));
         prop_assert_eq!(bytes.len(), segment_len + map_len);
         prop_assert_eq!(FragmentHeader::parse(&fragment.emit()), Some(fragment));
-        prop_assert_eq!(Superblock::parse(&superblock.emit()), Ok(superblock));
+        // One that does not know of more disks than columns has to be told by a bit in the last field.
+        let bytes = superblock.emit();
+        let columns = usize::from(superblock.data + superblock.parity);
+        let more = u8::from(superblock.members.len() > columns);
+        prop_assert_eq!(&bytes[20..24], &[more, 0, 0, 0]);
+        prop_assert_eq!(Superblock::parse(&bytes), Ok(superblock));
         prop_assert_eq!(Image::parse(&image.emit()), Some(image));
         prop_assert_eq!(Body::parse(&body.emit()), Some(body));
         prop_assert_eq!(Pointer::parse(&pointer.emit().unwrap()), Some(pointer));
