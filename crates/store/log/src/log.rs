@@ -177,9 +177,30 @@ impl Log {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::Damaged`].
     pub fn read_pnode(&self, pnode: PnodeId, offset: u64, len: usize) -> Result<Vec<u8>, LogError> {
+        self.look(pnode, |found| found.read(offset, len, &|addr| self.load(addr)))
+    }
+
+    /// The first bytes of a pnode from `offset` on that room is taken for, whatever is in them; `None` if
+    /// only zeros follow that take none. More may follow right behind. Committed state only.
+    ///
+    /// # Errors
+    /// As [`Log::read_pnode`].
+    pub fn content_from(
+        &self,
+        pnode: PnodeId,
+        offset: u64,
+    ) -> Result<Option<Range<u64>>, LogError> {
+        self.look(pnode, |found| found.content_from(offset, &|addr| self.load(addr)))
+    }
+
+    fn look<T>(
+        &self,
+        pnode: PnodeId,
+        what: impl Fn(&Pnode) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         loop {
             let found = self.find_pnode(pnode)?.ok_or(LogError::NoPnode { pnode })?;
-            let outcome = found.read(offset, len, &|addr| self.load(addr));
+            let outcome = what(&found);
             if outcome.is_ok() {
                 return outcome;
             }
