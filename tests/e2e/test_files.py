@@ -106,6 +106,22 @@ class Files(MountTest):
             self.assertEqual(rows, (done, done - 1))
             database.close()
 
+    @unittest.skipUnless(shutil.which("fallocate"), "needs fallocate")
+    def test_holes_are_found_and_kept_by_copies(self):
+        block, file = 16 << 10, self.mount / "sparse"
+        data = os.urandom(64 * block)
+        file.write_bytes(data)
+        subprocess.run(["fallocate", "-p", "-o", str(8 * block), "-l", str(40 * block), file], check=True)
+        subprocess.run(["sync", file], check=True)
+        wanted = data[: 8 * block] + bytes(40 * block) + data[48 * block :]
+        self.assertEqual(file.read_bytes(), wanted)
+        with open(file, "rb") as opened, open(self.mount / "copy", "wb") as copy:
+            self.assertEqual(os.lseek(opened.fileno(), 0, os.SEEK_HOLE), 8 * block)
+            self.assertEqual(os.lseek(opened.fileno(), 8 * block, os.SEEK_DATA), 48 * block)
+            self.assertEqual(os.copy_file_range(opened.fileno(), copy.fileno(), len(data), 0, 0), len(data))
+            self.assertEqual(os.lseek(copy.fileno(), 0, os.SEEK_HOLE), 8 * block)
+        self.assertEqual((self.mount / "copy").read_bytes(), wanted)
+
     def test_a_stopped_node_unmounts_though_files_are_open(self):
         file = os.open(self.mount / "open", os.O_CREAT | os.O_WRONLY)
         os.write(file, b"still here")

@@ -15,8 +15,8 @@ use fuser::{
     WriteFlags,
 };
 use pegasus_files::{
-    Allocate, Attributes, Files, FilesError, Ino, Listed, NewInode, RenameMode, SetAttributes,
-    XattrMode,
+    Allocate, Attributes, Files, FilesError, Ino, Listed, NewInode, RenameMode, Seek,
+    SetAttributes, XattrMode,
 };
 
 use crate::convert::{Numbers, errno, file_type, time_or_now};
@@ -502,10 +502,12 @@ impl Filesystem for Door {
         reply: ReplyLseek,
     ) {
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        if !matches!(whence, SEEK_DATA | SEEK_HOLE) {
-            return reply.error(Errno::EINVAL);
-        }
-        match self.files.seek(self.ino(ino), offset, whence == SEEK_HOLE) {
+        let what = match whence {
+            SEEK_DATA => Seek::Data,
+            SEEK_HOLE => Seek::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        match self.files.seek(self.ino(ino), offset, what) {
             Ok(at) => reply.offset(at.cast_signed()),
             Err(error) => reply.error(errno(&error)),
         }

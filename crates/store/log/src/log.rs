@@ -66,6 +66,8 @@ pub struct Log {
 impl Log {
     /// Most bytes of a pnode's attributes.
     pub const ATTRIBUTES_BYTES_MAX: usize = crate::format::pnode::ATTRIBUTES_BYTES_MAX;
+    /// A pnode's content is kept in blocks of so many bytes.
+    pub const CONTENT_BYTES: usize = crate::format::pnode::CONTENT_BYTES;
     /// How much of a block's beginning recovery hands out at least.
     pub const HEAD_BYTES: usize = pegasus_disk::SECTOR - crate::format::fragment::HEADER_BYTES;
 
