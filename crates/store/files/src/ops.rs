@@ -9,6 +9,7 @@ use crate::attrs::{Attributes, SetAttributes, XattrMode};
 use crate::dir::{Listed, check_name};
 use crate::names::is_dir;
 use crate::page::{Found, PAGE};
+use crate::seek::Seek;
 use crate::txn::{Txn, pieces};
 use crate::volume::{Files, NewInode, RenameMode};
 use crate::{FilesError, Ino};
@@ -316,13 +317,14 @@ impl Files {
         }
         let mut done = 0;
         while done < len {
-            let hole = self.hole(from, from_offset + done)?.min(len - done);
-            if hole > 0 {
-                self.allocate(to, to_offset + done, hole, Allocate::Zero)?;
-                done += hole;
+            let Some((extent, run)) = self.extent(from, from_offset + done)? else { break };
+            let run = run.min(len - done);
+            if extent == Seek::Hole {
+                self.allocate(to, to_offset + done, run, Allocate::Zero)?;
+                done += run;
                 continue;
             }
-            let step = (len - done).min(STEP) as usize;
+            let step = run.min(STEP) as usize;
             let bytes = self.read(from, from_offset + done, step)?;
             if bytes.is_empty() {
                 break;

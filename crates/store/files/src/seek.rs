@@ -66,13 +66,19 @@ impl Files {
 }
 
 impl Files {
-    /// Bytes from `offset` on that are a hole.
-    pub(crate) fn hole(&self, ino: Ino, offset: u64) -> Result<u64, FilesError> {
-        let data = match self.seek(ino, offset, Seek::Data) {
-            Err(error) if error.errno() == Errno::NXIO => self.attributes(ino)?.size,
-            found => found?,
+    /// What is at `offset`, and for how many bytes; `None` at the end.
+    pub(crate) fn extent(&self, ino: Ino, offset: u64) -> Result<Option<(Seek, u64)>, FilesError> {
+        let at_end = |found: Result<u64, FilesError>| match found {
+            Err(error) if error.errno() == Errno::NXIO => Ok(None),
+            found => found.map(Some),
         };
-        Ok(data.saturating_sub(offset))
+        let Some(hole) = at_end(self.seek(ino, offset, Seek::Hole))? else { return Ok(None) };
+        if hole > offset {
+            return Ok(Some((Seek::Data, hole - offset)));
+        }
+        let size = self.attributes(ino)?.size;
+        let data = at_end(self.seek(ino, offset, Seek::Data))?.unwrap_or(size);
+        Ok((data > offset).then_some((Seek::Hole, data - offset)))
     }
 }
 
