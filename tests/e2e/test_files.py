@@ -10,9 +10,10 @@ import sqlite3
 import subprocess
 import tempfile
 import unittest
+from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import ROOT, Node, wait_for
+from harness import CLIPS, ROOT, Node, frame_hashes, probe, publish, wait_for
 
 CONFIG = '[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\nallow_other = true\n'
 
@@ -63,7 +64,7 @@ class Files(MountTest):
         self.start()
         self.assertEqual(same(ROOT / "crates", self.mount / "crates"), [])
         shutil.rmtree(self.mount / "crates")
-        self.assertEqual(os.listdir(self.mount), [])
+        self.assertEqual(os.listdir(self.mount), ["streams"])
 
     def test_what_was_synced_is_there_after_a_kill(self):
         chance = random.Random(int(os.environ.get("PEGASUS_SEED", "1")))
@@ -131,6 +132,84 @@ class Files(MountTest):
             os.close(file)
         self.start()
         self.assertEqual((self.mount / "open").read_text(encoding="utf-8"), "still here")
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class Recordings(unittest.TestCase):
+    """Recordings as files at the mount."""
+
+    def setUp(self):
+        self.mount = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.node = Node(config=CONFIG.format(self.mount).replace("enabled = false", "enabled = true"))
+        self.addCleanup(shutil.rmtree, self.mount, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.addCleanup(self.node.close)
+        self.node.start()
+        wait_for("the mount", lambda: os.path.ismount(self.mount))
+
+    def hours(self):
+        """The files of the stream, oldest first."""
+        return sorted((self.mount / "streams" / "cam" / "door").glob("*/*.mp4"))
+
+    def record(self, spans=1):
+        publisher = publish(f"{self.node.rtsp}/cam/door", CLIPS["car"], realtime=False)
+        self.assertEqual(publisher.wait(120), 0, publisher.stderr.read())
+        publisher.stderr.close()
+        wait_for("the recording", lambda: len(self.node.spans("/cam/door")) >= spans)
+        wait_for("its end", lambda: not self.node.stream("/cam/door")["recording"])
+
+    def test_a_recording_is_a_file_with_the_packets_of_its_export(self):
+        self.assertEqual(os.listdir(self.mount / "streams"), [])
+        self.record()
+        self.assertEqual(os.listdir(self.mount / "streams"), ["cam"])
+        self.assertEqual(os.listdir(self.mount / "streams" / "cam"), ["door"])
+        files = self.hours()
+        self.assertIn(len(files), [1, 2], "an hour may have ended meanwhile")
+        last = files[-1]
+        day, hour = last.parent.name, last.name[:2]
+        self.assertIn(last.name, [f"{hour}.mp4", f"{hour}.so-far.mp4"])
+        self.assertEqual(last.stat().st_size, len(last.read_bytes()))
+        copy, export = self.node.data / "copy.mp4", self.node.data / "export.mp4"
+        subprocess.run(["cp", last, copy], check=True)
+        begin = f"{day}T{hour}:00:00Z"
+        self.node.command("export", "/cam/door", "--from", begin, "--to", "+1h", "-o", export)
+        self.assertEqual(copy.read_bytes(), export.read_bytes())
+        report, errors = probe(last, "-show_streams", "-count_packets")
+        self.assertEqual(errors, "")
+        self.assertEqual(len(frame_hashes(last, 0)), int(report["streams"][0]["nb_read_packets"]))
+        self.assertEqual(frame_hashes(last, 0), frame_hashes(export, 0))
+        end = max(span["end"] for span in self.node.spans("/cam/door"))
+        modified = datetime.fromtimestamp(last.stat().st_mtime, timezone.utc)
+        self.assertLess(abs((modified - datetime.fromisoformat(end[:26] + "+00:00")).total_seconds()), 0.01)
+
+    def test_nobody_writes_there(self):
+        self.record()
+        last = self.hours()[-1]
+        for change in [
+            lambda: last.write_bytes(b"x"),
+            lambda: last.unlink(),
+            lambda: last.rename(self.mount / "mine"),
+            lambda: (last.parent / "new").write_bytes(b"x"),
+            lambda: (self.mount / "streams").rename(self.mount / "mine"),
+            lambda: (self.mount / "streams").rmdir(),
+            lambda: (self.mount / "streams" / "new").mkdir(),
+        ]:
+            with self.assertRaises(OSError):
+                change()
+        (self.mount / "mine").write_bytes(b"beside them")
+        self.assertEqual(sorted(os.listdir(self.mount)), ["mine", "streams"])
+        self.assertTrue(last.exists())
+
+    def test_who_opened_a_file_that_grows_reads_what_it_was(self):
+        self.record()
+        last = self.hours()[-1]
+        with open(last, "rb") as file:
+            before = file.read(100_000)
+            whole = last.read_bytes()
+            self.record(spans=2)
+            self.assertEqual(before + file.read(), whole)
+        newest = self.hours()[-1]
+        self.assertTrue(newest != last or len(newest.read_bytes()) > len(whole))
 
 
 if __name__ == "__main__":

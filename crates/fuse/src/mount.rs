@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use pegasus_export::Library;
 use pegasus_files::Files;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::door::Door;
+use crate::streams::Streams;
 
 /// Threads that serve requests: as many programs may wait for the disks at once.
 const THREADS: usize = 8;
@@ -60,12 +62,17 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts `files` on `path`, which is made if it is not there. What a node that was killed left
-    /// mounted there is taken away first.
+    /// Mounts `files` on `path`, which is made if it is not there, with `recordings` in `/streams`. What a
+    /// node that was killed left mounted there is taken away first.
     ///
     /// # Errors
     /// Names the directory and why not.
-    pub fn new(files: Arc<Files>, path: &Path, options: MountOptions) -> Result<Self, MountError> {
+    pub fn new(
+        files: Arc<Files>,
+        recordings: Option<Library>,
+        path: &Path,
+        options: MountOptions,
+    ) -> Result<Self, MountError> {
         clear(path)?;
         let mut config = Config::default();
         config.mount_options =
@@ -77,7 +84,7 @@ impl Mount {
         config.n_threads = Some(THREADS);
         config.clone_fd = true;
         let refused = |source| MountError::Refused { path: path.to_owned(), source };
-        let door = Door::new(files.clone());
+        let door = Door::new(files.clone(), recordings.map(Streams::new));
         let session =
             Session::new(door, path, &config).and_then(Session::spawn).map_err(refused)?;
         Ok(Self { path: path.to_owned(), session: Some(session), files })

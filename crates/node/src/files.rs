@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pegasus_base::Clock;
 use pegasus_continuous::Continuous;
+use pegasus_export::Library;
 use pegasus_files::{Files, FilesError, Settings};
 use pegasus_fuse::{Mount, MountOptions};
 use pegasus_log::Log;
@@ -29,11 +30,12 @@ impl MountedFiles {
     ) -> Result<Option<Self>, NodeError> {
         let Some(path) = &config.path else { return Ok(None) };
         let settings = Settings { flush_after: config.flush_after, ..Settings::default() };
+        let recordings = config.streams.then(|| Library::new(store.clone()));
         let store = store.clone();
         let checkpoint_due = Box::new(move || store.request_checkpoint());
         let files = Arc::new(Files::open(log, settings, clock, checkpoint_due)?);
         let options = MountOptions { allow_other: config.allow_other };
-        let mount = Mount::new(Arc::clone(&files), path, options)?;
+        let mount = Mount::new(Arc::clone(&files), recordings, path, options)?;
         tracing::info!(path = %path.display(), "files are mounted");
         Ok(Some(Self { files, mount }))
     }
