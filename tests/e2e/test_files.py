@@ -13,7 +13,7 @@ import unittest
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import CLIPS, ROOT, Node, frame_hashes, probe, publish, wait_for
+from harness import CLIPS, ROOT, CommandFailed, Node, frame_hashes, probe, publish, wait_for
 
 CONFIG = '[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\nallow_other = true\n'
 
@@ -132,6 +132,65 @@ class Files(MountTest):
             os.close(file)
         self.start()
         self.assertEqual((self.mount / "open").read_text(encoding="utf-8"), "still here")
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class Mounting(unittest.TestCase):
+    """Mounting and unmounting the files of a node that runs."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.mount = self.folder / "mnt"
+        self.node = Node(config='[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n')
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.addCleanup(self.node.close)
+        self.node.start()
+
+    def refused(self, *args):
+        with self.assertRaises(CommandFailed) as refused:
+            self.node.command(*args)
+        return str(refused.exception)
+
+    def test_files_are_mounted_and_unmounted_while_the_node_runs(self):
+        self.assertEqual(self.node.get("/api/v1/mounts"), [])
+        self.assertEqual(self.node.cli("mount", self.mount), {"path": str(self.mount)})
+        self.assertTrue(os.path.ismount(self.mount))
+        (self.mount / "note").write_text("remember the milk", encoding="utf-8")
+        self.assertEqual(self.node.get("/api/v1/mounts"), [{"path": str(self.mount)}])
+        files = self.node.cli("status")["files"]
+        self.assertEqual(files["mounts"], [str(self.mount)])
+        self.assertGreater(files["pending_bytes"], 0)
+        self.assertGreater(files["free_bytes"], 0)
+        self.assertIn("pegasus_files_mounts 1", self.node.get("/metrics", raw=True).decode())
+        self.assertIn("mounted on", self.refused("mount", self.folder / "other"))
+        self.node.command("unmount", self.mount)
+        self.assertFalse(os.path.ismount(self.mount))
+        self.assertEqual(self.node.cli("status")["files"]["pending_bytes"], 0)
+        self.assertIn("not mounted", self.refused("unmount", self.mount))
+        self.node.command("mount", self.mount)
+        self.assertEqual((self.mount / "note").read_text(encoding="utf-8"), "remember the milk")
+        unmount(self.mount)
+        wait_for("the mount to be missed", lambda: self.node.get("/api/v1/mounts") == [])
+        self.node.command("mount", self.folder / "other")
+        self.node.stop()
+        self.assertFalse(os.path.ismount(self.folder / "other"))
+        self.assertTrue(self.node.check()["ok"])
+
+    def test_a_mount_hides_nothing_and_waits_for_the_one_before(self):
+        full = self.folder / "full"
+        full.mkdir()
+        (full / "file").write_text("mine", encoding="utf-8")
+        self.assertIn("not empty", self.refused("mount", full))
+        self.node.command("mount", self.mount)
+        with open(self.mount / "open", "wb") as file:
+            self.node.command("unmount", self.mount)
+            self.assertFalse(os.path.ismount(self.mount))
+            file.write(b"still here")
+            file.flush()
+            self.assertIn("programs still use", self.refused("mount", self.mount))
+        wait_for("the mount before to end", lambda: self.node.command("mount", self.mount))
+        self.assertEqual((self.mount / "open").read_bytes(), b"still here")
 
 
 @unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")

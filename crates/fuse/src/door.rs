@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -48,12 +48,19 @@ pub(crate) struct Door {
     numbers: Numbers,
     /// The recordings, where they are shown.
     pub(crate) streams: Option<Streams>,
+    /// Held as long as requests are served.
+    serving: Arc<()>,
 }
 
 impl Door {
     pub(crate) fn new(files: Arc<Files>, streams: Option<Streams>) -> Self {
         let numbers = Numbers { root: files.root() };
-        Self { files, numbers, streams }
+        Self { files, numbers, streams, serving: Arc::default() }
+    }
+
+    /// Lives as long as requests are served.
+    pub(crate) fn served(&self) -> Weak<()> {
+        Arc::downgrade(&self.serving)
     }
 
     fn ino(&self, ino: INodeNo) -> Ino {

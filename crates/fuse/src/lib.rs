@@ -15,4 +15,4 @@ mod mount;
 mod recordings;
 mod streams;
 
-pub use mount::{Mount, MountError, MountOptions};
+pub use mount::{Mount, MountError, MountOptions, Served};

@@ -1,7 +1,7 @@
 //! Mounting and unmounting.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use pegasus_export::Library;
@@ -59,6 +59,19 @@ pub struct Mount {
     path: PathBuf,
     session: Option<BackgroundSession>,
     files: Arc<Files>,
+    served: Weak<()>,
+}
+
+/// Tells whether a mount is served still, after it was taken away.
+#[derive(Clone, Debug)]
+pub struct Served(Weak<()>);
+
+impl Served {
+    /// Whether programs use files of it still.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl Mount {
@@ -85,15 +98,28 @@ impl Mount {
         config.clone_fd = true;
         let refused = |source| MountError::Refused { path: path.to_owned(), source };
         let door = Door::new(files.clone(), recordings.map(Streams::new));
+        let served = door.served();
         let session =
             Session::new(door, path, &config).and_then(Session::spawn).map_err(refused)?;
-        Ok(Self { path: path.to_owned(), session: Some(session), files })
+        Ok(Self { path: path.to_owned(), session: Some(session), files, served })
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is there: others may unmount it too.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.guard.is_finished())
+    }
+
+    /// Tells whether it is served still, when it has been taken away.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        Served(self.served.clone())
     }
 
     /// Unmounts, and makes everything durable. Where programs still use files, the mount vanishes from

@@ -13,10 +13,12 @@
 mod access;
 mod events;
 pub mod http;
+mod mounts;
 pub mod rtsp;
 mod services;
 pub mod sources;
 
 pub use access::{Access, AccessError};
 pub use events::{Events, Level, Report};
+pub use mounts::{FilesReport, Mounts, MountsError};
 pub use services::{NodeInfo, Services};

@@ -8,7 +8,7 @@ use pegasus_continuous::Continuous;
 use tokio_util::sync::CancellationToken;
 
 use crate::sources::Sources;
-use crate::{Access, Events};
+use crate::{Access, Events, Mounts};
 
 /// What every door needs, put together by the node. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Services {
     pub store: Continuous,
     /// The streams that the node fetches itself.
     pub sources: Sources,
+    /// What mounts the store's files, where that can be done.
+    pub mounts: Option<Arc<dyn Mounts>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who may come in.

@@ -28,6 +28,7 @@ pub fn services(folder: &Path, access: Access, rtsp_url: &str) -> Services {
         store: open_store(folder, Arc::clone(&clock)),
         sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
         switch,
+        mounts: None,
         access,
         events: Events::new(Arc::clone(&clock)),
         node: Arc::new(NodeInfo {

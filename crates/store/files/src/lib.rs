@@ -70,7 +70,7 @@ pub use error::FilesError;
 pub use ops::Allocate;
 pub use rustix::io::Errno;
 pub use seek::Seek;
-pub use volume::{Files, NewInode, RenameMode, Room, Settings};
+pub use volume::{Files, FilesStatus, NewInode, RenameMode, Room, Settings};
 
 /// Number of an inode: that of its pnode. Never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
