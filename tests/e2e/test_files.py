@@ -125,6 +125,16 @@ class Files(MountTest):
             self.assertEqual(os.lseek(copy.fileno(), 0, os.SEEK_HOLE), 8 * block)
         self.assertEqual((self.mount / "copy").read_bytes(), wanted)
 
+    def test_a_root_of_many_names_is_listed_whole(self):
+        names = ["streams"]
+        # Where an entry does not fit behind the others, a shorter one may.
+        for length in (10, 60, 100, 200, 250):
+            new = [f"{n:0{length}}" for n in range(400)]
+            for name in new:
+                (self.mount / name).touch()
+            names += new
+            self.assertEqual(sorted(os.listdir(self.mount)), sorted(names), f"names of {length} bytes")
+
     def test_locks_hold_between_programs(self):
         path = self.mount / "locked"
         path.write_bytes(b"x" * 100)

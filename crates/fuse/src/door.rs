@@ -14,11 +14,9 @@ use fuser::{
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
 };
-use pegasus_files::{
-    Allocate, Attributes, Files, FilesError, Ino, Listed, NewInode, RenameMode, Seek,
-    SetAttributes, XattrMode,
-};
+use pegasus_files::{Allocate, Files, NewInode, RenameMode, Seek, SetAttributes, XattrMode};
 
+use crate::answers::{done, generation, is_foreign, tell_bytes};
 use crate::convert::{Numbers, errno, file_type, time_or_now};
 use crate::recordings::{STREAMS_COOKIE, enter_recording, opened_recording};
 use crate::streams::{self, Place, Streams};
@@ -44,8 +42,8 @@ const SEEK_HOLE: i32 = 4;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Door {
-    files: Arc<Files>,
-    numbers: Numbers,
+    pub(crate) files: Arc<Files>,
+    pub(crate) numbers: Numbers,
     /// The recordings, where they are shown.
     pub(crate) streams: Option<Streams>,
     /// Held as long as requests are served.
@@ -62,81 +60,6 @@ impl Door {
     pub(crate) fn served(&self) -> Weak<()> {
         Arc::downgrade(&self.serving)
     }
-
-    fn ino(&self, ino: INodeNo) -> Ino {
-        self.numbers.ours(ino)
-    }
-
-    fn enter(&self, made: Result<Attributes, FilesError>, reply: ReplyEntry) {
-        match made {
-            Ok(of) => reply.entry(&TTL, &self.attr(&of), generation(&of)),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    fn tell(&self, attributes: Result<Attributes, FilesError>, reply: ReplyAttr) {
-        match attributes {
-            Ok(of) => reply.attr(&TTL, &self.attr(&of)),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    fn attr(&self, of: &Attributes) -> FileAttr {
-        let mut attr = self.numbers.attr(of);
-        // Each directory in one is a link to it: so is that of the recordings to the root.
-        attr.nlink += u32::from(attr.ino == INodeNo::ROOT && self.streams.is_some());
-        attr
-    }
-
-    fn open_any(&self, ino: INodeNo, flags: FopenFlags, reply: ReplyOpen) {
-        match self.files.open_inode(self.ino(ino)) {
-            Ok(()) => reply.opened(FileHandle(0), flags),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    /// Goes through a directory until `take` has enough.
-    fn walk(
-        &self,
-        ino: INodeNo,
-        mut cookie: u64,
-        mut take: impl FnMut(&Listed) -> bool,
-    ) -> Result<(), FilesError> {
-        loop {
-            let batch = self.files.list(self.ino(ino), cookie)?;
-            let Some(last) = batch.last() else { return Ok(()) };
-            cookie = last.cookie;
-            if batch.iter().any(&mut take) {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn generation(of: &Attributes) -> Generation {
-    Generation(u64::from(of.generation))
-}
-
-fn done(outcome: Result<(), FilesError>, reply: ReplyEmpty) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// Answers with a value, or with its length where the caller only asked for that.
-fn tell_bytes(value: Result<Vec<u8>, FilesError>, size: u32, reply: ReplyXattr) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// The kernel keeps lists of access control there, which nobody here would follow.
-fn is_foreign(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"system.")
 }
 
 #[allow(clippy::too_many_arguments)] // as the trait has them
@@ -420,13 +343,13 @@ impl Filesystem for Door {
             reply.add(self.numbers.theirs(entry.ino), entry.cookie, kind, name)
         });
         match walked {
-            Ok(()) if self.shows_streams(ino, offset) => {
+            Ok(true) if self.shows_streams(ino, offset) => {
                 let number = INodeNo(Place::TOP.number());
                 // If it does not fit it is asked for again.
                 let _ = reply.add(number, STREAMS_COOKIE, FileType::Directory, streams::NAME);
                 reply.ok();
             }
-            Ok(()) => reply.ok(),
+            Ok(_) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
     }
@@ -452,14 +375,14 @@ impl Filesystem for Door {
             reply.add(attr.ino, entry.cookie, name, &TTL, &attr, generation(&of))
         });
         match walked {
-            Ok(()) if self.shows_streams(ino, offset) => {
+            Ok(true) if self.shows_streams(ino, offset) => {
                 if let Some(Ok(attr)) = self.lookup_recording(ino, OsStr::new(streams::NAME)) {
                     let name = streams::NAME;
                     let _ = reply.add(attr.ino, STREAMS_COOKIE, name, &TTL, &attr, Generation(0));
                 }
                 reply.ok();
             }
-            Ok(()) => reply.ok(),
+            Ok(_) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
     }

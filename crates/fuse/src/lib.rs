@@ -9,6 +9,7 @@
 //! As root the kernel is asked to mount directly; others need `fusermount3`.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod convert;
 mod door;
 mod mount;
