@@ -38,7 +38,9 @@ impl Pnode {
         let place = |at: u64| content.len().min((at - block * CONTENT) as usize);
         let within = place(part.start)..place(part.end);
         let is_nothing = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-        if is_nothing(&content[..within.start]) && is_nothing(&content[within.end..]) {
+        // Nobody sees what was trimmed.
+        let front = place(self.front.clamp(block * CONTENT, part.start));
+        if is_nothing(&content[front..within.start]) && is_nothing(&content[within.end..]) {
             return self.remove(block..block + 1, load);
         }
         if !is_nothing(&content[within.clone()]) {

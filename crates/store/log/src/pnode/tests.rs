@@ -110,3 +110,12 @@ fn blocks_of_which_nothing_is_left_are_given_up() {
     assert_eq!(pnode.content_from(0, &nothing).unwrap(), None);
     assert_eq!(pnode.size, 5 * CONTENT - 5);
 }
+
+#[test]
+fn what_was_trimmed_keeps_no_block() {
+    let mut pnode = Pnode::new(PnodeId(16), 1);
+    pnode.write(0, &[7; 3 * CONTENT_BYTES], &nothing).unwrap();
+    pnode.trim(CONTENT + 100, &nothing).unwrap();
+    pnode.punch(0..2 * CONTENT, &nothing).unwrap();
+    assert_eq!(pnode.content_from(0, &nothing).unwrap(), Some(2 * CONTENT..3 * CONTENT));
+}
