@@ -76,6 +76,9 @@ impl Streams {
             }
             Place::Day(dir, day) => {
                 let (hour, grows) = parse_file_name(day, name).ok_or(Errno::ENOENT)?;
+                if self.piece(&self.stream(dir)?, hour)?.grows != grows {
+                    return Err(Errno::ENOENT);
+                }
                 self.attributes(Place::File(dir, hour, grows))
             }
             Place::File(..) => Err(Errno::ENOTDIR),
@@ -84,11 +87,11 @@ impl Streams {
 
     /// What `stat` tells.
     pub(crate) fn attributes(&self, place: Place) -> Result<FileAttr, Errno> {
-        let Place::File(dir, hour, grows) = place else {
+        let Place::File(dir, hour, _) = place else {
             return Ok(self.attr(place, FileType::Directory, 0, self.since));
         };
         let stream = self.stream(dir)?;
-        let piece = self.piece(&stream, hour, grows)?;
+        let piece = self.piece(&stream, hour)?;
         let len_bytes = self.library.len_bytes(&stream, hour).map_err(|e| errno(&e))?;
         Ok(self.attr(place, FileType::RegularFile, len_bytes, system_time(piece.end)))
     }
@@ -105,7 +108,7 @@ impl Streams {
             crtime: time,
             kind,
             perm: if is_dir { DIR_MODE } else { FILE_MODE },
-            nlink: if is_dir { 2 } else { 1 },
+            nlink: 1, // of a directory: nobody counts what is in it
             uid: self.uid,
             gid: self.gid,
             rdev: 0,
@@ -120,10 +123,10 @@ impl Streams {
         StreamName::from_path(&path).map_err(|_| Errno::ENOENT)
     }
 
-    fn piece(&self, stream: &StreamName, hour: Hour, grows: bool) -> Result<Piece, Errno> {
+    /// What is recorded of an hour. Who has its file open keeps it, though it has another name by now.
+    fn piece(&self, stream: &StreamName, hour: Hour) -> Result<Piece, Errno> {
         let pieces = self.library.pieces(stream, hour.range(), now()).map_err(|e| errno(&e))?;
-        let found = pieces.into_iter().find(|piece| piece.hour == hour && piece.grows == grows);
-        found.ok_or(Errno::ENOENT)
+        pieces.into_iter().find(|piece| piece.hour == hour).ok_or(Errno::ENOENT)
     }
 
     /// What is in a directory.
@@ -171,15 +174,16 @@ impl Streams {
             return Ok((self.handles.lock().add(Handle::Dir(entries)), FopenFlags::empty()));
         };
         let stream = self.stream(dir)?;
-        self.piece(&stream, hour, grows)?;
         let planned = self.library.plan(&stream, hour).map_err(|e| errno(&e))?;
         let tag = planned.tag.clone();
         let reader = Arc::new(Mutex::new(self.library.reader(&stream, planned)));
         let mut handles = self.handles.lock();
-        let cached = handles.cached.entry(place.number()).or_insert_with(|| tag.clone());
         // The kernel must not take parts of one file for those of another: of a file that grows, or has
         // lost its beginning, it keeps nothing.
-        let same = !grows && *cached == tag;
+        let same = !grows && {
+            let cached = handles.cached.entry(place.number()).or_insert_with(|| tag.clone());
+            *cached == tag
+        };
         let flags = if same { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_DIRECT_IO };
         Ok((handles.add(Handle::File(reader)), flags))
     }
