@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = "crates/store/log/src/"
+FILES = "crates/store/files/src/"
 
 # name: (file, what stands there, what is put in its place, tests of which package)
 MUTATIONS = {
@@ -50,6 +51,16 @@ MUTATIONS = {
         "crates/store/continuous/src/geometry.rs", "matches!(state, DiskState::Ok | DiskState::Rebuilding)", "state == DiskState::Ok", "pegasus-sim"),
     "a span of one picture is empty": (
         "crates/store/continuous/src/timeline.rs", "lasts_ns.max(LASTS_NS_LEAST)", "lasts_ns", "pegasus-sim"),
+    "replay forgets holes": (
+        LOG + "replay.rs", "Record::Punch { offset, len, .. } => pnode.punch(*offset..offset + len, &load)?,", "Record::Punch { .. } => {}", "pegasus-log"),
+    "a hole goes one block too far": (
+        LOG + "pnode/holes.rs", "self.remove(first..last, load)?;", "self.remove(first..last + 1, load)?;", "pegasus-log"),
+    "a flush forgets holes": (
+        FILES + "flush.rs", "batch.punch(pnode, start..end)?;", "let _ = end;", "pegasus-files"),
+    "a hole leaves what was read before in memory": (
+        FILES + "cache.rs", "self.clean_pages -= remove_pages(&mut entry.clean, &hole);", "let _ = remove_pages::<u8>(&mut BTreeMap::new(), &hole);", "pegasus-files"),
+    "what is behind a hole is looked for in memory alone": (
+        FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(kept.start),", "Seek::Data if kept.start < to && false => return Ok(kept.start),", "pegasus-files"),
 }
 
 

@@ -1,6 +1,7 @@
 """The mounted files: copied trees, databases, `kill -9`, and what is there afterwards."""
 
 import contextlib
+import fcntl
 import filecmp
 import os
 import random
@@ -9,10 +10,12 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import time
 import unittest
+from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import ROOT, Node, wait_for
+from harness import CLIPS, ROOT, CommandFailed, Node, frame_hashes, probe, publish, wait_for
 
 CONFIG = '[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\nallow_other = true\n'
 
@@ -63,7 +66,7 @@ class Files(MountTest):
         self.start()
         self.assertEqual(same(ROOT / "crates", self.mount / "crates"), [])
         shutil.rmtree(self.mount / "crates")
-        self.assertEqual(os.listdir(self.mount), [])
+        self.assertEqual(os.listdir(self.mount), ["streams"])
 
     def test_what_was_synced_is_there_after_a_kill(self):
         chance = random.Random(int(os.environ.get("PEGASUS_SEED", "1")))
@@ -106,6 +109,57 @@ class Files(MountTest):
             self.assertEqual(rows, (done, done - 1))
             database.close()
 
+    @unittest.skipUnless(shutil.which("fallocate"), "needs fallocate")
+    def test_holes_are_found_and_kept_by_copies(self):
+        block, file = 16 << 10, self.mount / "sparse"
+        data = os.urandom(64 * block)
+        file.write_bytes(data)
+        subprocess.run(["fallocate", "-p", "-o", str(8 * block), "-l", str(40 * block), file], check=True)
+        subprocess.run(["sync", file], check=True)
+        wanted = data[: 8 * block] + bytes(40 * block) + data[48 * block :]
+        self.assertEqual(file.read_bytes(), wanted)
+        with open(file, "rb") as opened, open(self.mount / "copy", "wb") as copy:
+            self.assertEqual(os.lseek(opened.fileno(), 0, os.SEEK_HOLE), 8 * block)
+            self.assertEqual(os.lseek(opened.fileno(), 8 * block, os.SEEK_DATA), 48 * block)
+            self.assertEqual(os.copy_file_range(opened.fileno(), copy.fileno(), len(data), 0, 0), len(data))
+            self.assertEqual(os.lseek(copy.fileno(), 0, os.SEEK_HOLE), 8 * block)
+        self.assertEqual((self.mount / "copy").read_bytes(), wanted)
+
+    def test_a_root_of_many_names_is_listed_whole(self):
+        names = ["streams"]
+        # Where an entry does not fit behind the others, a shorter one may.
+        for length in (10, 60, 100, 200, 250):
+            new = [f"{n:0{length}}" for n in range(400)]
+            for name in new:
+                (self.mount / name).touch()
+            names += new
+            self.assertEqual(sorted(os.listdir(self.mount)), sorted(names), f"names of {length} bytes")
+
+    def test_locks_hold_between_programs(self):
+        path = self.mount / "locked"
+        path.write_bytes(b"x" * 100)
+        # Another program tries to lock all of it, and bytes 0 to 9, and bytes 50 to 59.
+        other = "\n".join([
+            "import fcntl, sys",
+            "def free(lock, *args):",
+            "    try: lock(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, *args)",
+            "    except OSError: return False",
+            "    return True",
+            "print(free(fcntl.flock), free(fcntl.lockf, 10, 0), free(fcntl.lockf, 10, 50))",
+        ])
+
+        def tries():
+            command = ["python3", "-c", other, path]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+        with open(path, "r+b") as file:
+            self.assertEqual(tries(), ["True", "True", "True"])
+            fcntl.lockf(file, fcntl.LOCK_EX, 20, 0)
+            self.assertEqual(tries(), ["True", "False", "True"])
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertEqual(tries(), ["False", "False", "True"])
+        self.assertEqual(tries(), ["True", "True", "True"])
+
     def test_a_stopped_node_unmounts_though_files_are_open(self):
         file = os.open(self.mount / "open", os.O_CREAT | os.O_WRONLY)
         os.write(file, b"still here")
@@ -115,6 +169,146 @@ class Files(MountTest):
             os.close(file)
         self.start()
         self.assertEqual((self.mount / "open").read_text(encoding="utf-8"), "still here")
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class Mounting(unittest.TestCase):
+    """Mounting and unmounting the files of a node that runs."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.mount = self.folder / "mnt"
+        self.node = Node(config='[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n')
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.addCleanup(self.node.close)
+        self.node.start()
+
+    def refused(self, *args):
+        with self.assertRaises(CommandFailed) as refused:
+            self.node.command(*args)
+        return str(refused.exception)
+
+    def test_files_are_mounted_and_unmounted_while_the_node_runs(self):
+        self.assertEqual(self.node.get("/api/v1/mounts"), [])
+        self.assertEqual(self.node.cli("mount", self.mount), {"path": str(self.mount)})
+        self.assertTrue(os.path.ismount(self.mount))
+        (self.mount / "note").write_text("remember the milk", encoding="utf-8")
+        self.assertEqual(self.node.get("/api/v1/mounts"), [{"path": str(self.mount)}])
+        files = self.node.cli("status")["files"]
+        self.assertEqual(files["mounts"], [str(self.mount)])
+        self.assertGreater(files["pending_bytes"], 0)
+        self.assertGreater(files["free_bytes"], 0)
+        self.assertIn("pegasus_files_mounts 1", self.node.get("/metrics", raw=True).decode())
+        self.assertIn("mounted on", self.refused("mount", self.folder / "other"))
+        self.node.command("unmount", self.mount)
+        self.assertFalse(os.path.ismount(self.mount))
+        self.assertEqual(self.node.cli("status")["files"]["pending_bytes"], 0)
+        self.assertIn("not mounted", self.refused("unmount", self.mount))
+        self.node.command("mount", self.mount)
+        self.assertEqual((self.mount / "note").read_text(encoding="utf-8"), "remember the milk")
+        unmount(self.mount)
+        wait_for("the mount to be missed", lambda: self.node.get("/api/v1/mounts") == [])
+        self.node.command("mount", self.folder / "other")
+        self.node.stop()
+        self.assertFalse(os.path.ismount(self.folder / "other"))
+        self.assertTrue(self.node.check()["ok"])
+
+    def test_a_mount_hides_nothing_and_waits_for_the_one_before(self):
+        full = self.folder / "full"
+        full.mkdir()
+        (full / "file").write_text("mine", encoding="utf-8")
+        self.assertIn("not empty", self.refused("mount", full))
+        self.node.command("mount", self.mount)
+        with open(self.mount / "open", "wb") as file:
+            self.node.command("unmount", self.mount)
+            self.assertFalse(os.path.ismount(self.mount))
+            file.write(b"still here")
+            file.flush()
+            self.assertIn("programs still use", self.refused("mount", self.mount))
+        wait_for("the mount before to end", lambda: self.node.command("mount", self.mount))
+        self.assertEqual((self.mount / "open").read_bytes(), b"still here")
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class Recordings(unittest.TestCase):
+    """Recordings as files at the mount."""
+
+    def setUp(self):
+        left = 3600 - time.time() % 3600
+        if left < 45:
+            time.sleep(left)  # at the hour's end the file gets another name
+        self.mount = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.node = Node(config=CONFIG.format(self.mount).replace("enabled = false", "enabled = true"))
+        self.addCleanup(shutil.rmtree, self.mount, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.addCleanup(self.node.close)
+        self.node.start()
+        wait_for("the mount", lambda: os.path.ismount(self.mount))
+
+    def hours(self):
+        """The files of the stream, oldest first."""
+        return sorted((self.mount / "streams" / "cam" / "door").glob("*/*.mp4"))
+
+    def record(self, spans=1):
+        publisher = publish(f"{self.node.rtsp}/cam/door", CLIPS["car"], realtime=False)
+        self.assertEqual(publisher.wait(120), 0, publisher.stderr.read())
+        publisher.stderr.close()
+        wait_for("the recording", lambda: len(self.node.spans("/cam/door")) >= spans)
+        wait_for("its end", lambda: not self.node.stream("/cam/door")["recording"])
+
+    def test_a_recording_is_a_file_with_the_packets_of_its_export(self):
+        self.assertEqual(os.listdir(self.mount / "streams"), [])
+        self.record()
+        self.assertEqual(os.listdir(self.mount / "streams"), ["cam"])
+        self.assertEqual(os.listdir(self.mount / "streams" / "cam"), ["door"])
+        files = self.hours()
+        self.assertIn(len(files), [1, 2], "an hour may have ended meanwhile")
+        last = files[-1]
+        day, hour = last.parent.name, last.name[:2]
+        self.assertIn(last.name, [f"{hour}.mp4", f"{hour}.so-far.mp4"])
+        self.assertEqual(last.stat().st_size, len(last.read_bytes()))
+        copy, export = self.node.data / "copy.mp4", self.node.data / "export.mp4"
+        subprocess.run(["cp", last, copy], check=True)
+        begin = f"{day}T{hour}:00:00Z"
+        self.node.command("export", "/cam/door", "--from", begin, "--to", "+1h", "-o", export)
+        self.assertEqual(copy.read_bytes(), export.read_bytes())
+        report, errors = probe(last, "-show_streams", "-count_packets")
+        self.assertEqual(errors, "")
+        self.assertEqual(len(frame_hashes(last, 0)), int(report["streams"][0]["nb_read_packets"]))
+        self.assertEqual(frame_hashes(last, 0), frame_hashes(export, 0))
+        end = max(span["end"] for span in self.node.spans("/cam/door"))
+        modified = datetime.fromtimestamp(last.stat().st_mtime, timezone.utc)
+        self.assertLess(abs((modified - datetime.fromisoformat(end[:26] + "+00:00")).total_seconds()), 0.01)
+
+    def test_nobody_writes_there(self):
+        self.record()
+        last = self.hours()[-1]
+        for change in [
+            lambda: last.write_bytes(b"x"),
+            lambda: last.unlink(),
+            lambda: last.rename(self.mount / "mine"),
+            lambda: (last.parent / "new").write_bytes(b"x"),
+            lambda: (self.mount / "streams").rename(self.mount / "mine"),
+            lambda: (self.mount / "streams").rmdir(),
+            lambda: (self.mount / "streams" / "new").mkdir(),
+        ]:
+            with self.assertRaises(OSError):
+                change()
+        (self.mount / "mine").write_bytes(b"beside them")
+        self.assertEqual(sorted(os.listdir(self.mount)), ["mine", "streams"])
+        self.assertTrue(last.exists())
+
+    def test_who_opened_a_file_that_grows_reads_what_it_was(self):
+        self.record()
+        last = self.hours()[-1]
+        with open(last, "rb") as file:
+            before = file.read(100_000)
+            whole = last.read_bytes()
+            self.record(spans=2)
+            self.assertEqual(before + file.read(), whole)
+        newest = self.hours()[-1]
+        self.assertTrue(newest != last or len(newest.read_bytes()) > len(whole))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = Arc::new(SystemClock);
     let files = Arc::new(Files::open(log.clone(), Settings::default(), clock, checkpoint_due)?);
     let options = MountOptions { allow_other: true };
-    let mount = Mount::new(files.clone(), Path::new(mountpoint), options)?;
+    let mount = Mount::new(files.clone(), None, Path::new(mountpoint), options)?;
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         due.send(false)

@@ -6,6 +6,8 @@ use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
 use pegasus_base::Time;
 use pegasus_files::{Attributes, FilesError, Ino};
 
+use crate::streams::Place;
+
 /// What `st_blksize` says: programs read and write so much at once.
 const BLOCK_BYTES: u32 = 128 << 10;
 
@@ -57,7 +59,7 @@ pub(crate) fn file_type(mode: u32) -> FileType {
     }
 }
 
-fn system_time(time: Time) -> SystemTime {
+pub(crate) fn system_time(time: Time) -> SystemTime {
     let ns = Duration::from_nanos(time.as_ns().unsigned_abs());
     if time.as_ns() < 0 { UNIX_EPOCH - ns } else { UNIX_EPOCH + ns }
 }
@@ -80,6 +82,9 @@ pub(crate) fn time_or_now(time: TimeOrNow) -> Time {
 
 /// The kernel's word for an error. What is the store's fault is logged.
 pub(crate) fn errno(error: &FilesError) -> fuser::Errno {
+    if matches!(error, FilesError::NoInode { ino } if Place::of(ino.0).is_some()) {
+        return fuser::Errno::EROFS; // a recording, of which the files know nothing
+    }
     let errno = error.errno();
     if errno == pegasus_files::Errno::IO {
         tracing::error!(%error, "a request at the mount failed");

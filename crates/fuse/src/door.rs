@@ -4,26 +4,26 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
-use pegasus_files::{
-    Allocate, Attributes, Files, FilesError, Ino, Listed, NewInode, RenameMode, SetAttributes,
-    XattrMode,
-};
+use pegasus_files::{Allocate, Files, NewInode, RenameMode, Seek, SetAttributes, XattrMode};
 
+use crate::answers::{done, generation, is_foreign, tell_bytes};
 use crate::convert::{Numbers, errno, file_type, time_or_now};
+use crate::recordings::{STREAMS_COOKIE, enter_recording, opened_recording};
+use crate::streams::{self, Place, Streams};
 
 /// How long the kernel may go by what it was told. It hears of every change at this mount; the bound is for
 /// other doors to the same files.
-const TTL: Duration = Duration::from_secs(1);
+pub(crate) const TTL: Duration = Duration::from_secs(1);
 /// Most bytes of one request.
 const REQUEST_BYTES_MAX: u32 = 1 << 20;
 /// Most bytes of one request to copy: its answer has room for no more.
@@ -42,83 +42,24 @@ const SEEK_HOLE: i32 = 4;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Door {
-    files: Arc<Files>,
-    numbers: Numbers,
+    pub(crate) files: Arc<Files>,
+    pub(crate) numbers: Numbers,
+    /// The recordings, where they are shown.
+    pub(crate) streams: Option<Streams>,
+    /// Held as long as requests are served.
+    serving: Arc<()>,
 }
 
 impl Door {
-    pub(crate) fn new(files: Arc<Files>) -> Self {
+    pub(crate) fn new(files: Arc<Files>, streams: Option<Streams>) -> Self {
         let numbers = Numbers { root: files.root() };
-        Self { files, numbers }
+        Self { files, numbers, streams, serving: Arc::default() }
     }
 
-    fn ino(&self, ino: INodeNo) -> Ino {
-        self.numbers.ours(ino)
+    /// Lives as long as requests are served.
+    pub(crate) fn served(&self) -> Weak<()> {
+        Arc::downgrade(&self.serving)
     }
-
-    fn enter(&self, made: Result<Attributes, FilesError>, reply: ReplyEntry) {
-        match made {
-            Ok(of) => reply.entry(&TTL, &self.numbers.attr(&of), generation(&of)),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    fn tell(&self, attributes: Result<Attributes, FilesError>, reply: ReplyAttr) {
-        match attributes {
-            Ok(of) => reply.attr(&TTL, &self.numbers.attr(&of)),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    fn open_any(&self, ino: INodeNo, flags: FopenFlags, reply: ReplyOpen) {
-        match self.files.open_inode(self.ino(ino)) {
-            Ok(()) => reply.opened(FileHandle(0), flags),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    /// Goes through a directory until `take` has enough.
-    fn walk(
-        &self,
-        ino: INodeNo,
-        mut cookie: u64,
-        mut take: impl FnMut(&Listed) -> bool,
-    ) -> Result<(), FilesError> {
-        loop {
-            let batch = self.files.list(self.ino(ino), cookie)?;
-            let Some(last) = batch.last() else { return Ok(()) };
-            cookie = last.cookie;
-            if batch.iter().any(&mut take) {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn generation(of: &Attributes) -> Generation {
-    Generation(u64::from(of.generation))
-}
-
-fn done(outcome: Result<(), FilesError>, reply: ReplyEmpty) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// Answers with a value, or with its length where the caller only asked for that.
-fn tell_bytes(value: Result<Vec<u8>, FilesError>, size: u32, reply: ReplyXattr) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// The kernel keeps lists of access control there, which nobody here would follow.
-fn is_foreign(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"system.")
 }
 
 #[allow(clippy::too_many_arguments)] // as the trait has them
@@ -147,10 +88,19 @@ impl Filesystem for Door {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if let Some(found) = self.lookup_recording(parent, name) {
+            return enter_recording(found, reply);
+        }
         self.enter(self.files.lookup(self.ino(parent), name.as_bytes()), reply);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        if let Some((streams, place)) = self.recording(ino) {
+            return match streams.attributes(place) {
+                Ok(attr) => reply.attr(&TTL, &attr),
+                Err(error) => reply.error(error),
+            };
+        }
         self.tell(self.files.attributes(self.ino(ino)), reply);
     }
 
@@ -216,6 +166,9 @@ impl Filesystem for Door {
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.is_streams(parent, name) {
+            return reply.error(Errno::EBUSY);
+        }
         done(self.files.rmdir(self.ino(parent), name.as_bytes()), reply);
     }
 
@@ -241,6 +194,9 @@ impl Filesystem for Door {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        if self.is_streams(parent, name) || self.is_streams(newparent, newname) {
+            return reply.error(Errno::EBUSY);
+        }
         let mode = match flags {
             RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
             RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
@@ -265,6 +221,9 @@ impl Filesystem for Door {
     }
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if let Some((streams, place)) = self.recording(ino) {
+            return opened_recording(streams.open(place), reply);
+        }
         // Nobody but the kernel changes content, so what it has of it stays right.
         self.open_any(ino, FopenFlags::FOPEN_KEEP_CACHE, reply);
     }
@@ -283,7 +242,7 @@ impl Filesystem for Door {
         let made = self.files.make(self.ino(parent), name.as_bytes(), &new);
         match made.and_then(|of| self.files.open_inode(of.ino).map(|()| of)) {
             Ok(of) => {
-                let attr: FileAttr = self.numbers.attr(&of);
+                let attr: FileAttr = self.attr(&of);
                 let flags = FopenFlags::FOPEN_KEEP_CACHE;
                 reply.created(&TTL, &attr, generation(&of), FileHandle(0), flags);
             }
@@ -295,13 +254,19 @@ impl Filesystem for Door {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         size: u32,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let Some((streams, _)) = self.recording(ino) {
+            return match streams.read(handle.0, offset, size as usize) {
+                Ok(bytes) => reply.data(&bytes),
+                Err(error) => reply.error(error),
+            };
+        }
         match self.files.read(self.ino(ino), offset, size as usize) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(errno(&error)),
@@ -334,12 +299,16 @@ impl Filesystem for Door {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
+        if let Some((streams, _)) = self.recording(ino) {
+            streams.close(handle.0);
+            return reply.ok();
+        }
         done(self.files.close_inode(self.ino(ino)), reply);
     }
 
@@ -348,6 +317,9 @@ impl Filesystem for Door {
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if let Some((streams, place)) = self.recording(ino) {
+            return opened_recording(streams.open(place), reply);
+        }
         self.open_any(ino, FopenFlags::empty(), reply);
     }
 
@@ -355,17 +327,29 @@ impl Filesystem for Door {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        if self.recording(ino).is_some() {
+            return self.list_recordings(ino, handle, offset, reply);
+        }
         let walked = self.walk(ino, offset, |entry| {
+            if self.is_streams(ino, OsStr::from_bytes(&entry.name)) {
+                return false;
+            }
             let name = OsStr::from_bytes(&entry.name);
             let kind = file_type(entry.file_type);
             reply.add(self.numbers.theirs(entry.ino), entry.cookie, kind, name)
         });
         match walked {
-            Ok(()) => reply.ok(),
+            Ok(true) if self.shows_streams(ino, offset) => {
+                let number = INodeNo(Place::TOP.number());
+                // If it does not fit it is asked for again.
+                let _ = reply.add(number, STREAMS_COOKIE, FileType::Directory, streams::NAME);
+                reply.ok();
+            }
+            Ok(_) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
     }
@@ -374,18 +358,31 @@ impl Filesystem for Door {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        if self.recording(ino).is_some() {
+            return self.list_recordings_plus(ino, handle, offset, reply);
+        }
         let walked = self.walk(ino, offset, |entry| {
+            if self.is_streams(ino, OsStr::from_bytes(&entry.name)) {
+                return false;
+            }
             // What was removed since the listing is no entry any more.
             let Ok(of) = self.files.attributes(entry.ino) else { return false };
-            let (name, attr) = (OsStr::from_bytes(&entry.name), self.numbers.attr(&of));
+            let (name, attr) = (OsStr::from_bytes(&entry.name), self.attr(&of));
             reply.add(attr.ino, entry.cookie, name, &TTL, &attr, generation(&of))
         });
         match walked {
-            Ok(()) => reply.ok(),
+            Ok(true) if self.shows_streams(ino, offset) => {
+                if let Some(Ok(attr)) = self.lookup_recording(ino, OsStr::new(streams::NAME)) {
+                    let name = streams::NAME;
+                    let _ = reply.add(attr.ino, STREAMS_COOKIE, name, &TTL, &attr, Generation(0));
+                }
+                reply.ok();
+            }
+            Ok(_) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
     }
@@ -394,10 +391,14 @@ impl Filesystem for Door {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: OpenFlags,
         reply: ReplyEmpty,
     ) {
+        if let Some((streams, _)) = self.recording(ino) {
+            streams.close(handle.0);
+            return reply.ok();
+        }
         done(self.files.close_inode(self.ino(ino)), reply);
     }
 
@@ -439,10 +440,16 @@ impl Filesystem for Door {
         if is_foreign(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
+        if self.recording(ino).is_some() {
+            return reply.error(Errno::ENODATA);
+        }
         tell_bytes(self.files.xattr(self.ino(ino), name.as_bytes()), size, reply);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if self.recording(ino).is_some() {
+            return tell_bytes(Ok(Vec::new()), size, reply);
+        }
         let names = self.files.xattr_names(self.ino(ino));
         let joined = names
             .map(|names| names.into_iter().flat_map(|name| [name, vec![0]].concat()).collect());
@@ -502,10 +509,20 @@ impl Filesystem for Door {
         reply: ReplyLseek,
     ) {
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        if !matches!(whence, SEEK_DATA | SEEK_HOLE) {
-            return reply.error(Errno::EINVAL);
+        let what = match whence {
+            SEEK_DATA => Seek::Data,
+            SEEK_HOLE => Seek::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        if let Some((streams, place)) = self.recording(ino) {
+            return match streams.attributes(place) {
+                Ok(attr) if offset >= attr.size => reply.error(Errno::ENXIO),
+                Ok(attr) if what == Seek::Hole => reply.offset(attr.size.cast_signed()),
+                Ok(_) => reply.offset(offset.cast_signed()),
+                Err(error) => reply.error(error),
+            };
         }
-        match self.files.seek(self.ino(ino), offset, whence == SEEK_HOLE) {
+        match self.files.seek(self.ino(ino), offset, what) {
             Ok(at) => reply.offset(at.cast_signed()),
             Err(error) => reply.error(errno(&error)),
         }
@@ -524,6 +541,9 @@ impl Filesystem for Door {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        if self.recording(ino_in).is_some() {
+            return reply.error(Errno::EXDEV); // then the kernel reads and writes
+        }
         let from = (self.ino(ino_in), offset_in);
         let to = (self.ino(ino_out), offset_out);
         match self.files.copy(from, to, len.min(COPY_BYTES_MAX)) {

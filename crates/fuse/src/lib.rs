@@ -3,13 +3,17 @@
 //! [`Mount::new`] mounts a volume on a directory; dropping the mount, or [`Mount::unmount`], takes it
 //! away and makes all of it durable. Permissions are checked by the kernel (`default_permissions`).
 //! `door` turns each of the kernel's requests into one call of [`pegasus_files::Files`] and its answer;
-//! `convert` has the types of both sides. Requests are served by several threads.
+//! `convert` has the types of both sides; `streams` shows recordings as files, `recordings` hands the
+//! requests for them on. Requests are served by several threads.
 //!
 //! As root the kernel is asked to mount directly; others need `fusermount3`.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod convert;
 mod door;
 mod mount;
+mod recordings;
+mod streams;
 
-pub use mount::{Mount, MountError, MountOptions};
+pub use mount::{Mount, MountError, MountOptions, Served};

@@ -1,14 +1,16 @@
 //! Mounting and unmounting.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use pegasus_export::Library;
 use pegasus_files::Files;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::door::Door;
+use crate::streams::Streams;
 
 /// Threads that serve requests: as many programs may wait for the disks at once.
 const THREADS: usize = 8;
@@ -57,15 +59,33 @@ pub struct Mount {
     path: PathBuf,
     session: Option<BackgroundSession>,
     files: Arc<Files>,
+    served: Weak<()>,
+}
+
+/// Tells whether a mount is served still, after it was taken away.
+#[derive(Clone, Debug)]
+pub struct Served(Weak<()>);
+
+impl Served {
+    /// Whether programs use files of it still.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl Mount {
-    /// Mounts `files` on `path`, which is made if it is not there. What a node that was killed left
-    /// mounted there is taken away first.
+    /// Mounts `files` on `path`, which is made if it is not there, with `recordings` in `/streams`. What a
+    /// node that was killed left mounted there is taken away first.
     ///
     /// # Errors
     /// Names the directory and why not.
-    pub fn new(files: Arc<Files>, path: &Path, options: MountOptions) -> Result<Self, MountError> {
+    pub fn new(
+        files: Arc<Files>,
+        recordings: Option<Library>,
+        path: &Path,
+        options: MountOptions,
+    ) -> Result<Self, MountError> {
         clear(path)?;
         let mut config = Config::default();
         config.mount_options =
@@ -77,16 +97,29 @@ impl Mount {
         config.n_threads = Some(THREADS);
         config.clone_fd = true;
         let refused = |source| MountError::Refused { path: path.to_owned(), source };
-        let door = Door::new(files.clone());
+        let door = Door::new(files.clone(), recordings.map(Streams::new));
+        let served = door.served();
         let session =
             Session::new(door, path, &config).and_then(Session::spawn).map_err(refused)?;
-        Ok(Self { path: path.to_owned(), session: Some(session), files })
+        Ok(Self { path: path.to_owned(), session: Some(session), files, served })
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is there: others may unmount it too.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.guard.is_finished())
+    }
+
+    /// Tells whether it is served still, when it has been taken away.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        Served(self.served.clone())
     }
 
     /// Unmounts, and makes everything durable. Where programs still use files, the mount vanishes from

@@ -8,7 +8,7 @@ use pegasus_continuous::Continuous;
 use tokio_util::sync::CancellationToken;
 
 use crate::sources::Sources;
-use crate::{Access, DiskList, Events};
+use crate::{Access, DiskList, Events, Mounts};
 
 /// What every door needs, put together by the node. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Services {
     pub disks: Arc<DiskList>,
     /// The streams that the node fetches itself.
     pub sources: Sources,
+    /// What mounts the store's files, where that can be done.
+    pub mounts: Option<Arc<dyn Mounts>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who may come in.

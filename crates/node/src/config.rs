@@ -144,6 +144,8 @@ pub struct Mount {
     /// Whether users other than the one the node runs as may use it, by the files' permissions.
     /// Default false.
     pub allow_other: bool,
+    /// Whether recordings are shown there too, in `/streams`, for the user the node runs as. Default true.
+    pub streams: bool,
     /// Longest time a change stays in memory unless a program asks for it to be durable. Default 30 s.
     #[serde(deserialize_with = "duration")]
     pub flush_after: Duration,
@@ -151,7 +153,7 @@ pub struct Mount {
 
 impl Default for Mount {
     fn default() -> Self {
-        Self { path: None, allow_other: false, flush_after: Duration::from_secs(30) }
+        Self { path: None, allow_other: false, streams: true, flush_after: Duration::from_secs(30) }
     }
 }
 

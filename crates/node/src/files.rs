@@ -1,51 +1,174 @@
-//! The store's ordinary files, mounted.
+//! The store's ordinary files, and where they are mounted.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pegasus_base::Clock;
 use pegasus_continuous::Continuous;
+use pegasus_export::Library;
 use pegasus_files::{Files, FilesError, Settings};
-use pegasus_fuse::{Mount, MountOptions};
+use pegasus_fuse::{Mount, MountOptions, Served};
+use pegasus_gateway::{FilesReport, Mounts, MountsError};
 use pegasus_log::Log;
+use rustix::io::Errno;
 
 use crate::NodeError;
 use crate::config;
 
-/// The files of a node, and where they are mounted.
-#[derive(Debug)]
-pub(crate) struct MountedFiles {
-    files: Arc<Files>,
-    mount: Mount,
+/// The files of a node. They are opened when they are mounted for the first time. They are mounted in one
+/// place at most: a kernel takes for right what it has in memory, so that two mounts would tell two things.
+pub(crate) struct NodeFiles {
+    log: Arc<Log>,
+    store: Continuous,
+    clock: Arc<dyn Clock>,
+    config: config::Mount,
+    state: Mutex<State>,
 }
 
-impl MountedFiles {
-    /// Opens and mounts the files, if the configuration says where. Checkpoints of the log are left to the
-    /// recordings, which share it.
-    pub(crate) fn open(
-        config: &config::Mount,
+#[derive(Default)]
+struct State {
+    files: Option<Arc<Files>>,
+    mount: Option<Mount>,
+    /// A mount that was taken away.
+    before: Option<Served>,
+    closed: bool,
+}
+
+impl NodeFiles {
+    /// Nothing is opened or mounted yet. Checkpoints of the log are left to the recordings, which share it.
+    pub(crate) fn new(
+        config: config::Mount,
         log: Arc<Log>,
-        store: &Continuous,
+        store: Continuous,
         clock: Arc<dyn Clock>,
-    ) -> Result<Option<Self>, NodeError> {
-        let Some(path) = &config.path else { return Ok(None) };
-        let settings = Settings { flush_after: config.flush_after, ..Settings::default() };
-        let store = store.clone();
-        let checkpoint_due = Box::new(move || store.request_checkpoint());
-        let files = Arc::new(Files::open(log, settings, clock, checkpoint_due)?);
-        let options = MountOptions { allow_other: config.allow_other };
-        let mount = Mount::new(Arc::clone(&files), path, options)?;
+    ) -> Self {
+        Self { log, store, clock, config, state: Mutex::default() }
+    }
+
+    /// Mounts where the configuration says.
+    pub(crate) fn mount_configured(&self) -> Result<(), NodeError> {
+        match &self.config.path {
+            Some(path) => self.mount_on(&mut self.state.lock(), path),
+            None => Ok(()),
+        }
+    }
+
+    fn mount_on(&self, state: &mut State, path: &Path) -> Result<(), NodeError> {
+        let files = match &state.files {
+            Some(files) => files.clone(),
+            None => state.files.insert(Arc::new(self.open()?)).clone(),
+        };
+        let recordings = self.config.streams.then(|| Library::new(self.store.clone()));
+        let options = MountOptions { allow_other: self.config.allow_other };
+        state.mount = Some(Mount::new(files, recordings, path, options)?);
         tracing::info!(path = %path.display(), "files are mounted");
-        Ok(Some(Self { files, mount }))
+        Ok(())
     }
 
-    /// The directory, for people.
-    pub(crate) fn place(&self) -> String {
-        self.mount.path().display().to_string()
+    fn open(&self) -> Result<Files, FilesError> {
+        let settings = Settings { flush_after: self.config.flush_after, ..Settings::default() };
+        let store = self.store.clone();
+        let checkpoint_due = Box::new(move || store.request_checkpoint());
+        Files::open(self.log.clone(), settings, self.clock.clone(), checkpoint_due)
     }
 
-    /// Unmounts; all that was written is durable when this returns.
-    pub(crate) fn close(self) -> Result<(), FilesError> {
-        let unmounted = self.mount.unmount();
-        self.files.close().and(unmounted)
+    /// Where they are mounted.
+    pub(crate) fn place(&self) -> Option<PathBuf> {
+        let state = self.state.lock();
+        state.mount.as_ref().filter(|mount| mount.is_there()).map(|mount| mount.path().to_owned())
+    }
+
+    /// Unmounts, for good; all that was written is durable when this returns.
+    pub(crate) fn close(&self) -> Result<(), FilesError> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let unmounted = state.mount.take().map_or(Ok(()), Mount::unmount);
+        let closed = state.files.take().map_or(Ok(()), |files| files.close());
+        closed.and(unmounted)
+    }
+}
+
+impl Mounts for NodeFiles {
+    fn mount(&self, path: &Path) -> Result<(), MountsError> {
+        check_empty(path)?;
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(MountsError::Refused("the node is stopping".to_owned()));
+        }
+        if let Some(mount) = state.mount.as_ref().filter(|mount| mount.is_there()) {
+            let text = format!("the files are mounted on {} already", mount.path().display());
+            return Err(MountsError::Refused(text));
+        }
+        if state.before.as_ref().is_some_and(Served::is_used) {
+            let text = "programs still use files of the mount that was taken away";
+            return Err(MountsError::Refused(text.to_owned()));
+        }
+        self.mount_on(&mut state, path).map_err(|error| MountsError::Failed(error.to_string()))
+    }
+
+    fn unmount(&self, path: &Path) -> Result<(), MountsError> {
+        let mut state = self.state.lock();
+        let wanted = resolved(path);
+        let here =
+            state.mount.take_if(|mount| resolved(mount.path()) == wanted && mount.is_there());
+        let mount = here.ok_or_else(|| MountsError::NotMounted(path.to_owned()))?;
+        state.before = Some(mount.served());
+        tracing::info!(path = %path.display(), "files are unmounted");
+        mount.unmount().map_err(|error| MountsError::Failed(error.to_string()))
+    }
+
+    fn status(&self) -> FilesReport {
+        let mounts = self.place().into_iter().collect();
+        let files = self.state.lock().files.clone();
+        match files.map(|files| files.status()) {
+            Some(status) => FilesReport {
+                mounts,
+                free_bytes: Some(status.room.free_bytes),
+                pending_bytes: status.pending_bytes,
+                trouble: status.trouble,
+            },
+            None => FilesReport { mounts, ..FilesReport::default() },
+        }
+    }
+}
+
+/// The one path of a directory, without looking into what is mounted there.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let (parent, name) = path.parent().zip(path.file_name())?;
+    Some(parent.canonicalize().unwrap_or_else(|_| parent.to_owned()).join(name))
+}
+
+/// Checks that a mount would hide nothing: who may ask for one may not be who may write there.
+fn check_empty(path: &Path) -> Result<(), MountsError> {
+    let refused = |why: &str| Err(MountsError::Refused(format!("{}: {why}", path.display())));
+    if !path.is_absolute() {
+        return refused("a directory to mount on is given with all of its path");
+    }
+    match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => refused("the directory is not empty"),
+        // A node that was killed left it mounted.
+        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
+        Err(error) => refused(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_hides_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(check_empty(folder.path()), Ok(()));
+        let missing = folder.path().join("missing");
+        assert!(check_empty(&missing).is_err());
+        assert!(check_empty(Path::new("relative")).is_err());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = check_empty(folder.path()).unwrap_err();
+        assert!(error.to_string().ends_with("the directory is not empty"), "{error}");
+        assert!(check_empty(&folder.path().join("file")).is_err());
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigError};
 use crate::disk_events::DiskEvents;
 use crate::disks::{Opened, StoreError, open_store};
-use crate::files::MountedFiles;
+use crate::files::NodeFiles;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
 
@@ -77,7 +77,7 @@ pub struct Node {
     recorders: TaskTracker,
     stop_recorders: CancellationToken,
     cameras: Vec<TestCamera>,
-    files: Option<MountedFiles>,
+    files: Arc<NodeFiles>,
     summary: Summary,
 }
 
@@ -133,8 +133,11 @@ impl Node {
         spares.into_iter().for_each(|spare| store.keep_spare(spare));
         let files = {
             let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
-            let open = move || MountedFiles::open(&mount, log, &store, clock);
-            tokio::task::spawn_blocking(open).await.expect("mounting does not panic")?
+            let files = Arc::new(NodeFiles::new(mount, log, store, clock));
+            let mounting = Arc::clone(&files);
+            let mount = move || mounting.mount_configured();
+            tokio::task::spawn_blocking(mount).await.expect("mounting does not panic")?;
+            files
         };
 
         let switch = Switch::new(Limits::default());
@@ -147,6 +150,7 @@ impl Node {
             store,
             disks,
             sources,
+            mounts: Some(files.clone()),
             clock,
             access,
             events,
@@ -162,7 +166,7 @@ impl Node {
             cameras: Vec::new(),
             files,
         };
-        running.summary.mount = running.files.as_ref().map(MountedFiles::place);
+        running.summary.mount = running.files.place().map(|path| path.display().to_string());
         running.start_recorders(config);
         running.start_sources(config)?;
         running.doors.spawn(rtsp::serve(rtsp_listener, tls.clone(), running.services.clone()));
@@ -220,10 +224,10 @@ impl Node {
         self.stop_recorders.cancel();
         self.recorders.close();
         self.recorders.wait().await;
-        let (store, files) = (self.services.store.clone(), self.files.take());
+        let (store, files) = (self.services.store.clone(), self.files.clone());
         let close = move || {
             // Files before the store: it writes the last checkpoint.
-            let files = files.map_or(Ok(()), MountedFiles::close);
+            let files = files.close();
             store.close()?;
             Ok(files?)
         };

@@ -62,6 +62,18 @@ pub(crate) enum Command {
         clip.mp4"
     )]
     Export(Export),
+    /// Mount the files of a running node on a directory of this machine
+    #[command(after_help = "Example:\n  pegasus mount /mnt/pegasus")]
+    Mount {
+        /// The directory, empty; made if it is not there
+        dir: PathBuf,
+    },
+    /// Take a mount of a running node's files away
+    #[command(after_help = "Example:\n  pegasus unmount /mnt/pegasus")]
+    Unmount {
+        /// The directory
+        dir: PathBuf,
+    },
     /// The disks of a running node
     #[command(subcommand)]
     Disk(Disk),

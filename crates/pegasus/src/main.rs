@@ -56,6 +56,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Recording(recording) => commands::recording::run(&client()?, &recording, json)?,
         Command::Source(source) => commands::source::run(&client()?, &source, json)?,
         Command::Export(export) => commands::export::run(&client()?, &export, json)?,
+        Command::Mount { dir } => commands::mount::mount(&client()?, &dir, json)?,
+        Command::Unmount { dir } => commands::mount::unmount(&client()?, &dir, json)?,
         Command::Disk(disk) => commands::disk::run(&client()?, &disk, json)?,
         Command::Store(store) => return commands::store::run(&store, json),
         Command::Config(config) => commands::config::run(&config, json)?,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use pegasus_base::StreamName;
+use pegasus_export::Plans;
 
 use super::error::ApiError;
-use super::export::Plans;
 use super::hls::Feeds;
 use super::metrics::Counters;
 use crate::Services;

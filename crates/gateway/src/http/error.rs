@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use pegasus_base::{NameError, StreamName};
+use pegasus_export::ExportError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -82,6 +83,20 @@ impl From<pegasus_continuous::Error> for ApiError {
 impl From<DiskListError> for ApiError {
     fn from(error: DiskListError) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl From<ExportError> for ApiError {
+    fn from(error: ExportError) -> Self {
+        let status = match error {
+            ExportError::Store(error) => return error.into(),
+            ExportError::Media(error) => return error.into(),
+            ExportError::Nothing { .. } => StatusCode::NOT_FOUND,
+            ExportError::TooMany { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ExportError::Changed { .. } => StatusCode::GONE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

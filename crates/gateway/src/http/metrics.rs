@@ -16,9 +16,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::api::mounts;
 use super::app::{App, blocking};
 use super::body::ASK_AGAIN;
 use super::error::ApiError;
+use crate::FilesReport;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -53,6 +55,7 @@ pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) 
 pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiError> {
     let store = app.store.clone();
     let store = blocking(move || Ok::<_, ApiError>(store.status())).await?;
+    let files = mounts::report(&app).await?;
     let mut registry = Registry::with_prefix("pegasus");
     let requests = app.counters.requests.clone();
     registry.register("http_requests", "HTTP requests answered", requests);
@@ -61,6 +64,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
         streams: app.switch.streams(),
         uptime_s: app.clock.now().since(app.node.started).as_secs_f64(),
         hls_feeds: app.feeds.len(),
+        files,
     }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string succeeds");
@@ -75,6 +79,7 @@ struct Snapshot {
     streams: Vec<StreamStatus>,
     uptime_s: f64,
     hls_feeds: usize,
+    files: FilesReport,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 1];
@@ -87,6 +92,7 @@ impl Collector for Snapshot {
         one(&mut encoder, "hls_feeds", "Live streams being cut for HLS", None, &feeds)?;
         self.streams(&mut encoder)?;
         self.store(&mut encoder)?;
+        self.files(&mut encoder)?;
         self.disks(&mut encoder)
     }
 }
@@ -166,6 +172,22 @@ impl Snapshot {
         }
         let longest = ConstGauge::new(ingest.commit_us_max as f64 / 1e6);
         one(encoder, "commit_max", "Longest commit", Some(&Unit::Seconds), &longest)
+    }
+
+    fn files(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let FilesReport { mounts, free_bytes, pending_bytes, trouble } = &self.files;
+        let mut gauge = |name, help, unit: Option<&Unit>, value: u64| {
+            one(encoder, name, help, unit, &ConstGauge::new(value as i64))
+        };
+        gauge("files_mounts", "Directories the files are mounted on", None, mounts.len() as u64)?;
+        let text = "Changes to files that are not on disk yet";
+        gauge("files_pending", text, Some(&Unit::Bytes), *pending_bytes)?;
+        let text = "Whether changes to files can be written";
+        gauge("files_writable", text, None, u64::from(trouble.is_none()))?;
+        match free_bytes {
+            Some(free) => gauge("files_free", "What can be written", Some(&Unit::Bytes), *free),
+            None => Ok(()),
+        }
     }
 
     fn disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -29,6 +29,7 @@ pub fn services(folder: &Path, access: Access, rtsp_url: &str) -> Services {
         disks: Arc::new(DiskList::of(folder)),
         sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
         switch,
+        mounts: None,
         access,
         events: Events::new(Arc::clone(&clock)),
         node: Arc::new(NodeInfo {

@@ -6,5 +6,6 @@ mod common;
 mod hls;
 mod live;
 mod media;
+mod mounts;
 mod server;
 mod support;

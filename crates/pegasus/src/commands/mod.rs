@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod disk;
 pub(crate) mod export;
+pub(crate) mod mount;
 pub(crate) mod recording;
 pub(crate) mod source;
 pub(crate) mod status;

@@ -16,6 +16,14 @@ struct Status {
     streams: u64,
     ingest_bps: u64,
     store: Store,
+    #[serde(default)]
+    files: Files,
+}
+
+#[derive(Default, Deserialize)]
+struct Files {
+    mounts: Vec<String>,
+    trouble: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -48,10 +56,17 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         BitRate(status.ingest_bps)
     ))?;
     output::line(&format!(
-        "store     {} of {} used ({percent:.1} %)\n",
+        "store     {} of {} used ({percent:.1} %)",
         ByteSize(used),
         ByteSize(capacity)
     ))?;
+    for mount in &status.files.mounts {
+        output::line(&format!("files     {mount}"))?;
+    }
+    if let Some(trouble) = &status.files.trouble {
+        output::line(&format!("files     changes can't be written: {trouble}"))?;
+    }
+    output::line("")?;
     let rows: Vec<Vec<String>> = status
         .store
         .disks

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use pegasus_base::{PnodeId, Time};
 
 use crate::format::attr::Attr;
-use crate::page::{Found, Layer, PAGE, Page};
+use crate::page::{Extent, Found, Layer, PAGE, Page, remove_pages};
 use crate::{FilesError, Ino};
 
 /// Clean pages kept in memory: 64 MiB.
@@ -125,6 +125,25 @@ impl Entry {
             None if page * PAGE as u64 >= self.disk_size => Found::Zeros,
             None => Found::Below,
         })
+    }
+
+    /// Whether a page is something as far as memory knows, and up to which page the same can be said.
+    pub(crate) fn extent(&self, page: u64) -> (Extent, u64) {
+        let (found, mut end) = self.current.extent(page);
+        if found != Extent::Below {
+            return (found, end);
+        }
+        if let Some(frozen) = &self.frozen {
+            let (found, upto) = frozen.extent(page);
+            end = end.min(upto);
+            if found != Extent::Below {
+                return (found, end);
+            }
+        }
+        match self.disk_size.div_ceil(PAGE as u64) {
+            behind if page >= behind => (Extent::Hole, end),
+            behind => (Extent::Below, end.min(behind)),
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -278,8 +297,8 @@ impl Cache {
             entry.frozen = None;
             entry.disk_size = item.node.size;
             let mut added = 0;
-            if item.layer.cut < u64::MAX {
-                self.clean_pages -= entry.clean.split_off(&item.layer.cut).len();
+            for hole in item.layer.holes.iter() {
+                self.clean_pages -= remove_pages(&mut entry.clean, &hole);
             }
             for (page, changed) in &item.layer.pages {
                 added += usize::from(entry.clean.insert(*page, changed.clone()).is_none());
@@ -329,8 +348,7 @@ impl Cache {
     pub(crate) fn remove(&mut self, ino: Ino, now: Time) {
         let Some(entry) = self.entries.remove(&ino) else { return };
         self.clean_pages -= entry.clean.len();
-        let pages = entry.current.pages.len() * PAGE;
-        self.dirty_bytes = self.dirty_bytes.saturating_sub(pages as u64);
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(entry.current.bytes());
         if self.dirty.remove(&ino) {
             self.dirty_bytes = self.dirty_bytes.saturating_sub(NODE_BYTES);
         }

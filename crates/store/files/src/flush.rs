@@ -8,7 +8,7 @@ use pegasus_log::{Batch, Log, LogError};
 use crate::FilesError;
 use crate::cache::{Frozen, Item};
 use crate::format::volume;
-use crate::page::{Layer, PAGE};
+use crate::page::{Holes, Layer, PAGE};
 use crate::volume::{Inner, State};
 
 /// Longest piece that is handed to the log at once, in bytes.
@@ -127,10 +127,14 @@ fn put(batch: &mut Batch<'_>, item: &Item) -> Result<(), LogError> {
         batch.create_numbered(pnode, item.node.kind.code())?;
         size = 0;
     }
-    let cut = item.layer.cut.saturating_mul(PAGE as u64);
-    if cut < size {
-        batch.truncate(pnode, cut)?;
-        size = cut;
+    for hole in item.layer.holes.iter() {
+        let (start, end) = (hole.start * PAGE as u64, hole.end.saturating_mul(PAGE as u64));
+        if start < size && hole.end == Holes::END {
+            batch.truncate(pnode, start)?;
+            size = start;
+        } else if start < size {
+            batch.punch(pnode, start..end)?;
+        }
     }
     for (offset, bytes) in runs(&item.layer, wanted) {
         batch.write(pnode, offset, &bytes)?;

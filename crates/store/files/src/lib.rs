@@ -60,6 +60,7 @@ mod names;
 mod open;
 mod ops;
 mod page;
+mod seek;
 mod txn;
 mod volume;
 
@@ -68,7 +69,8 @@ pub use dir::Listed;
 pub use error::FilesError;
 pub use ops::Allocate;
 pub use rustix::io::Errno;
-pub use volume::{Files, NewInode, RenameMode, Room, Settings};
+pub use seek::Seek;
+pub use volume::{Files, FilesStatus, NewInode, RenameMode, Room, Settings};
 
 /// Number of an inode: that of its pnode. Never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,11 +9,12 @@ use crate::attrs::{Attributes, SetAttributes, XattrMode};
 use crate::dir::{Listed, check_name};
 use crate::names::is_dir;
 use crate::page::{Found, PAGE};
+use crate::seek::Seek;
 use crate::txn::{Txn, pieces};
 use crate::volume::{Files, NewInode, RenameMode};
 use crate::{FilesError, Ino};
 
-/// Most bytes one step of a longer operation changes.
+/// Most bytes one step of a copy moves.
 const STEP: u64 = 1 << 20;
 
 /// What [`Files::allocate`] does with a range.
@@ -23,9 +24,9 @@ pub enum Allocate {
     Extend,
     /// Nothing: room is not set aside for single files.
     Keep,
-    /// Makes it zeros, where the file is.
+    /// Makes it nothing, where the file is: what it took is given back.
     Punch,
-    /// Makes it zeros, and the file at least so long.
+    /// Makes it nothing, and the file at least so long.
     Zero,
 }
 
@@ -287,38 +288,21 @@ impl Files {
         what: Allocate,
     ) -> Result<(), FilesError> {
         let end = offset.saturating_add(len);
-        let grows = matches!(what, Allocate::Extend | Allocate::Zero);
-        let size = self.inner.change(|txn| {
+        self.inner.change(|txn| {
             txn.check_file(ino)?;
             txn.check_size(ino, end)?;
-            let size = txn.node(ino)?.size;
-            if grows && end > size {
+            if matches!(what, Allocate::Punch | Allocate::Zero) {
+                txn.punch(ino, offset..end)?;
+            }
+            let grows = matches!(what, Allocate::Extend | Allocate::Zero);
+            if grows && end > txn.node(ino)?.size {
                 txn.truncate(ino, end)?;
             }
-            txn.touch_content(ino)?;
-            Ok(size)
-        })?;
-        if matches!(what, Allocate::Extend | Allocate::Keep) {
-            return Ok(());
-        }
-        let mut at = offset;
-        while at < end.min(size) {
-            let next = (at + STEP).min(end);
-            self.inner.change(|txn| {
-                let size = txn.node(ino)?.size;
-                if at < size && end >= size {
-                    // All that follows: it is cut off, which frees it.
-                    txn.truncate(ino, at)?;
-                    return txn.truncate(ino, size);
-                }
-                txn.zero(ino, at..next.min(size).max(at))
-            })?;
-            at = next;
-        }
-        Ok(())
+            txn.touch_content(ino)
+        })
     }
 
-    /// Copies content from one file to another, or within one; returns how many bytes.
+    /// Copies content from one file to another, or within one; returns how many bytes. Holes stay holes.
     ///
     /// # Errors
     /// As [`Files::read`] and [`Files::write`]; ranges of one file that overlap.
@@ -333,7 +317,14 @@ impl Files {
         }
         let mut done = 0;
         while done < len {
-            let step = (len - done).min(STEP) as usize;
+            let Some((extent, run)) = self.extent(from, from_offset + done)? else { break };
+            let run = run.min(len - done);
+            if extent == Seek::Hole {
+                self.allocate(to, to_offset + done, run, Allocate::Zero)?;
+                done += run;
+                continue;
+            }
+            let step = run.min(STEP) as usize;
             let bytes = self.read(from, from_offset + done, step)?;
             if bytes.is_empty() {
                 break;
@@ -342,18 +333,6 @@ impl Files {
             done += bytes.len() as u64;
         }
         Ok(done)
-    }
-
-    /// The next byte of data from `offset` on, or of a hole. Everything within a file counts as data.
-    ///
-    /// # Errors
-    /// Nothing follows.
-    pub fn seek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64, FilesError> {
-        let size = self.attributes(ino)?.size;
-        if offset >= size {
-            return Err(FilesError::refused(ino, Errno::NXIO, "it is beyond the end"));
-        }
-        Ok(if hole { size } else { offset })
     }
 }
 

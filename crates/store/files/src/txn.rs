@@ -6,13 +6,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pegasus_base::{PnodeId, Time};
+use pegasus_log::Log;
 use rustix::io::Errno;
 
 use crate::cache::{Cache, Entry, Kind, NODE_BYTES, Need, Node, Stop};
 use crate::format::attr::Attr;
-use crate::page::{Found, PAGE, Page, page_of};
+use crate::page::{Found, Holes, PAGE, Page, page_of, remove_pages};
 use crate::{FilesError, Ino};
 
+/// Pages of a block of the log's content, which is kept or given up whole.
+const BLOCK_PAGES: u64 = (Log::CONTENT_BYTES / PAGE) as u64;
 /// Most pages asked for at once.
 const AHEAD: u64 = 256;
 
@@ -30,8 +33,15 @@ pub(crate) struct Txn<'a> {
 
 #[derive(Debug, Default)]
 struct Content {
-    cut: Option<u64>,
+    holes: Holes,
     pages: BTreeMap<u64, Page>,
+}
+
+impl Content {
+    fn punch(&mut self, range: Range<u64>) {
+        remove_pages(&mut self.pages, &range);
+        self.holes.insert(range);
+    }
 }
 
 /// What an operation changes, apart from the cache it saw.
@@ -129,7 +139,7 @@ impl<'a> Txn<'a> {
             if let Some(found) = content.pages.get(&page) {
                 return Ok(Found::Page(Arc::new(found.clone())));
             }
-            if content.cut.is_some_and(|cut| page >= cut) {
+            if content.holes.contains(page) {
                 return Ok(Found::Zeros);
             }
         }
@@ -214,6 +224,25 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
+    /// Makes a range nothing, as far as the file goes.
+    pub(crate) fn punch(&mut self, ino: Ino, range: Range<u64>) -> Result<(), Stop> {
+        let size = self.node(ino)?.size;
+        // Behind the end there is nothing: a last block that goes so far goes whole.
+        let behind = size.next_multiple_of(BLOCK_PAGES * PAGE as u64);
+        let end = if range.end >= size { behind } else { range.end };
+        if range.start >= size {
+            return Ok(());
+        }
+        let (first, last) = (range.start.div_ceil(PAGE as u64), page_of(end));
+        if first >= last {
+            return self.zero(ino, range.start..end.min(size));
+        }
+        self.zero(ino, range.start..first * PAGE as u64)?;
+        self.zero(ino, last * PAGE as u64..end)?;
+        self.contents.entry(ino).or_default().punch(first..last);
+        Ok(())
+    }
+
     /// Sets the size.
     pub(crate) fn truncate(&mut self, ino: Ino, size: u64) -> Result<(), Stop> {
         self.check_size(ino, size)?;
@@ -225,9 +254,7 @@ impl<'a> Txn<'a> {
                 self.page_mut(ino, page, page + 1)?.fill_zeros(within..PAGE);
             }
             let cut = size.div_ceil(PAGE as u64);
-            let content = self.contents.entry(ino).or_default();
-            content.pages.split_off(&cut);
-            content.cut = Some(content.cut.map_or(cut, |before| before.min(cut)));
+            self.contents.entry(ino).or_default().punch(cut..Holes::END);
         }
         self.node_mut(ino)?.size = size;
         Ok(())
@@ -248,16 +275,21 @@ impl Changes {
 
     /// Bytes the current wave grows by, at most.
     pub(crate) fn bytes(&self) -> u64 {
-        let pages: usize = self.contents.values().map(|content| content.pages.len()).sum();
-        (pages * PAGE) as u64 + self.nodes.len() as u64 * NODE_BYTES
+        let bytes = |content: &Content| (content.pages.len() * PAGE) as u64 + content.holes.bytes();
+        let contents: u64 = self.contents.values().map(bytes).sum();
+        contents + self.nodes.len() as u64 * NODE_BYTES
     }
 
-    /// Whether nothing of it takes room but what deleting takes.
+    /// Whether nothing of it takes room but what deleting takes. A hole gives more than it takes if there
+    /// are at least as many whole blocks in it as at its ends.
     pub(crate) fn frees(&self) -> bool {
         self.removes
             || self.nodes.values().any(Option::is_none)
             || self.nodes.values().flatten().any(|n| n.attr.as_ref().is_some_and(|a| a.nlink == 0))
-            || self.contents.values().any(|content| content.cut.is_some())
+            || self.contents.values().flat_map(|content| content.holes.iter()).any(|hole| {
+                let first = hole.start.div_ceil(BLOCK_PAGES);
+                hole.end / BLOCK_PAGES >= first + 2
+            })
     }
 
     /// Carries it out.
@@ -290,18 +322,15 @@ impl Changes {
 
 fn apply_content(cache: &mut Cache, ino: Ino, content: Content, now: Time) {
     let Some(entry) = cache.entries.get_mut(&ino) else { return };
-    let before = entry.current.pages.len();
-    if let Some(cut) = content.cut {
-        entry.current.cut(cut);
-    }
+    let before = entry.current.bytes();
+    content.holes.iter().for_each(|hole| entry.current.punch(hole));
     for (number, page) in content.pages {
         entry.current.pages.insert(number, Arc::new(page));
     }
-    let after = entry.current.pages.len();
-    let gone = before.saturating_sub(after) * PAGE;
-    cache.dirty_bytes = cache.dirty_bytes.saturating_sub(gone as u64);
+    let after = entry.current.bytes();
+    cache.dirty_bytes = cache.dirty_bytes.saturating_sub(before.saturating_sub(after));
     cache.mark(ino, now);
-    cache.touch(now, (after.saturating_sub(before) * PAGE) as u64);
+    cache.touch(now, after.saturating_sub(before));
 }
 
 /// The parts of a range that lie in one page each: page, bytes within it, where in the range.

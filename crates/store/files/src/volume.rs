@@ -133,6 +133,17 @@ pub(crate) struct State {
     pub(crate) next_key: u64,
 }
 
+/// How a volume is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesStatus {
+    /// Room in the store.
+    pub room: Room,
+    /// Bytes of changes that are not on disk yet.
+    pub pending_bytes: u64,
+    /// Why they can't be written, if that was tried last.
+    pub trouble: Option<String>,
+}
+
 impl Files {
     pub(crate) fn new(inner: Inner, root: Ino) -> Self {
         Self { inner: Arc::new(inner), driver: Mutex::new(None), root }
@@ -176,6 +187,15 @@ impl Files {
         let free = self.inner.writable(state.free_bytes);
         let free_bytes = free.saturating_sub(state.cache.pending_bytes());
         Room { capacity_bytes: state.used_bytes + free_bytes, free_bytes }
+    }
+
+    /// How the volume is doing. Waits for no disk.
+    #[must_use]
+    pub fn status(&self) -> FilesStatus {
+        let room = self.room();
+        let state = self.inner.state.lock();
+        let trouble = state.failure.as_ref().map(ToString::to_string);
+        FilesStatus { room, pending_bytes: state.cache.pending_bytes(), trouble }
     }
 
     /// The root directory.

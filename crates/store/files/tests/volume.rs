@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use common::{names, open, open_log, volume};
 use pegasus_base::{ManualClock, PnodeId};
-use pegasus_files::{Errno, Files, NewInode, RenameMode, SetAttributes, Settings, XattrMode};
+use pegasus_files::{
+    Allocate, Errno, Files, NewInode, RenameMode, Seek, SetAttributes, Settings, XattrMode,
+};
 
 const FILE: u32 = 0o100_644;
 const DIR: u32 = 0o040_755;
@@ -202,4 +204,90 @@ fn old_changes_are_flushed_without_being_asked() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("it is not there after ten seconds");
+}
+
+#[test]
+fn a_hole_gives_back_what_it_took() {
+    let (_disks, log, files) = volume(2, 64 << 20);
+    let ino = make(&files, "file");
+    files.write(ino, 0, &[7; 4 << 20]).unwrap();
+    let settle = || {
+        files.sync().unwrap();
+        log.checkpoint(common::NOW).unwrap();
+        log.status().log_live_bytes
+    };
+    let before = settle();
+    files.allocate(ino, 1 << 20, 2 << 20, Allocate::Punch).unwrap();
+    let after = settle();
+    assert!(before - after > 2 << 20, "{before} bytes became {after}");
+    assert_eq!(files.attributes(ino).unwrap().size, 4 << 20);
+    assert_eq!(files.read(ino, (1 << 20) - 1, 3).unwrap(), [7, 0, 0]);
+    assert_eq!(files.read(ino, (3 << 20) - 1, 3).unwrap(), [0, 7, 7]);
+}
+
+#[test]
+fn holes_and_data_are_told_apart_in_memory_and_on_disk() {
+    const BLOCK: u64 = 16 << 10;
+    let (disks, log, files) = volume(2, 64 << 20);
+    let ino = make(&files, "file");
+    let set = SetAttributes { size: Some(1 << 30), ..SetAttributes::default() };
+    files.set(ino, &set).unwrap();
+    files.write(ino, 4 * BLOCK, &[7; 2 * BLOCK as usize]).unwrap();
+    files.write(ino, 700 << 20, b"far away").unwrap();
+    files.allocate(ino, 5 * BLOCK, BLOCK, Allocate::Punch).unwrap();
+    let told = |files: &Files| {
+        let seek = |at, what| files.seek(ino, at, what).map_err(|error| error.errno());
+        assert_eq!(seek(0, Seek::Hole), Ok(0));
+        assert_eq!(seek(0, Seek::Data), Ok(4 * BLOCK));
+        assert_eq!(seek(4 * BLOCK + 5, Seek::Data), Ok(4 * BLOCK + 5));
+        assert_eq!(seek(4 * BLOCK, Seek::Hole), Ok(5 * BLOCK));
+        assert_eq!(seek(5 * BLOCK, Seek::Data), Ok(700 << 20));
+        assert_eq!(seek((701 << 20) + 5, Seek::Hole), Ok((701 << 20) + 5));
+        assert_eq!(seek(701 << 20, Seek::Data), Err(Errno::NXIO));
+        assert_eq!(seek(1 << 30, Seek::Hole), Err(Errno::NXIO));
+    };
+    told(&files);
+    files.sync().unwrap();
+    told(&files);
+    log.checkpoint(common::NOW).unwrap();
+    drop((files, log));
+    let files = open(&open_log(&disks));
+    told(&files);
+    files.write(ino, (1 << 30) - 1, b"x").unwrap();
+    assert_eq!(files.seek(ino, 701 << 20, Seek::Data).unwrap(), (1 << 30) - 4096);
+    assert_eq!(files.seek(ino, (1 << 30) - 1, Seek::Hole).unwrap(), 1 << 30, "its end");
+    files.allocate(ino, 0, 1 << 30, Allocate::Punch).unwrap();
+    assert_eq!(files.seek(ino, 0, Seek::Data).unwrap_err().errno(), Errno::NXIO);
+}
+
+#[test]
+fn a_full_volume_lets_holes_be_made() {
+    let (_disks, _log, files) = volume(2, 16 << 20);
+    let ino = make(&files, "large");
+    let mut written = 0;
+    while files.write(ino, written, &[1; 64 << 10]).is_ok() {
+        written += 64 << 10;
+    }
+    files.sync().unwrap();
+    assert_eq!(files.write(ino, written, &[1; 64 << 10]).unwrap_err().errno(), Errno::NOSPC);
+    files.allocate(ino, 1000, written - 2000, Allocate::Punch).unwrap();
+    files.sync().unwrap();
+    assert_eq!(files.read(ino, 999, 2).unwrap(), [1, 0]);
+}
+
+#[test]
+fn a_copy_has_the_same_holes() {
+    let (_disks, _log, files) = volume(2, 64 << 20);
+    let (from, to) = (make(&files, "from"), make(&files, "to"));
+    files.write(from, 0, b"begins").unwrap();
+    files.write(from, 500 << 20, b"goes on").unwrap();
+    let set = SetAttributes { size: Some(900 << 20), ..SetAttributes::default() };
+    files.set(from, &set).unwrap();
+    files.write(to, 100 << 20, b"will be nothing").unwrap();
+    assert_eq!(files.copy((from, 0), (to, 0), 1 << 40).unwrap(), 900 << 20);
+    assert_eq!(files.attributes(to).unwrap().size, 900 << 20);
+    assert_eq!(files.read(to, 500 << 20, 7).unwrap(), b"goes on");
+    assert_eq!(files.read(to, 100 << 20, 4).unwrap(), [0; 4]);
+    assert!(files.seek(to, 4 << 20, Seek::Data).unwrap() >= 499 << 20);
+    assert_eq!(files.seek(to, 501 << 20, Seek::Data).unwrap_err().errno(), Errno::NXIO);
 }

@@ -1,6 +1,7 @@
 //! What is to become durable together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -361,6 +362,20 @@ impl<'a> Batch<'a> {
         changed.check_leaves(size, self.log.array.geometry.leaves_max())?;
         changed.truncate(size, &|addr| self.load(addr))?;
         self.put(changed, Record::Truncate { pnode, size });
+        Ok(())
+    }
+
+    /// Makes a range zeros, as far as the pnode reaches. Blocks of content with nothing else in them are
+    /// given up.
+    ///
+    /// # Errors
+    /// [`LogError::NoPnode`], or a block that is zeros in part can't be read.
+    pub fn punch(&mut self, pnode: PnodeId, range: Range<u64>) -> Result<(), LogError> {
+        self.place_pending()?;
+        let mut changed = self.pnode(pnode)?;
+        changed.punch(range.clone(), &|addr| self.load(addr))?;
+        let (offset, len) = (range.start, range.end.saturating_sub(range.start));
+        self.put(changed, Record::Punch { pnode, offset, len });
         Ok(())
     }
 

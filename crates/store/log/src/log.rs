@@ -68,6 +68,8 @@ pub struct Log {
 impl Log {
     /// Most bytes of a pnode's attributes.
     pub const ATTRIBUTES_BYTES_MAX: usize = crate::format::pnode::ATTRIBUTES_BYTES_MAX;
+    /// A pnode's content is kept in blocks of so many bytes.
+    pub const CONTENT_BYTES: usize = crate::format::pnode::CONTENT_BYTES;
     /// How much of a block's beginning recovery hands out at least.
     pub const HEAD_BYTES: usize = pegasus_disk::SECTOR - crate::format::fragment::HEADER_BYTES;
 
@@ -180,9 +182,30 @@ impl Log {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::Damaged`].
     pub fn read_pnode(&self, pnode: PnodeId, offset: u64, len: usize) -> Result<Vec<u8>, LogError> {
+        self.look(pnode, |found| found.read(offset, len, &|addr| self.load(addr)))
+    }
+
+    /// The first bytes of a pnode from `offset` on that room is taken for, whatever is in them; `None` if
+    /// only zeros follow that take none. More may follow right behind. Committed state only.
+    ///
+    /// # Errors
+    /// As [`Log::read_pnode`].
+    pub fn content_from(
+        &self,
+        pnode: PnodeId,
+        offset: u64,
+    ) -> Result<Option<Range<u64>>, LogError> {
+        self.look(pnode, |found| found.content_from(offset, &|addr| self.load(addr)))
+    }
+
+    fn look<T>(
+        &self,
+        pnode: PnodeId,
+        what: impl Fn(&Pnode) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         loop {
             let found = self.find_pnode(pnode)?.ok_or(LogError::NoPnode { pnode })?;
-            let outcome = found.read(offset, len, &|addr| self.load(addr));
+            let outcome = what(&found);
             if outcome.is_ok() {
                 return outcome;
             }

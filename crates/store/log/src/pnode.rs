@@ -477,5 +477,6 @@ fn leaf_of(block: u64) -> u32 {
     u32::try_from(block / LEAF_BLOCKS).expect("a pnode's span is checked before it grows")
 }
 
+mod holes;
 #[cfg(test)]
 mod tests;

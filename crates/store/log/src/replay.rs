@@ -142,6 +142,7 @@ impl State {
             | Record::SetAttributes { pnode, .. }
             | Record::Trim { pnode, .. }
             | Record::Truncate { pnode, .. }
+            | Record::Punch { pnode, .. }
             | Record::Delete { pnode } => self.change(array, *pnode, record)?,
         }
         Ok(())
@@ -179,6 +180,7 @@ impl State {
             Record::SetAttributes { bytes, .. } => pnode.set_attributes(bytes)?,
             Record::Trim { upto, .. } => pnode.trim(*upto, &load)?,
             Record::Truncate { size, .. } => pnode.truncate(*size, &load)?,
+            Record::Punch { offset, len, .. } => pnode.punch(*offset..offset + len, &load)?,
             _ => pnode.clear(&load),
         }
         let deleted = matches!(record, Record::Delete { .. });

@@ -10,7 +10,7 @@ mod common;
 use std::sync::Arc;
 
 use common::model::{Model, SegmentModel};
-use common::{check, format, open, report, seed};
+use common::{format, open, report, seed};
 use pegasus_base::Time;
 use pegasus_disk::{Disk, SimDisk, TearAt};
 use pegasus_log::{BlockMap, Log, Recovered, Recovery};
@@ -200,14 +200,8 @@ fn torture(seed: u64, shape: (u8, u8, usize), bulk: bool, cuts: usize) {
         let (log, recovery) =
             open(&images).unwrap_or_else(|e| panic!("cut at {op}, case {case}: {e}"));
         let model = assert_moment(&log, &recovery, &moments, op);
-        let (segments, blocks) = model.claims();
-        let report = report(&log, &segments, &blocks);
-        // After several cuts in the midst of superblocks a disk may be taken for one that was away.
-        let problems = report.problems.iter();
-        let wrong: Vec<_> =
-            problems.filter(|p| shape.2 == 0 || !p.contains("not rebuilt")).collect();
-        assert!(wrong.is_empty(), "case {case}: {wrong:#?}");
-        if at % 4 == 0 && report.ok {
+        let whole = check_recovered(&log, &model);
+        if at % 4 == 0 && whole {
             go_on(&log, &images, model, &mut rng);
         }
     }
@@ -247,8 +241,18 @@ fn go_on(log: &Log, images: &[SimDisk], model: Model, rng: &mut fastrand::Rng) {
     let images = cut(images, op, rng);
     let (log, recovery) = open(&images).unwrap();
     let model = assert_moment(&log, &recovery, &moments, op);
+    check_recovered(&log, &model);
+}
+
+/// A check finds nothing wrong, except that an opening which was cut while it wrote superblocks leaves disks
+/// that count as having been away.
+fn check_recovered(log: &Log, model: &Model) -> bool {
     let (segments, blocks) = model.claims();
-    check(&log, &segments, &blocks);
+    let report = report(log, &segments, &blocks);
+    let mut problems = report.problems.iter();
+    let sound = problems.all(|problem| problem.ends_with("is not rebuilt yet"));
+    assert!(sound, "{:#?}", report.problems);
+    report.ok
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+pub(crate) mod mounts;
 mod recordings;
 mod sources;
 mod status;
@@ -32,6 +33,7 @@ use super::{export, health, live};
     tags(
         (name = "node", description = "The node as a whole"),
         (name = "disks", description = "The store's disks"),
+        (name = "files", description = "The store's ordinary files"),
         (name = "streams", description = "Streams, live and recorded"),
         (name = "recordings", description = "What is recorded of a stream"),
         (name = "sources", description = "Streams that the node fetches itself"),
@@ -56,6 +58,7 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(disks::add_disk))
         .routes(routes!(disks::replace_disk))
         .routes(routes!(disks::begin_scrub, disks::stop_scrub))
+        .routes(routes!(mounts::list_mounts, mounts::add_mount, mounts::remove_mount))
         .routes(routes!(events::list_events))
         .routes(routes!(events::follow_events))
         .split_for_parts();

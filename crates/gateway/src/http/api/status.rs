@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::disks::{Care, Spare};
+use super::mounts::{self, Files};
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
@@ -30,6 +31,7 @@ pub(crate) struct Status {
     /// Where RTSP is.
     rtsp_url: String,
     store: Store,
+    files: Files,
 }
 
 /// The store.
@@ -133,6 +135,7 @@ struct LogCounts {
 pub(crate) async fn get_status(State(app): State<App>) -> Result<Json<Status>, ApiError> {
     let store = app.store.clone();
     let store = blocking(move || Ok::<_, ApiError>(store.status())).await?;
+    let files = mounts::report(&app).await?;
     let live = app.switch.streams().into_iter().filter(|stream| stream.live);
     let (streams, ingest_bps) =
         live.fold((0, 0), |(count, sum), stream| (count + 1, sum + stream.bitrate_bps));
@@ -146,6 +149,7 @@ pub(crate) async fn get_status(State(app): State<App>) -> Result<Json<Status>, A
         http_url: node.http_url.clone(),
         rtsp_url: node.rtsp_url.clone(),
         store: store.into(),
+        files: files.into(),
     }))
 }
 

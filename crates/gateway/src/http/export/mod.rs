@@ -1,13 +1,8 @@
 //! A recorded range as one MP4 file, with byte ranges.
 //!
-//! The file is planned from the units' sizes and times before its first byte goes out, so its length
-//! is known, and any part of it can be read by itself. The store lists these without reading media, so
-//! that a day is planned in a second or two; media is read as it is sent, unit by unit by its number, and
-//! an answer ends early rather than with other bytes than were planned. Plans are kept for a while, as
-//! players ask for one file many times.
+//! [`pegasus_export`] plans and reads it; here it is sent as it is read. An answer ends early rather than
+//! with other bytes than were planned. Plans are kept for a while, as players ask for one file many times.
 
-mod numbers;
-mod plan;
 mod read;
 
 use std::ops::Range;
@@ -18,8 +13,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use pegasus_base::{StreamName, TimeRange};
+use pegasus_export::Planned;
 
-pub(crate) use self::plan::{Planned, Plans};
 use super::app::{App, Named, blocking};
 use super::body::ASK_AGAIN;
 use super::error::{ApiError, ErrorBody};

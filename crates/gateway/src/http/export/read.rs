@@ -9,11 +9,11 @@ use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use pegasus_base::StreamName;
-use pegasus_continuous::{Continuous, Units};
+use pegasus_continuous::Continuous;
+use pegasus_export::{Planned, Source};
 use pegasus_media::mp4::Piece;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Planned;
 use crate::Level;
 use crate::http::app::App;
 use crate::http::error::ApiError;
@@ -79,65 +79,21 @@ impl<E: Into<ApiError>> From<E> for Failure {
 fn send(
     store: &Continuous,
     name: &StreamName,
-    planned: &Planned,
+    planned: &Arc<Planned>,
     part: Range<u64>,
     outlet: &mut Outlet,
 ) -> Result<(), Failure> {
-    let mut source = None;
+    let mut source = Source::new(store.clone(), name.clone(), Arc::clone(planned));
     for piece in planned.plan.slice(part) {
         match piece {
             Piece::Head(bytes) => outlet.send(bytes)?,
             Piece::Unit { index, skip, len } => {
-                let source = match &mut source {
-                    Some(source) => source,
-                    None => source.insert(Source::from(store, name, planned, index)?),
-                };
                 let (from, to) = (skip as usize, skip as usize + len as usize);
                 outlet.send(source.get(index)?.slice(from..to))?;
             }
         }
     }
     Ok(())
-}
-
-fn changed(name: &StreamName) -> ApiError {
-    let text = format!("the recording of {name} has been deleted or changed meanwhile");
-    ApiError::new(StatusCode::GONE, text)
-}
-
-/// The units of a plan, read in its order.
-struct Source<'a> {
-    name: &'a StreamName,
-    planned: &'a Planned,
-    units: Units,
-}
-
-impl<'a> Source<'a> {
-    /// Ready for unit `index` of the plan.
-    fn from(
-        store: &Continuous,
-        name: &'a StreamName,
-        planned: &'a Planned,
-        index: u64,
-    ) -> Result<Self, ApiError> {
-        let units = store.read_units(name, planned.numbers.get(index))?;
-        Ok(Self { name, planned, units })
-    }
-
-    /// The data of unit `index`, which must be behind the one asked for last.
-    fn get(&mut self, index: u64) -> Result<Bytes, ApiError> {
-        let wanted = self.planned.numbers.get(index);
-        loop {
-            let (number, unit) = self.units.next()?.ok_or_else(|| changed(self.name))?;
-            if number < wanted {
-                continue; // not in the file
-            }
-            // Anything else than what was planned would be passed off for it.
-            let planned =
-                number == wanted && unit.data.len() == self.planned.plan.unit_len(index) as usize;
-            return if planned { Ok(unit.data) } else { Err(changed(self.name)) };
-        }
-    }
 }
 
 /// Where the bytes go.

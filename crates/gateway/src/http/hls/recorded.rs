@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use pegasus_base::{StreamName, Time, TimeRange};
 use pegasus_continuous::{Continuous, Error, Item, ReadOptions};
+use pegasus_export::Recorded;
 use pegasus_media::mp4::{Fragmenter, init_segment};
 use pegasus_media::{Codec, Unit};
 
@@ -17,7 +18,7 @@ use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::playable::Playable;
 use crate::http::query::Between;
-use crate::http::recorded::{Recorded, key_times};
+use crate::http::recorded::key_times;
 
 /// Longest range of one list. A day in segments of four seconds is a list of two megabytes.
 const RANGE_MAX: Duration = Duration::from_secs(86_400);
@@ -56,7 +57,7 @@ pub(super) async fn list(
     let list = blocking(move || {
         let recorded = find(&store, &name, range)?;
         let cuts = cuts(&store, &name, &recorded)?;
-        let first = cuts.first().ok_or_else(|| Recorded::nothing(&name))?;
+        let first = cuts.first().ok_or_else(|| Recorded::nothing(&name, range))?;
         Ok::<_, ApiError>(playlist::recorded(&cuts, first.start.offset_ns(-LEAD_NS)))
     });
     Ok(body::text(PLAYLIST, list.await?))

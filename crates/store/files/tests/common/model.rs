@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pegasus_files::{
-    Allocate, Errno, Files, FilesError, Ino, NewInode, RenameMode, SetAttributes, XattrMode,
+    Allocate, Errno, Files, FilesError, Ino, NewInode, RenameMode, Seek, SetAttributes, XattrMode,
 };
 
 type Name = Vec<u8>;
@@ -277,7 +277,14 @@ fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     let Some(ino) = model.any(rng, |holds| matches!(holds, Holds::File(_))) else { return };
     let Holds::File(content) = &mut model.inodes.get_mut(&ino).unwrap().holds else { return };
     let at = rng.usize(..40_000);
-    match rng.u8(..6) {
+    match rng.u8(..8) {
+        6 => agree_on_holes(files, ino, content, at),
+        7 => {
+            let len = rng.usize(1..20_000);
+            files.allocate(ino, at as u64, len as u64, Allocate::Zero).unwrap();
+            content.resize(content.len().max(at + len), 0);
+            content[at..at + len].fill(0);
+        }
         0..3 => {
             let bytes = vec![rng.u8(1..); rng.usize(1..12_000)];
             files.write(ino, at as u64, &bytes).unwrap();
@@ -300,5 +307,23 @@ fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
             let (from, to) = (at.min(content.len()), (at + 10_000).min(content.len()));
             assert_eq!(read, content[from..to], "{ino} from {at}");
         }
+    }
+}
+
+/// What is said to be holes has to be zeros.
+fn agree_on_holes(files: &Files, ino: Ino, content: &[u8], at: usize) {
+    let nothing = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    match files.seek(ino, at as u64, Seek::Data) {
+        Ok(data) => assert!(nothing(&content[at..data as usize]), "{ino}: data from {at}"),
+        Err(error) => {
+            assert_eq!(error.errno(), Errno::NXIO);
+            assert!(nothing(&content[at.min(content.len())..]), "{ino}: data from {at}");
+        }
+    }
+    match files.seek(ino, at as u64, Seek::Hole) {
+        Ok(hole) => {
+            assert!(content.get(hole as usize).is_none_or(|byte| *byte == 0), "{ino}: {hole}")
+        }
+        Err(_) => assert!(at >= content.len(), "{ino}: no end behind {at}"),
     }
 }

@@ -112,6 +112,12 @@ pub(crate) enum Record {
     Delete {
         pnode: PnodeId,
     },
+    /// A range of bytes became nothing.
+    Punch {
+        pnode: PnodeId,
+        offset: u64,
+        len: u64,
+    },
     SegmentOpened {
         segment: SegmentRef,
         owner: Owner,
@@ -161,6 +167,7 @@ impl Record {
             Self::NextSegment { .. } => 25,
             Self::Blocks { .. } => 26,
             Self::Placed { .. } => 27,
+            Self::Punch { .. } => 28,
         }
     }
 
@@ -201,6 +208,11 @@ impl Record {
                 out.u64(*at);
             }
             Self::Delete { pnode } => out.u64(pnode.0),
+            Self::Punch { pnode, offset, len } => {
+                out.u64(pnode.0);
+                out.u64(*offset);
+                out.u64(*len);
+            }
             Self::SegmentOpened { segment, owner, data } => {
                 emit_owner(owner, out);
                 out.u64(u64::from(*data));
@@ -274,6 +286,11 @@ impl Record {
             25 => Self::NextSegment { segment: SegmentRef::take(body)? },
             26 => Self::Blocks { notes: take_notes(body)? },
             27 => take_placed(body)?,
+            28 => {
+                let (pnode, offset, len) = (PnodeId(body.u64()?), body.u64()?, body.u64()?);
+                offset.checked_add(len)?;
+                Self::Punch { pnode, offset, len }
+            }
             _ => return None,
         })
     }

@@ -235,6 +235,9 @@ fn record() -> impl Strategy<Value = Record> {
         (id.clone(), bytes()).prop_map(|(pnode, bytes)| Record::SetAttributes { pnode, bytes }),
         (id.clone(), any::<u64>()).prop_map(|(pnode, upto)| Record::Trim { pnode, upto }),
         (id.clone(), any::<u64>()).prop_map(|(pnode, size)| Record::Truncate { pnode, size }),
+        (id.clone(), any::<u32>(), any::<u32>()).prop_map(|(pnode, offset, len)| {
+            Record::Punch { pnode, offset: offset.into(), len: len.into() }
+        }),
         id.prop_map(|pnode| Record::Delete { pnode }),
         (segment(), owner(), 1_u8..).prop_map(|(segment, owner, data)| Record::SegmentOpened {
             segment,

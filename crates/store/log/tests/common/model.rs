@@ -33,6 +33,21 @@ pub(crate) struct Model {
     pub(crate) bulk: bool,
 }
 
+impl PnodeModel {
+    /// A byte that is not zero, where the log says that nothing is kept.
+    fn missed(&self, log: &Log, id: PnodeId) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            let kept = log.content_from(id, at as u64).unwrap();
+            let next = kept.as_ref().map_or(self.content.len(), |kept| kept.start as usize);
+            if let Some(byte) = (at..next).find(|at| self.content[*at] != 0) {
+                return Some(byte);
+            }
+            at = kept?.end as usize;
+        }
+    }
+}
+
 impl Model {
     /// A fresh log.
     pub(crate) fn new(log: &Log) -> Self {
@@ -128,7 +143,12 @@ impl Model {
         let deletable = self.pnodes.len() > 3 && id.0 >= 16;
         let pnode = self.pnodes.get_mut(&id).unwrap();
         let at = rng.usize(..60_000);
-        match rng.u8(..12) {
+        match rng.u8(..13) {
+            12 => {
+                let end = (at + rng.usize(..60_000)).min(pnode.content.len());
+                batch.punch(id, at as u64..end as u64).unwrap();
+                pnode.content[at.min(end)..end].fill(0);
+            }
             0 => {
                 let id = batch.create_pnode(3);
                 self.pnodes.insert(id, PnodeModel::default());
@@ -180,6 +200,9 @@ impl Model {
             }
             if log.read_pnode(*id, 0, usize::MAX >> 1).unwrap() != model.content {
                 return Some(format!("{id} has another content"));
+            }
+            if let Some(at) = model.missed(log, *id) {
+                return Some(format!("byte {at} of {id} is something, and said to be nothing"));
             }
         }
         let most = self.pnodes.keys().next_back().unwrap().0 + 20;

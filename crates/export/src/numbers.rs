@@ -5,7 +5,7 @@ use pegasus_continuous::UnitNumber;
 /// The number of each unit of a file. Most follow one another, so only where one does not costs memory: at
 /// the ends of the range, and at what was deleted.
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// Place in the file and number of the first unit of each run.
     runs: Vec<(u64, UnitNumber)>,
     len: u64,
@@ -13,7 +13,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     /// The next unit of the file is `number`.
-    pub(super) fn push(&mut self, number: UnitNumber) {
+    pub(crate) fn push(&mut self, number: UnitNumber) {
         let follows =
             self.runs.last().is_some_and(|(at, first)| first.0 + (self.len - at) == number.0);
         if !follows {
@@ -26,7 +26,7 @@ impl Numbers {
     ///
     /// # Panics
     /// If the file has fewer units.
-    pub(super) fn get(&self, index: u64) -> UnitNumber {
+    pub(crate) fn get(&self, index: u64) -> UnitNumber {
         assert!(index < self.len, "unit {index} of a file of {}", self.len);
         let after = self.runs.partition_point(|(at, _)| *at <= index);
         let (at, first) = self.runs[after - 1];

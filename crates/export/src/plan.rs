@@ -4,16 +4,14 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
 use parking_lot::Mutex;
 use pegasus_base::{StreamName, Time, TimeRange};
-use pegasus_continuous::{Continuous, Item, Span};
+use pegasus_continuous::{Continuous, Item};
 use pegasus_media::mp4::{Plan, Planner};
 use sha2::{Digest as _, Sha256};
 
-use super::numbers::Numbers;
-use crate::http::error::ApiError;
-use crate::http::recorded::Recorded;
+use crate::numbers::Numbers;
+use crate::{ExportError, Recorded};
 
 /// Plans kept.
 const PLANS_MAX: usize = 16;
@@ -21,28 +19,30 @@ const PLANS_MAX: usize = 16;
 /// some 15 to 25 bytes in a plan, and up to 60 while it is made.
 const UNITS_MAX: u64 = 8_000_000;
 
-/// A file that can be sent.
+/// A file that can be read.
 #[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) plan: Plan,
+pub struct Planned {
+    /// Its bytes, apart from the media.
+    pub plan: Plan,
     /// Its units in the recording.
-    pub(super) numbers: Numbers,
+    pub(crate) numbers: Numbers,
     /// What was asked for, cut to what is recorded.
-    pub(crate) range: TimeRange,
+    pub range: TimeRange,
     /// Capture time of the first picture or sound in the file.
-    pub(crate) first: Time,
+    pub first: Time,
     /// Its entity tag, with quotes: two files of the same tag are the same.
-    pub(crate) tag: String,
+    pub tag: String,
 }
 
 /// Plans made lately. A handle: clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Plans {
+#[derive(Clone, Debug, Default)]
+pub struct Plans {
     kept: Arc<Mutex<VecDeque<Kept>>>,
     /// Held while a plan is made.
     making: Arc<Mutex<()>>,
 }
 
+#[derive(Debug)]
 struct Kept {
     name: StreamName,
     recorded: Recorded,
@@ -52,17 +52,17 @@ struct Kept {
 impl Plans {
     /// The plan of a range; made from the store unless it is known and nothing was deleted of it or
     /// added to it. Blocks on disks.
-    pub(crate) fn get(
+    ///
+    /// # Errors
+    /// [`ExportError::Nothing`], [`ExportError::TooMany`], or the store can't be read.
+    pub fn get(
         &self,
         store: &Continuous,
         name: &StreamName,
         range: TimeRange,
-    ) -> Result<Arc<Planned>, ApiError> {
-        let mut recorded = Recorded::find(store, name, range)?;
+    ) -> Result<Arc<Planned>, ExportError> {
         // A span that still grows behind the range is the same file.
-        for span in &mut recorded.spans {
-            *span = cut(span, recorded.range);
-        }
+        let recorded = Recorded::find(store, name, range)?.cut();
         if let Some(planned) = self.known(name, &recorded) {
             return Ok(planned);
         }
@@ -96,20 +96,16 @@ impl Plans {
     }
 }
 
-/// The span as far as a plan of `range` depends on it: not on how much there is outside.
-fn cut(span: &Span, range: TimeRange) -> Span {
-    let (start, end) = (span.start.max(range.start), span.end.min(range.end));
-    Span { start, end, bytes: 0, units: 0 }
-}
-
-fn plan(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Planned, ApiError> {
+fn plan(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Planned, ExportError> {
     let mut listing = store.list(name, range)?;
     let (mut planner, mut numbers) = (Planner::new(), Numbers::default());
     while let Some(item) = listing.next()? {
         match item {
             Item::Tracks(tracks) => planner.set_tracks(&tracks),
             Item::Gap { to, .. } => planner.gap(to),
-            Item::Unit(_) if planner.len() >= UNITS_MAX => return Err(too_many()),
+            Item::Unit(_) if planner.len() >= UNITS_MAX => {
+                return Err(ExportError::TooMany { units: UNITS_MAX });
+            }
             Item::Unit(unit) => {
                 planner.push(&unit.meta)?;
                 numbers.push(unit.number);
@@ -121,13 +117,6 @@ fn plan(store: &Continuous, name: &StreamName, range: TimeRange) -> Result<Plann
     let first = plan.time_map().first().map_or(range.start, |point| point.time);
     let tag = tag(&plan, first);
     Ok(Planned { plan, numbers, range, first, tag })
-}
-
-fn too_many() -> ApiError {
-    let text = format!(
-        "the range holds more than {UNITS_MAX} pictures and packets of sound; export it in parts"
-    );
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text)
 }
 
 /// All tables are in the head: with the capture time, it says which file this is.

@@ -1,0 +1,90 @@
+//! Answers to the kernel, as most requests need them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyXattr,
+};
+use pegasus_files::{Attributes, FilesError, Ino, Listed};
+
+use crate::convert::errno;
+use crate::door::{Door, TTL};
+
+impl Door {
+    pub(crate) fn ino(&self, ino: INodeNo) -> Ino {
+        self.numbers.ours(ino)
+    }
+
+    pub(crate) fn enter(&self, made: Result<Attributes, FilesError>, reply: ReplyEntry) {
+        match made {
+            Ok(of) => reply.entry(&TTL, &self.attr(&of), generation(&of)),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    pub(crate) fn tell(&self, attributes: Result<Attributes, FilesError>, reply: ReplyAttr) {
+        match attributes {
+            Ok(of) => reply.attr(&TTL, &self.attr(&of)),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    pub(crate) fn attr(&self, of: &Attributes) -> FileAttr {
+        let mut attr = self.numbers.attr(of);
+        // Each directory in one is a link to it: so is that of the recordings to the root.
+        attr.nlink += u32::from(attr.ino == INodeNo::ROOT && self.streams.is_some());
+        attr
+    }
+
+    pub(crate) fn open_any(&self, ino: INodeNo, flags: FopenFlags, reply: ReplyOpen) {
+        match self.files.open_inode(self.ino(ino)) {
+            Ok(()) => reply.opened(FileHandle(0), flags),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    /// Goes through a directory until `take` has enough; whether it came to the end.
+    pub(crate) fn walk(
+        &self,
+        ino: INodeNo,
+        mut cookie: u64,
+        mut take: impl FnMut(&Listed) -> bool,
+    ) -> Result<bool, FilesError> {
+        loop {
+            let batch = self.files.list(self.ino(ino), cookie)?;
+            let Some(last) = batch.last() else { return Ok(true) };
+            cookie = last.cookie;
+            if batch.iter().any(&mut take) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+pub(crate) fn generation(of: &Attributes) -> Generation {
+    Generation(u64::from(of.generation))
+}
+
+pub(crate) fn done(outcome: Result<(), FilesError>, reply: ReplyEmpty) {
+    match outcome {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// Answers with a value, or with its length where the caller only asked for that.
+pub(crate) fn tell_bytes(value: Result<Vec<u8>, FilesError>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// The kernel keeps lists of access control there, which nobody here would follow.
+pub(crate) fn is_foreign(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"system.")
+}

@@ -1,0 +1,84 @@
+//! Mounting, as programs ask for it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use pegasus_gateway::{FilesReport, Mounts, MountsError, http};
+use serde_json::{Value, json};
+
+use crate::support::Node;
+
+const LOCAL: Option<&str> = Some("127.0.0.1:5000");
+
+/// Remembers what it was asked to mount.
+#[derive(Default)]
+struct Asked(Mutex<Vec<PathBuf>>);
+
+impl Mounts for Asked {
+    fn mount(&self, path: &Path) -> Result<(), MountsError> {
+        if path.is_relative() {
+            return Err(MountsError::Refused("not all of its path".to_owned()));
+        }
+        self.0.lock().unwrap().push(path.to_owned());
+        Ok(())
+    }
+
+    fn unmount(&self, path: &Path) -> Result<(), MountsError> {
+        Err(MountsError::NotMounted(path.to_owned()))
+    }
+
+    fn status(&self) -> FilesReport {
+        let mounts = self.0.lock().unwrap().clone();
+        FilesReport { mounts, free_bytes: Some(7), ..FilesReport::default() }
+    }
+}
+
+async fn mount(node: &Node, path: &str, peer: Option<&str>) -> u16 {
+    let request = Request::post("/api/v1/mounts").header("content-type", "application/json");
+    ask(node, request.body(json!({ "path": path }).to_string().into()).unwrap(), peer).await
+}
+
+async fn unmount(node: &Node, path: &str, peer: Option<&str>) -> u16 {
+    let request = Request::delete(format!("/api/v1/mounts?path={path}"));
+    ask(node, request.body(Body::empty()).unwrap(), peer).await
+}
+
+async fn ask(node: &Node, mut request: Request<Body>, peer: Option<&str>) -> u16 {
+    if let Some(peer) = peer {
+        let peer: SocketAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    node.ask(request).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn files_are_mounted_for_programs_on_this_machine_only() {
+    let mut node = Node::open();
+    assert_eq!(mount(&node, "/mnt/pegasus", LOCAL).await, 404, "nothing mounts here");
+    assert_eq!(node.get("/api/v1/mounts").await.json(), json!([]));
+
+    let asked = Arc::new(Asked::default());
+    node.services.mounts = Some(asked.clone());
+    node.router = http::router(node.services.clone());
+    for stranger in [Some("192.0.2.1:5000"), Some("[2001:db8::1]:5000"), None] {
+        assert_eq!(mount(&node, "/mnt/pegasus", stranger).await, 403, "{stranger:?}");
+        assert_eq!(unmount(&node, "/mnt/pegasus", stranger).await, 403, "{stranger:?}");
+    }
+    assert!(asked.0.lock().unwrap().is_empty());
+    assert_eq!(mount(&node, "/mnt/pegasus", LOCAL).await, 201);
+    assert_eq!(mount(&node, "/a", Some("[::ffff:127.0.0.1]:9")).await, 201);
+    assert_eq!(mount(&node, "here", LOCAL).await, 409);
+    assert_eq!(unmount(&node, "/elsewhere", LOCAL).await, 404);
+
+    let listed = node.get("/api/v1/mounts").await.json();
+    assert_eq!(listed, json!([{ "path": "/mnt/pegasus" }, { "path": "/a" }]));
+    let files = &node.get("/api/v1/status").await.json()["files"];
+    assert_eq!(files["free_bytes"], 7);
+    assert_eq!(files["trouble"], Value::Null);
+    let metrics = node.get("/metrics").await;
+    assert!(metrics.text().contains("pegasus_files_mounts 2"), "{}", metrics.text());
+}
