@@ -64,6 +64,7 @@ fn what_was_found_stays_found() {
         (647, "recordings took the room that files had been promised"),
         (58, "a span of one picture could not be read"),
         (10_376, "a scrub took what a crash left at the end of a segment for a loss"),
+        (20_733, "a cut between a segment's index and its seal left no room for another index"),
         (20, "blocks were lost because a disk's death made segments narrower"),
     ];
     for (seed, what) in found {

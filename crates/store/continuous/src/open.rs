@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pegasus_base::{PnodeId, StreamName};
-use pegasus_log::{Log, Recovered, Recovery, SegmentId};
+use pegasus_log::{BlockMap, Log, Recovered, Recovery, SegmentId};
 
 use crate::commit::Core;
 use crate::error::Error;
 use crate::format::FormatError;
 use crate::format::block::{self, Totals};
 use crate::format::catalogue::{self, SLOT_LEN, StreamRecord};
-use crate::format::index::Entry;
+use crate::format::index::{self, Entry};
 use crate::format::segment::{SegmentRecord, State, record_len};
 use crate::format::span::RECORD_LEN;
 use crate::queue::Queue;
@@ -118,12 +118,13 @@ fn load_stream(
         true => None,
         false => Some(read(view.segments.start)?),
     };
-    load_end(record, &mut view, &read, recovered)?;
+    load_end(log, record, &mut view, &read, recovered)?;
     Ok(view)
 }
 
 /// Finds where the recording ended: in the open segment, or behind the last sealed one.
 fn load_end(
+    log: &Log,
     record: &StreamRecord,
     view: &mut View,
     read: &dyn Fn(u64) -> Result<SegmentRecord, Error>,
@@ -138,11 +139,15 @@ fn load_end(
                 view.after = sealed.after;
             }
             State::Open => {
-                let entries = match recovered.remove(&last.segment.id) {
-                    Some(found) => entries_of(record, &found)?,
+                let (entries, index) = match recovered.remove(&last.segment.id) {
+                    Some(found) => {
+                        let entries = entries_of(record, &found)?;
+                        let index = index_of(log, record, &found, &entries);
+                        (entries, index)
+                    }
                     None => {
                         tracing::error!(stream = %record.name, "the log lost {}", last.segment.id);
-                        Vec::new()
+                        (Vec::new(), None)
                     }
                 };
                 let before = view.spans.last().map(|span| span.end).into_iter();
@@ -155,6 +160,7 @@ fn load_end(
                 later.for_each(|entry| view.spans.extend(&entry.head));
                 let mut open = OpenSegment::new(last);
                 entries.into_iter().for_each(|entry| open.push(entry));
+                open.index = index;
                 view.open = Some(open);
             }
         }
@@ -184,6 +190,23 @@ fn entries_of(record: &StreamRecord, found: &Recovered) -> Result<Vec<Entry>, Er
         }
     }
     Ok(entries)
+}
+
+/// The index a segment ends with although it is open: there may be no room for another.
+fn index_of(
+    log: &Log,
+    record: &StreamRecord,
+    found: &Recovered,
+    entries: &[Entry],
+) -> Option<BlockMap> {
+    let map = &found.blocks.last()?.map;
+    if entries.last().is_some_and(|last| last.map.seq == map.seq) {
+        return None;
+    }
+    let payload = log.read_block(map).ok()?;
+    let indexed = index::parse(&payload, record.id, found.segment.id).ok()?;
+    let same = indexed.iter().map(|entry| &entry.map).eq(entries.iter().map(|entry| &entry.map));
+    same.then(|| map.clone())
 }
 
 fn read_segment(

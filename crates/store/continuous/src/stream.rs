@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use parking_lot::Mutex;
 use pegasus_base::{StreamId, StreamName, Time};
-use pegasus_log::Log;
+use pegasus_log::{BlockMap, Log};
 
 use crate::directory::Directory;
 use crate::error::Error;
@@ -56,12 +56,14 @@ pub(crate) struct OpenSegment {
     pub(crate) record: SegmentRecord,
     entries: Vec<Entry>,
     index_len: IndexLen,
+    /// An index of all entries that is in it already: a crash came between it and the record that says so.
+    pub(crate) index: Option<BlockMap>,
 }
 
 impl OpenSegment {
     /// Without blocks.
     pub(crate) fn new(record: SegmentRecord) -> Self {
-        Self { record, entries: Vec::new(), index_len: IndexLen::new() }
+        Self { record, entries: Vec::new(), index_len: IndexLen::new(), index: None }
     }
 
     /// A block was appended.
@@ -70,6 +72,7 @@ impl OpenSegment {
         let so_far = std::mem::replace(&mut self.index_len, IndexLen::new());
         self.index_len = so_far.with(entry.outline.as_ref(), fragments);
         self.entries.push(entry);
+        self.index = None;
     }
 
     /// Its blocks, in order.

@@ -204,15 +204,19 @@ impl<'a, 'b, 'log> Staging<'a, 'b, 'log> {
     /// Ends the current segment: writes its index into it and seals it.
     fn seal(&mut self) -> Result<(), Stop> {
         let Some((record, before)) = self.current.take() else { return Ok(()) };
-        let mut entries = match before {
+        let (mut entries, mut index) = match before {
             true => self.writer.stream.view(|view| {
-                view.open.as_ref().map(|open| open.entries().to_vec()).unwrap_or_default()
+                let open = view.open.as_ref();
+                open.map(|open| (open.entries().to_vec(), open.index.clone())).unwrap_or_default()
             }),
-            false => Vec::new(),
+            false => (Vec::new(), None),
         };
-        entries.append(&mut self.entries);
+        if !self.entries.is_empty() {
+            entries.append(&mut self.entries);
+            index = None;
+        }
         let mut sealed = sealed(&record, &entries);
-        sealed.index = self.write_index(record.segment.id, &entries);
+        sealed.index = index.or_else(|| self.write_index(record.segment.id, &entries));
         self.batch.seal_segment(record.segment.id)?;
         self.draft.changes.push(Change::Sealed(sealed));
         Ok(())
