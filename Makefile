@@ -43,6 +43,7 @@ soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, POSIX su
 	scripts/tools posix
 	PATH="$$HOME/.cargo/bin:$$PATH" python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus posix
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
+	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 100 durable
 	$(CARGO) run --release --locked -p pegasus-sim -- --seeds 10000
 	$(CARGO) run --release --locked -p pegasus-sim -- exhaustive --length 3 --sample 2000
 	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous -p pegasus-files; done
