@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of ARCHITECTURE.md: crate, folder, floor.
-const FLOORS: [(&str, &str, u8); 13] = [
+const FLOORS: [(&str, &str, u8); 14] = [
     ("pegasus-base", "crates/base", 0),
     ("pegasus-media", "crates/media", 1),
     ("pegasus-disk", "crates/store/disk", 2),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, &str, u8); 13] = [
     ("pegasus-files", "crates/store/files", 4),
     ("pegasus-devices", "crates/devices", 5),
     ("pegasus-export", "crates/export", 5),
+    ("pegasus-sim", "crates/sim", 5),
     ("pegasus-gateway", "crates/gateway", 6),
     ("pegasus-fuse", "crates/fuse", 6),
     ("pegasus-node", "crates/node", 7),
