@@ -34,7 +34,7 @@ $(CONSOLE): $(CONSOLE_SOURCES)
 test: tools-test $(CONSOLE) ## Run every test
 	cd console && npm test
 	$(CARGO) build --workspace --locked
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
 
 .PHONY: soak

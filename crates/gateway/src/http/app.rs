@@ -3,10 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use pegasus_base::StreamName;
 use pegasus_export::Plans;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::hls::Feeds;
@@ -51,6 +52,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         let path = path.map_err(|error| ApiError::bad(error.body_text()))?;
         let name = path.0.iter().find(|(key, _)| key == "name").map(|(_, value)| value.as_str());
         Ok(Self(StreamName::from_path(name.unwrap_or_default())?))
+    }
+}
+
+/// What the query asks for. What it can't be is refused as everything else is.
+pub(crate) struct QueryOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::from_request_parts(parts, state).await;
+        query.map(|Query(asked)| Self(asked)).map_err(|error| ApiError::bad(error.body_text()))
     }
 }
 

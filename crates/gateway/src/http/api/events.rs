@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::http::app::App;
+use crate::http::app::{App, QueryOf};
 use crate::http::error::ErrorBody;
 use crate::{Events, Report};
 
@@ -39,7 +39,7 @@ const fn all() -> usize {
 )]
 pub(crate) async fn list_events(
     State(app): State<App>,
-    Query(which): Query<Which>,
+    QueryOf(which): QueryOf<Which>,
 ) -> Json<Vec<Report>> {
     Json(app.events.after(which.after, which.limit))
 }
@@ -55,7 +55,7 @@ pub(crate) async fn list_events(
 )]
 pub(crate) async fn follow_events(
     State(app): State<App>,
-    Query(which): Query<Which>,
+    QueryOf(which): QueryOf<Which>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let begin = Following { events: app.events.clone(), after: which.after, waiting: Vec::new() };
     let stop = app.stop.clone();

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, blocking};
+use crate::http::app::{App, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::live::Client;
 use crate::{FilesReport, Mounts, MountsError};
@@ -90,7 +90,7 @@ pub(crate) async fn add_mount(
 pub(crate) async fn remove_mount(
     State(app): State<App>,
     client: Client,
-    Query(wanted): Query<MountPoint>,
+    QueryOf(wanted): QueryOf<MountPoint>,
 ) -> Result<StatusCode, ApiError> {
     let mounts = local(&app, &client)?;
     blocking(move || mounts.unmount(&PathBuf::from(wanted.path))).await?;

@@ -1,13 +1,13 @@
 //! What is recorded of a stream.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use pegasus_base::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, Named, blocking};
+use crate::http::app::{App, Named, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::query::Between;
 
@@ -55,8 +55,8 @@ pub(crate) struct Resolution {
 pub(crate) async fn list_recordings(
     State(app): State<App>,
     Named(name): Named,
-    Query(between): Query<Between>,
-    Query(resolution): Query<Resolution>,
+    QueryOf(between): QueryOf<Between>,
+    QueryOf(resolution): QueryOf<Resolution>,
 ) -> Result<Json<Vec<Span>>, ApiError> {
     let range = between.resolve(app.clock.now())?;
     let (store, stream) = (app.store.clone(), name.clone());
@@ -91,7 +91,7 @@ pub(crate) async fn list_recordings(
 pub(crate) async fn delete_recordings(
     State(app): State<App>,
     Named(name): Named,
-    Query(between): Query<Between>,
+    QueryOf(between): QueryOf<Between>,
 ) -> Result<StatusCode, ApiError> {
     let range = between.resolve(app.clock.now())?;
     let range = (!between.is_all()).then_some(range);

@@ -9,13 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use pegasus_base::{StreamName, TimeRange};
 use pegasus_export::Planned;
 
-use super::app::{App, Named, blocking};
+use super::app::{App, Named, QueryOf, blocking};
 use super::body::ASK_AGAIN;
 use super::error::{ApiError, ErrorBody};
 use super::names;
@@ -42,7 +42,7 @@ use super::range::{Asked, asked, content_range};
 pub(crate) async fn get_media(
     State(app): State<App>,
     Named(name): Named,
-    Query(between): Query<Between>,
+    QueryOf(between): QueryOf<Between>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

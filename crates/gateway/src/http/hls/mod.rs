@@ -16,7 +16,7 @@ mod window;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
@@ -27,7 +27,7 @@ use serde::Deserialize;
 pub(crate) use self::cut::KeyTime;
 pub(crate) use self::feed::Feeds;
 use self::file::File;
-use super::app::{App, Named};
+use super::app::{App, Named, QueryOf};
 use super::body;
 use super::error::ApiError;
 use super::playable::{Playable, Unplayable};
@@ -58,8 +58,8 @@ async fn get_file(
     State(app): State<App>,
     Named(name): Named,
     Path((_, file)): Path<(String, String)>,
-    Query(between): Query<Between>,
-    Query(reload): Query<Reload>,
+    QueryOf(between): QueryOf<Between>,
+    QueryOf(reload): QueryOf<Reload>,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::missing(format!("there is no file {file} of {name}"));
     match File::parse(&file).ok_or_else(missing)? {
