@@ -1,5 +1,6 @@
 """Garbage, lost disks, full file systems: a clear error, and never a wrong byte."""
 
+import json
 import os
 import random
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from harness import CLIPS, Node, NodeTest, ffmpeg, frame_hashes, publish, wait_for
+from harness import BINARY, CLIPS, Node, NodeTest, ffmpeg, frame_hashes, publish, wait_for
 from test_kill import seconds
 
 
@@ -217,6 +218,50 @@ class LostDisks(LostDisksBase):
         self.assertIn("disk0", str(report["problems"]))
         self.node.start()
         self.assertTrue(self.exported("/cam"), "and reads go round it")
+
+    def test_a_lost_catalogue_is_made_anew(self):
+        for name in ("/cam/door", "/cam/yard"):
+            self.record(name, 4)
+        names = [(name, self.node.spans(name), self.exported(name)) for name in ("/cam/door", "/cam/yard")]
+        self.node.stop()
+        # More than parity can bear: every copy of the catalogue's beginning.
+        hits = 0
+        for path in self.node.data.glob("disk?"):
+            data = path.read_bytes()
+            with open(path, "r+b") as f:
+                at = data.find(b"PgCa")
+                while at >= 0:
+                    f.seek(at)
+                    f.write(b"lost")
+                    hits += 1
+                    at = data.find(b"PgCa", at + 4)
+        self.assertGreaterEqual(hits, 2)
+        self.node.start(wait=False)
+        self.assertNotEqual(self.node.process.wait(30), 0)
+        self.assertIn("pegasus store repair", self.node.tail(), "the node says what to do")
+        shown = self.repair(expect=1)
+        self.assertFalse(shown["applied"])
+        for name, _, _ in names:
+            self.assertIn(f"as {name}", str(shown["actions"]))
+        again = self.repair(expect=1)
+        self.assertEqual(again, shown, "to look changes nothing")
+        done = self.repair("--yes", expect=None)
+        self.assertTrue(done["applied"])
+        self.assertEqual(self.repair(expect=0)["actions"], [])
+        self.node.start()
+        for name, spans, hashes in names:
+            self.assertEqual(self.node.spans(name), spans)
+            self.assertEqual(self.exported(name), hashes)
+        self.record("/cam/door", 2)
+        self.assertEqual(len(self.node.spans("/cam/door")), 2, "and recording goes on")
+
+    def repair(self, *more, expect):
+        command = [BINARY, "--json", "store", "repair", "--data", self.node.data]
+        command += ["--config", self.node.config, *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if expect is not None:
+            self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return json.loads(done.stdout)
 
     def test_a_store_can_not_be_opened_twice(self):
         second = Node(data=self.node.data)

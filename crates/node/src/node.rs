@@ -39,7 +39,7 @@ pub enum NodeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The recordings can't be opened or closed.
-    #[error(transparent)]
+    #[error("{0}{hint}", hint = hint(.0))]
     Recordings(#[from] pegasus_continuous::Error),
     /// The credentials can't be used.
     #[error("credentials: {0}")]
@@ -67,6 +67,16 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// What to do about it.
+fn hint(error: &pegasus_continuous::Error) -> &'static str {
+    match error {
+        pegasus_continuous::Error::Damaged { .. } | pegasus_continuous::Error::Log(_) => {
+            "; `pegasus store repair` shows what can be done"
+        }
+        _ => "",
+    }
 }
 
 /// A running node.

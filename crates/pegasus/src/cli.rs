@@ -261,6 +261,21 @@ pub(crate) enum Store {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// List recordings again whose lists are lost, and write anew what parity gives; shows what it would do
+    #[command(
+        after_help = "Examples:\n  pegasus store repair --data ~/.local/share/pegasus        what would be done\n  pegasus store repair --data ~/.local/share/pegasus --yes  do it"
+    )]
+    Repair {
+        /// The node's data folder. Default: as for `up`
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Configuration file naming the disks, if they are not in the data folder
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Do it. Without, nothing is written
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pegasus_base::{StreamId, Time};
+use pegasus_base::{StreamName, Time};
 use pegasus_media::{TrackSet, Unit};
 
-use crate::format::block::{self, HEAD_LEN, Head, Mark, Totals};
+use crate::format::block::{self, HEAD_LEN, Head, Mark, Origin, Totals};
 use crate::format::outline::Outline;
 use crate::format::table::{Row, Writer};
 use crate::queue::{Entry, cost_bytes};
@@ -47,7 +47,7 @@ pub(crate) struct Noted {
 /// Turns what one recorder pushes into blocks.
 #[derive(Debug)]
 pub(crate) struct Assembler {
-    stream: StreamId,
+    origin: Origin,
     timeline: Timeline,
     tracks: TrackSet,
     open: Option<Open>,
@@ -85,9 +85,9 @@ struct Open {
 
 impl Assembler {
     /// Goes on behind what `timeline` knows.
-    pub(crate) fn new(stream: StreamId, timeline: Timeline) -> Self {
+    pub(crate) fn new(origin: Origin, timeline: Timeline) -> Self {
         Self {
-            stream,
+            origin,
             timeline,
             tracks: TrackSet::from([]),
             open: None,
@@ -180,7 +180,7 @@ impl Assembler {
     fn close_in(&mut self, span: Option<crate::timeline::OpenSpan>) {
         let Some(open) = self.open.take() else { return };
         let span = span.expect("units are recorded only in a span");
-        self.ready.push_back(open.seal(self.stream, &span));
+        self.ready.push_back(open.seal(&self.origin, &span));
     }
 
     /// Blocks that wait, the oldest first.
@@ -205,7 +205,7 @@ impl Assembler {
 }
 
 impl Open {
-    fn seal(self, stream: StreamId, span: &crate::timeline::OpenSpan) -> Pending {
+    fn seal(self, origin: &Origin, span: &crate::timeline::OpenSpan) -> Pending {
         let anchor = block::anchor(&self.tracks);
         let mut table = Writer::new(&self.tracks);
         let mut parts = vec![Bytes::new()];
@@ -228,7 +228,7 @@ impl Open {
             mark,
         };
         let table = table.finish();
-        parts[0] = block::emit(stream, &head, &self.tracks, &table).into();
+        parts[0] = block::emit(origin, &head, &self.tracks, &table).into();
         let payload_len = parts[0].len() + offset;
         let outline = Outline::new(&self.tracks, &table);
         Pending { head, outline, parts, payload_len, cost_bytes: self.cost_bytes }
@@ -238,7 +238,7 @@ impl Open {
 /// Payload bytes that a block with units of `unit_bytes` in all may take beyond these.
 fn overhead_bytes(tracks: &TrackSet) -> usize {
     let configs: usize = tracks.iter().map(|track| track.config.len()).sum();
-    HEAD_LEN + 1 + tracks.len() * 18 + configs + UNIT_BYTES
+    HEAD_LEN + StreamName::LEN_MAX + 1 + tracks.len() * 18 + configs + UNIT_BYTES
 }
 
 #[cfg(test)]
@@ -246,9 +246,14 @@ mod tests {
     use super::*;
     use crate::format::block::{Block, parse_head};
     use crate::sample;
+    use pegasus_base::StreamId;
     use proptest::prelude::*;
 
     const STREAM: StreamId = StreamId(7);
+
+    fn origin() -> Origin {
+        Origin { id: STREAM, name: "/cam/door".parse().unwrap() }
+    }
 
     fn payload(pending: &Pending) -> Bytes {
         let payload: Bytes = pending.parts.concat().into();
@@ -258,7 +263,7 @@ mod tests {
 
     fn assemble(entries: Vec<Entry>) -> (Vec<Block>, Noted) {
         let timeline = Timeline::new(None, 0, Totals::default());
-        let mut assembler = Assembler::new(STREAM, timeline);
+        let mut assembler = Assembler::new(origin(), timeline);
         entries.into_iter().for_each(|entry| {
             assembler.take(entry, sample::now(), PayloadMax { lone: 1 << 20, shared: 1 << 20 })
         });
@@ -267,6 +272,8 @@ mod tests {
             let block = Block::parse(&payload(pending), STREAM).unwrap();
             assert_eq!(parse_head(&payload(pending), STREAM), Ok(Some(pending.head)));
             assert_eq!(block::parse_outline(&payload(pending), STREAM), pending.outline);
+            let origin = block::parse_origin(&payload(pending));
+            assert_eq!(origin, Ok((STREAM, Some("/cam/door".parse().unwrap()))));
             assert!(block.agrees(), "{:?}", block.contents.head);
             block
         });

@@ -1,10 +1,11 @@
 //! The offline check: every record, index and block of every recording, and every slot accounted for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pegasus_base::{StreamName, Time};
 use pegasus_disk::Disk;
-use pegasus_log::{CheckReport, Checker, Log, OpenOptions};
+use pegasus_log::{CheckReport, Checker, Log, OpenOptions, Owner};
 
 use crate::error::Error;
 use crate::format::block::{self, Block, Totals};
@@ -28,16 +29,22 @@ pub fn check_store(
     let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: true })?;
     let mut checker = Checker::new(&log);
     recovery.problems.iter().cloned().for_each(|problem| checker.problem(problem));
+    let mut names = BTreeMap::new();
     match open::load(&log, recovery, &Settings::default()) {
         Ok(opened) => {
             let record_len = opened.core.record_len;
             for stream in opened.streams.values() {
+                names.insert(stream.id, stream.name.clone());
                 Check { log: &log, checker: &mut checker, stream, record_len }.stream();
             }
         }
         Err(error) => checker.problem(error.to_string()),
     }
-    Ok(checker.finish())
+    let name = |owner: Owner| match names.get(&owner.stream) {
+        Some(name) => name.to_string(),
+        None => format!("stream {}, which the catalogue does not have", owner.stream),
+    };
+    Ok(checker.finish(name))
 }
 
 /// The check of one stream.

@@ -89,6 +89,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A repair can't be made as things are.
+    #[error("nothing was repaired: {why}")]
+    Hindered {
+        /// What has to be different.
+        why: String,
+    },
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -94,6 +94,7 @@ mod owners;
 mod queue;
 mod read;
 mod recorder;
+mod repair;
 mod retain;
 #[cfg(test)]
 mod sample;
@@ -125,6 +126,7 @@ pub use pegasus_log::CheckReport;
 pub use queue::Pushed;
 pub use read::{Item, ReadOptions, Reader};
 pub use recorder::Recorder;
+pub use repair::{Disks, Progress, Repair, RepairPlan};
 pub use settings::{Retention, Settings, StreamRetention};
 pub use status::{
     DiskStatus, Health, IngestStatus, LogStatus, RecordedStream, RecorderStatus, Span, StoreStatus,

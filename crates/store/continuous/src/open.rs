@@ -95,7 +95,8 @@ pub(crate) fn records_of(log: &Log, pnode: PnodeId, len: usize) -> Result<Range<
     Ok(size.start / len as u64..size.end / len as u64)
 }
 
-fn load_stream(
+/// A stream as its directory and its spans tell.
+pub(crate) fn load_stream(
     log: &Log,
     slot: u32,
     record: &StreamRecord,
@@ -209,7 +210,8 @@ fn index_of(
     same.then(|| map.clone())
 }
 
-fn read_segment(
+/// Record number `index` of a stream's directory.
+pub(crate) fn read_segment(
     log: &Log,
     record: &StreamRecord,
     record_len: usize,

@@ -8,6 +8,7 @@ use pegasus_log::{Batch, LogError, Owner, SegmentId};
 use crate::assemble::{Assembler, Pending};
 use crate::draft::{Change, Draft};
 use crate::error::Error;
+use crate::format::block::Origin;
 use crate::format::catalogue::{StreamRecord, slot_offset};
 use crate::format::index::{self, Entry, IndexLen};
 use crate::format::segment::{SegmentRecord, State};
@@ -54,7 +55,8 @@ impl Writer {
         let (end, after, serial) = stream.view(|view| {
             (view.end, view.after, view.spans.last().map_or(0, |span| span.head.serial))
         });
-        let assembler = Assembler::new(stream.id, Timeline::new(end, serial, after));
+        let origin = Origin { id: stream.id, name: stream.name.clone() };
+        let assembler = Assembler::new(origin, Timeline::new(end, serial, after));
         Self { stream, assembler, commit_bytes: 0, broken: None }
     }
 

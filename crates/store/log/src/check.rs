@@ -15,7 +15,7 @@ use crate::garbage::{GARBAGE_PNODE, Hole, parse_file};
 use crate::recovery::read_pointers;
 use crate::scan::{Sighting, sight};
 use crate::tail::record_bytes;
-use crate::{BlockMap, DiskState, Log, SegmentId, SegmentRef};
+use crate::{BlockMap, DiskState, Log, Owner, SegmentId, SegmentRef};
 
 /// No more problems than this are listed; the rest is counted.
 const PROBLEMS_MAX: usize = 200;
@@ -31,6 +31,21 @@ pub struct CheckReport {
     pub units_verified: u64,
     /// What is wrong, a sentence each, naming disk and offset where it can.
     pub problems: Vec<String>,
+}
+
+fn place(column: &Column) -> String {
+    format!("slot {} of {}", column.slot, column.disk)
+}
+
+/// "slot 1 of disk 2 is marked" or "… are marked".
+fn are(places: &[String]) -> String {
+    const MOST: usize = 12;
+    let more = match places.len() {
+        0..=MOST => String::new(),
+        len => format!(" and {} more", len - MOST),
+    };
+    let verb = if places.len() == 1 { "is" } else { "are" };
+    format!("{}{more} {verb} marked", places[..places.len().min(MOST)].join(", "))
 }
 
 /// Checks a log that nobody writes to. The log's own part is done by [`Checker::new`]; then the owner of
@@ -117,17 +132,25 @@ impl<'a> Checker<'a> {
         self.report.units_verified += units;
     }
 
-    /// Accounts for all slots and sums up.
+    /// Accounts for all slots and sums up. `name` says whose segments are, for messages.
     #[must_use]
-    pub fn finish(mut self) -> CheckReport {
-        for disk in self.log.array.geometry.indices() {
-            let slots = self.log.array.geometry.slots.get(disk).unwrap_or(0);
-            for column in (0..slots).map(|slot| Column { disk, slot }) {
-                if self.alloc.owns(&[column]) && !self.claimed.contains(&column) {
-                    let slot = column.slot;
-                    self.problem(format!("slot {slot} of {disk} is marked in use, and nobody's"));
-                }
-            }
+    pub fn finish(mut self, name: impl Fn(Owner) -> String) -> CheckReport {
+        let orphans = self.log.unclaimed(&self.claimed);
+        let survey = self.log.survey(&orphans, &mut |_| {});
+        for segment in survey.segments {
+            let places: Vec<String> = segment.columns.iter().flatten().map(place).collect();
+            let (id, blocks, whose) = (segment.id, segment.blocks(), name(segment.owner));
+            self.problem(format!(
+                "{} in use, and nobody's: there is {id} of {whose}, of which {blocks} blocks can be read",
+                are(&places)
+            ));
+        }
+        if !survey.unknown.is_empty() {
+            let places: Vec<String> = survey.unknown.iter().map(place).collect();
+            self.problem(format!(
+                "{} in use, and nobody's: nothing of a recording is there",
+                are(&places)
+            ));
         }
         if self.unlisted > 0 {
             let more = format!("{} more problems are not listed", self.unlisted);

@@ -27,7 +27,7 @@
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
 //! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
-//! - `check`: every byte verified, every slot accounted for.
+//! - `check`: every byte verified, every slot accounted for. `survey`: what lies in slots, by their fragments alone.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
 //! only the lock of the shared state, for moments, and never wait for a commit's disks. Locks are taken in
@@ -105,6 +105,7 @@ mod segments;
 mod status;
 mod stripe;
 mod superblocks;
+mod survey;
 mod tail;
 mod walk;
 mod writer;
@@ -121,3 +122,4 @@ pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
 pub use pass::{Owners, Pass, Position};
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};
+pub use survey::{Survey, Surveyed};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pegasus_base::{StreamId, Time};
+use pegasus_base::{StreamId, StreamName, Time};
 use pegasus_media::{TrackSet, Unit};
 
 use super::bytes::{Fields, FormatError};
@@ -13,8 +13,9 @@ use super::tracks;
 
 /// First bytes of every payload.
 pub(crate) const MAGIC: [u8; 4] = *b"PgUn";
-/// Version of the payload's layout.
-pub(crate) const VERSION: u8 = 1;
+/// Version of the payload's layout. Blocks of version 1 do not name their stream.
+pub(crate) const VERSION: u8 = 2;
+const VERSION_OLDEST: u8 = 1;
 /// A payload of units.
 pub(crate) const KIND_UNITS: u8 = 1;
 /// A payload that is the index of a segment.
@@ -152,7 +153,7 @@ pub(crate) fn parse_head(bytes: &[u8], stream: StreamId) -> Result<Option<Head>,
 
 /// Checks what all payloads begin with and returns the kind.
 pub(crate) fn kind(fields: &mut Fields<'_>, stream: StreamId) -> Result<u8, FormatError> {
-    fields.expect(MAGIC, VERSION)?;
+    fields.expect_any(MAGIC, VERSION_OLDEST..=VERSION)?;
     let kind = fields.u8()?;
     fields.u16()?;
     if fields.u128()? != stream.0 {
@@ -171,20 +172,39 @@ pub(crate) fn emit_prefix(kind: u8, stream: StreamId, out: &mut Vec<u8>) {
     out.extend(stream.to_bytes());
 }
 
+/// The stream a block is of. It says so itself, so that the catalogue can be made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) id: StreamId,
+    pub(crate) name: StreamName,
+}
+
 /// Writes everything of a payload but the units' data, which follows it.
-pub(crate) fn emit(stream: StreamId, head: &Head, tracks: &TrackSet, table: &[u8]) -> Vec<u8> {
+pub(crate) fn emit(origin: &Origin, head: &Head, tracks: &TrackSet, table: &[u8]) -> Vec<u8> {
     let mut coded_tracks = Vec::new();
     tracks::emit(tracks, &mut coded_tracks);
-    let mut out = Vec::with_capacity(HEAD_LEN + coded_tracks.len() + table.len());
-    emit_prefix(KIND_UNITS, stream, &mut out);
+    let name = origin.name.as_str().as_bytes();
+    let mut out = Vec::with_capacity(HEAD_LEN + coded_tracks.len() + table.len() + name.len());
+    emit_prefix(KIND_UNITS, origin.id, &mut out);
     head.emit(&mut out);
-    for len in [coded_tracks.len(), table.len(), 0] {
+    for len in [coded_tracks.len(), table.len(), name.len()] {
         out.extend(u32::try_from(len).expect("a block is less than 4 GiB").to_le_bytes());
     }
     assert_eq!(out.len(), HEAD_LEN, "the head has a fixed length");
     out.extend(coded_tracks);
     out.extend(table);
+    out.extend(name);
     out
+}
+
+/// The stream a payload of units says it is of, by its first bytes; the name if they reach so far and it has one.
+pub(crate) fn parse_origin(bytes: &[u8]) -> Result<(StreamId, Option<StreamName>), FormatError> {
+    let mut fields = Fields::new(bytes);
+    fields.expect_any(MAGIC, VERSION_OLDEST..=VERSION)?;
+    fields.take(3)?;
+    let stream = StreamId(fields.u128()?);
+    let name = Parts::parse(bytes, stream).ok().and_then(|parts| parts.name);
+    Ok((stream, name))
 }
 
 /// Reads what a payload begins with; `None` if it does not go on up to the end of the table.
@@ -198,6 +218,7 @@ struct Parts<'a> {
     head: Head,
     tracks: &'a [u8],
     table: &'a [u8],
+    name: Option<StreamName>,
     data_len: usize,
 }
 
@@ -209,9 +230,11 @@ impl<'a> Parts<'a> {
         }
         let head = Head::parse(&mut fields)?;
         let (tracks_len, table_len) = (fields.u32()? as usize, fields.u32()? as usize);
-        fields.u32()?;
+        let name_len = fields.u32()? as usize;
         let (tracks, table) = (fields.take(tracks_len)?, fields.take(table_len)?);
-        Ok(Self { head, tracks, table, data_len: fields.rest() })
+        let name = std::str::from_utf8(fields.take(name_len)?);
+        let name = name.map_err(|_| FormatError::Field { field: "name" })?.parse().ok();
+        Ok(Self { head, tracks, table, name, data_len: fields.rest() })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading and writing little-endian fields.
 
+use std::ops::RangeInclusive;
+
 use pegasus_base::Time;
 
 /// Why bytes are not the structure they should be.
@@ -102,11 +104,20 @@ impl<'a> Fields<'a> {
 
     /// Checks the mark and version every structure begins with.
     pub(crate) fn expect(&mut self, magic: [u8; 4], version: u8) -> Result<(), FormatError> {
+        self.expect_any(magic, version..=version)
+    }
+
+    /// As [`Fields::expect`], where several versions can be read.
+    pub(crate) fn expect_any(
+        &mut self,
+        magic: [u8; 4],
+        versions: RangeInclusive<u8>,
+    ) -> Result<(), FormatError> {
         if self.take(4)? != magic {
             return Err(FormatError::Magic);
         }
         match self.u8()? {
-            found if found == version => Ok(()),
+            found if versions.contains(&found) => Ok(()),
             found => Err(FormatError::Version { version: found }),
         }
     }

@@ -8,6 +8,7 @@ mod model;
 mod racing;
 mod reading;
 mod reopening;
+mod repair;
 mod retention;
 mod writing;
 
