@@ -20,7 +20,28 @@ MUTATIONS = {
     "a flush is forgotten": (
         LOG + "disks.rs", "begun.ticket.map(Ticket::wait)", "begun.ticket.map(|_| Ok::<Option<pegasus_disk::AlignedBuf>, DiskError>(None))", "pegasus-log"),
     "parity is not computed": (
-        LOG + "stripe.rs", "xor_into(&mut parity[HEADER_BYTES..], &buf[HEADER_BYTES..]);", "let _ = buf;", "pegasus-log"),
+        LOG + "code.rs", "data[1..].iter().for_each(|slice| xor_into(sum, slice));", "", "pegasus-log"),
+    "the second parity is the first": (
+        LOG + "code.rs", "parity.iter_mut().zip(result.recovery_iter()).for_each(|(to, from)| to.copy_from_slice(from));",
+        "let first = result.recovery(0).expect(POSSIBLE);\n        parity.iter_mut().for_each(|to| to.copy_from_slice(first));", "pegasus-log"),
+    "what two slices lack is shared out wrongly": (
+        LOG + "code.rs", "[(*x, of(d, b)), (*y, of(c, a))].into()", "[(*x, of(c, a)), (*y, of(d, b))].into()", "pegasus-log"),
+    "two parities are no feature": (
+        LOG + "format/superblock.rs", "u32::from(two) * FEATURE_TWO_PARITIES", "u32::from(two) * 0", "pegasus-log"),
+    "a commit needs all but one fragment whatever the parity": (
+        LOG + "writing.rs", "< usize::from(header.data) {", "< usize::from(header.fragments()) - 1 {", "pegasus-log"),
+    "a commit needs one fragment less than data": (
+        LOG + "writing.rs", "< usize::from(header.data) {", "< usize::from(header.data) - 1 {", "pegasus-log"),
+    "with disks dead parity gets narrower instead of data": (
+        LOG + "batch.rs", "min(room.saturating_sub(parity));", "min(room.saturating_sub(1));", "pegasus-log"),
+    "the log keeps two copies whatever the parity": (
+        LOG + "log_plan.rs", "for width in (usize::from(LOG_DATA)..=wanted).rev() {", "for width in (usize::from(LOG_DATA)..=wanted.min(2)).rev() {", "pegasus-log"),
+    "only one parity is verified": (
+        LOG + "stripe.rs", "differing.filter(|(_, pair)| differs(*pair))", "differing.take(1).filter(|(_, pair)| differs(*pair))", "pegasus-log"),
+    "only one slow disk is stood in for": (
+        LOG + "reading.rs", "            if quick == data {\n                return at;", "            if quick == data || at > data {\n                return at;", "pegasus-log"),
+    "blocks on trust are taken back one by one": (
+        LOG + "scan.rs", "self.trusted.take().unwrap_or((before, number))", "(before, number)", "pegasus-log"),
     "fragments are not verified": (
         LOG + "stripe.rs", "if found != header.slice_crc {", "if false {", "pegasus-log"),
     "a transaction counts though its blocks did not arrive": (
@@ -48,7 +69,7 @@ MUTATIONS = {
     "a sync is answered before the disks are": (
         "crates/store/files/src/flush.rs", "                self.flush(&mut state)?;\n                continue;", "                return Ok(());", "pegasus-sim"),
     "a disk that is being rebuilt is not written": (
-        "crates/store/continuous/src/geometry.rs", "matches!(state, DiskState::Ok | DiskState::Rebuilding)", "state == DiskState::Ok", "pegasus-sim"),
+        "crates/store/continuous/src/geometry.rs", "matches!(state, DiskState::Ok | DiskState::Rebuilding | DiskState::Slow)", "state == DiskState::Ok", "pegasus-sim"),
     "a span of one picture is empty": (
         "crates/store/continuous/src/timeline.rs", "lasts_ns.max(LASTS_NS_LEAST)", "lasts_ns", "pegasus-sim"),
     "replay forgets holes": (

@@ -108,7 +108,7 @@ pub struct Store {
     /// How long a disk has been gone before a spare takes its place. Default 30 s.
     #[serde(deserialize_with = "duration")]
     pub spare_after: Duration,
-    /// Parity columns, 0 or 1. The rest of the disks hold data. Default 1.
+    /// Parity columns, 0 to 2: as many disks as may be lost. The rest of them hold data. Default 1.
     pub parity: u8,
     /// Size of each disk file made on the first start. Default: a tenth of the free space over all
     /// disks, between 256 MiB and 4 GiB each.
@@ -351,7 +351,7 @@ impl Config {
         let range = |ok: bool, key, must| {
             if ok { Ok(()) } else { Err(ConfigError::Range { key, must }) }
         };
-        range(self.store.parity <= 1, "store.parity", "0 or 1")?;
+        range(self.store.parity <= 2, "store.parity", "0, 1 or 2")?;
         range(
             self.store.disks.is_empty() || self.store.disks.len() > usize::from(self.store.parity),
             "store.disks",
@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn ranges_are_checked() {
         for (text, key) in [
-            ("[store]\nparity = 2", "store.parity"),
+            ("[store]\nparity = 3", "store.parity"),
             ("[store]\ndisks = [\"a\"]", "store.disks"),
             ("[store]\ndurable_within = \"1ms\"", "store.durable_within"),
             ("[retention]\nkeep_free_percent = 0", "keep_free_percent"),

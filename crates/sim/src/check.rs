@@ -11,27 +11,25 @@ use crate::{Finding, ensure, must};
 const LIVE_PERCENT_MAX: u64 = 90;
 
 impl Run {
-    /// Closes the store, verifies every byte, and opens it again. Where a disk lies, only that one is blamed.
+    /// Closes the store, verifies every byte, and opens it again. Where disks lie, only those are blamed.
     pub(crate) fn check_offline(&mut self) -> Result<(), Finding> {
         self.close()?;
         let report = self.world.check()?;
-        match self.atlas.harm() {
-            Harm::None => {
-                self.coverage.note("checked: offline");
-                ensure(report.ok && report.problems.is_empty(), || {
-                    format!("the offline check finds: {:#?}", report.problems)
-                })?;
-            }
-            Harm::Lies(at) => {
-                self.coverage.note("checked: a damaged store blames the damaged disk");
-                let label = self.world.disks[at].label();
-                let wrong: Vec<_> =
-                    report.problems.iter().filter(|problem| !problem.contains(&label)).collect();
-                ensure(wrong.is_empty(), || format!("{label} is damaged, but: {wrong:#?}"))?;
-            }
-            Harm::Gone(_) => {}
+        let lying = self.atlas.with(Harm::Lies);
+        if self.atlas.count() == 0 {
+            self.coverage.note("checked: offline");
+            ensure(report.ok && report.problems.is_empty(), || {
+                format!("the offline check finds: {:#?}", report.problems)
+            })?;
+        } else if lying.len() == self.atlas.count() {
+            self.coverage.note("checked: a damaged store blames the damaged disk");
+            let labels: Vec<String> =
+                lying.iter().map(|at| self.world.disks[*at].label()).collect();
+            let blames = |problem: &String| labels.iter().any(|label| problem.contains(label));
+            let wrong: Vec<_> = report.problems.iter().filter(|problem| !blames(problem)).collect();
+            ensure(wrong.is_empty(), || format!("{labels:?} are damaged, but: {wrong:#?}"))?;
         }
-        self.world.open(None)
+        self.world.open(&[])
     }
 
     /// Everything pushed was recorded: no unit was dropped.
@@ -63,7 +61,7 @@ impl Run {
 
     /// At the end: everything is repaired and checked, then deleted; the store is as good as empty.
     pub(crate) fn last_checks(&mut self) -> Result<(), Finding> {
-        if matches!(self.atlas.harm(), Harm::Lies(_)) {
+        if !self.atlas.with(Harm::Lies).is_empty() {
             self.world.disks.iter().for_each(SimDisk::heal);
             self.look_at_disks()?;
             self.check_offline()?;

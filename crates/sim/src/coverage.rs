@@ -12,7 +12,7 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     /// Everything that a few hundred runs must have seen at least once: each kind of fault, each repair,
     /// each check.
-    pub const EXPECTED: [&'static str; 38] = [
+    pub const EXPECTED: [&'static str; 42] = [
         "bit rot",
         "checked: a damaged store blames the damaged disk",
         "checked: cleaning costs what it may",
@@ -49,6 +49,10 @@ impl Coverage {
         "slow disk",
         "stream deleted",
         "torn write",
+        "two disks gone at once",
+        "two disks gone at opening",
+        "two disks harmed at once",
+        "two disks replaced",
         "unreadable sectors",
         "unflushed writes at a cut",
     ];

@@ -184,7 +184,7 @@ impl Bench {
             first += count;
         }
         let mut world = self.world.on(disks);
-        world.open(None)?;
+        world.open(&[])?;
         let (mut camera, mut programs) = (self.camera.model(), self.programs.clone());
         camera.adopt(&world.store().store)?;
         programs.adopt(&world.store().files)?;

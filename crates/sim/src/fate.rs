@@ -29,7 +29,7 @@ impl Run {
         self.note_effects();
         self.world.disks.iter().for_each(SimDisk::record);
         let first = self.world.next_op();
-        let before = self.atlas;
+        let before = self.atlas.clone();
         self.recording = true;
         let acknowledged = self.act(action)?;
         self.recording = false;
@@ -55,7 +55,7 @@ impl Run {
         self.requests += self.world.next_op();
         std::mem::replace(&mut self.world, next).abandon();
         let without = self.absent_at_opening();
-        self.world.open(without)?;
+        self.world.open(&without)?;
         self.adopt()?;
         self.look_at_disks()
     }
@@ -78,7 +78,7 @@ impl Run {
     fn cut_recovery(&mut self, mut world: World) -> Result<World, Finding> {
         world.disks.iter().for_each(SimDisk::record);
         let first = world.next_op();
-        world.open(None)?;
+        world.open(&[])?;
         let op = self.rng.u64(first..=world.next_op());
         let rng = &mut self.rng;
         let disks = world.disks.iter().map(|disk| disk.image_at(op, TearAt::Bytes512, rng));
@@ -87,17 +87,35 @@ impl Run {
         Ok(next)
     }
 
-    /// A disk that is not there when the store is opened, if one may be harmed.
-    pub(crate) fn absent_at_opening(&mut self) -> Option<usize> {
+    /// Disks that are not there when the store is opened, if any may be harmed.
+    pub(crate) fn absent_at_opening(&mut self) -> Vec<usize> {
         if self.world.plan.harm == 0 || self.rng.u8(..6) != 0 {
-            return None;
+            return Vec::new();
         }
-        let disk = self.atlas.liar(self.world.disks.len(), &mut self.rng)?;
-        self.tell(|| format!("disk {disk} is not there"));
-        self.coverage.note("disk gone at opening");
-        self.atlas.lies(disk);
-        self.atlas.gone(disk);
-        Some(disk)
+        let mut absent = Vec::new();
+        while let Some(disk) = self.atlas.liar(&mut self.rng) {
+            self.tell(|| format!("disk {disk} is not there"));
+            self.coverage.note("disk gone at opening");
+            self.atlas.lies(disk);
+            self.gone(disk);
+            absent.push(disk);
+            if self.world.plan.parity < 2 || self.rng.bool() {
+                break;
+            }
+        }
+        if absent.len() > 1 {
+            self.coverage.note("two disks gone at opening");
+        }
+        absent
+    }
+
+    /// A disk is away; whether that was to be expected.
+    fn gone(&mut self, disk: usize) -> bool {
+        let expected = self.atlas.gone(disk);
+        if self.atlas.with(Harm::Gone).len() > 1 {
+            self.coverage.note("two disks gone at once");
+        }
+        expected
     }
 
     fn adopt(&mut self) -> Result<(), Finding> {
@@ -113,7 +131,7 @@ impl Run {
 
     /// Harms a disk that may be harmed.
     pub(crate) fn harm(&mut self) -> Result<(), Finding> {
-        let Some(at) = self.atlas.liar(self.world.disks.len(), &mut self.rng) else {
+        let Some(at) = self.atlas.liar(&mut self.rng) else {
             return Ok(());
         };
         let disk = self.world.disks[at].clone();
@@ -154,8 +172,16 @@ impl Run {
                 self.coverage.note("disk died");
             }
         }
-        self.atlas.lies(at);
+        self.lies(at);
         Ok(())
+    }
+
+    /// A disk may hold anything from now on.
+    fn lies(&mut self, disk: usize) {
+        self.atlas.lies(disk);
+        if self.atlas.with(Harm::Lies).len() > 1 {
+            self.coverage.note("two disks harmed at once");
+        }
     }
 
     fn spoil(&mut self, disk: &SimDisk) {
@@ -196,8 +222,8 @@ impl Run {
         let next = self.world.on(disks);
         self.requests += self.world.next_op();
         std::mem::replace(&mut self.world, next).abandon();
-        self.atlas.lies(at);
-        self.world.open(None)?;
+        self.lies(at);
+        self.world.open(&[])?;
         self.adopt()
     }
 
@@ -206,13 +232,13 @@ impl Run {
         for (at, disk) in self.world.disk_status().iter().enumerate() {
             let away = matches!(disk.state, DiskState::Failed | DiskState::Missing);
             if away {
-                let expected = self.atlas.gone(at);
+                let expected = self.gone(at);
                 ensure(expected, || {
                     format!("the store gave up disk {at}, to which nothing was done")
                 })?;
-            } else if self.atlas.harm() == Harm::Gone(at) {
+            } else if self.atlas.is_gone(at) {
                 self.coverage.note("disk back after it was away");
-                self.atlas.back();
+                self.atlas.back(at);
             }
         }
         Ok(())
@@ -228,7 +254,11 @@ impl Run {
         self.world.disks.iter().for_each(SimDisk::heal);
         self.world.store().log.probe();
         self.look_at_disks()?;
-        if let Harm::Gone(at) = self.atlas.harm() {
+        let gone = self.atlas.with(Harm::Gone);
+        if gone.len() > 1 {
+            self.coverage.note("two disks replaced");
+        }
+        for at in gone {
             let label = format!("new{}", self.disks_made);
             self.disks_made += 1;
             let new = SimDisk::new(&label, self.world.plan.disk_bytes).with_seed(self.rng.u64(..));

@@ -156,7 +156,7 @@ fn sequences(cli: &Cli, wanted: &Exhaustive) -> Result<(), Finding> {
             all.push((0..length).map(any).collect());
         }
     }
-    let shapes = [(4, 1), (1, 1)];
+    let shapes = [(4, 1), (1, 1), (2, 2)];
     let sum = Mutex::new(Exhausted::default());
     in_parallel(cli, (all.len() * shapes.len()) as u64, |at| {
         let at = at as usize;

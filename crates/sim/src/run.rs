@@ -114,15 +114,18 @@ fn go(seed: u64, settings: &Settings, step: &mut u32) -> Result<Report, Finding>
 impl Run {
     fn new(seed: u64, settings: Settings) -> Result<Self, Finding> {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let plan = Plan::of(&mut rng);
+        let plan = Plan::of(seed, &mut rng);
         let world = World::new(plan, &mut rng)?;
         let len_max = if rng.bool() { 60_000 } else { 600_000 };
         let programs = Programs::new(&world.store().files, len_max);
         let cameras = vec![
             Camera::new("/cam/door", (100, 900)),
             Camera::new("/cam/yard", (2_000, 7_000)),
-            // Key units, four times as long, must fit into a segment, also when a disk is missing.
-            Camera::new("/cam/stage", (3_000, 9_000 * usize::from(plan.data - 1).max(1))),
+            // Key units, four times as long, must fit into a segment, also when disks are missing.
+            Camera::new(
+                "/cam/stage",
+                (3_000, 9_000 * usize::from(plan.data.saturating_sub(plan.parity.max(1))).max(1)),
+            ),
         ];
         let mut run = Self {
             rng,
@@ -308,7 +311,7 @@ impl Run {
         self.close()?;
         self.coverage.note("clean close");
         let without = self.absent_at_opening();
-        self.world.open(without)?;
+        self.world.open(&without)?;
         Ok(Acknowledged::ALL)
     }
 

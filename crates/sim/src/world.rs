@@ -49,7 +49,7 @@ impl World {
         must("formatting", Log::format(&handles, &options, rng))?;
         let clock = Arc::new(ManualClock::at(BEGIN));
         let mut world = Self { plan, disks, clock, open: None, openings: 0 };
-        world.open(None)?;
+        world.open(&[])?;
         Ok(world)
     }
 
@@ -61,8 +61,8 @@ impl World {
         Self { plan, disks, clock, open: None, openings }
     }
 
-    /// Opens the store, without one of its disks if so.
-    pub(crate) fn open(&mut self, without: Option<usize>) -> Result<(), Finding> {
+    /// Opens the store, without some of its disks if so.
+    pub(crate) fn open(&mut self, without: &[usize]) -> Result<(), Finding> {
         self.openings += 1;
         let options = OpenOptions { now: self.now(), read_only: false };
         let (log, recovery) = must("opening the log", Log::open(self.given(without), &options))?;
@@ -86,10 +86,10 @@ impl World {
         Ok(())
     }
 
-    fn given(&self, without: Option<usize>) -> Vec<(String, Option<Arc<dyn Disk>>)> {
+    fn given(&self, without: &[usize]) -> Vec<(String, Option<Arc<dyn Disk>>)> {
         let disks = self.disks.iter().enumerate();
         let arc = |disk: &SimDisk| Arc::new(disk.clone()) as Arc<dyn Disk>;
-        disks.map(|(at, d)| (d.label(), (Some(at) != without).then(|| arc(d)))).collect()
+        disks.map(|(at, d)| (d.label(), (!without.contains(&at)).then(|| arc(d)))).collect()
     }
 
     /// The open store.
@@ -115,7 +115,7 @@ impl World {
 
     /// Verifies every byte of the store, which must be closed.
     pub(crate) fn check(&self) -> Result<CheckReport, Finding> {
-        must("the offline check", check_store(self.given(None), self.now()))
+        must("the offline check", check_store(self.given(&[]), self.now()))
     }
 
     pub(crate) fn now(&self) -> Time {

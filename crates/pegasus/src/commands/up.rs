@@ -62,7 +62,11 @@ fn greet(summary: &Summary, config: &Config) -> Result<(), Failure> {
         "store     {} on {} disks, {}",
         ByteSize(capacity),
         summary.disks.len(),
-        if parity > 0 { "any one of which may fail" } else { "none of which may fail" },
+        match parity {
+            0 => "none of which may fail",
+            1 => "any one of which may fail",
+            _ => "any two of which may fail",
+        },
     ))?;
     if let Some(mount) = &summary.mount {
         output::line(&format!("files     {mount}"))?;

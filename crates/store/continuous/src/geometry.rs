@@ -34,7 +34,8 @@ impl Geometry {
     /// What an array in this state allows.
     pub(crate) fn of(status: &LogStatus, record_len: usize, root: PnodeId) -> Self {
         let parity = usize::from(status.parity);
-        let writable = |state| matches!(state, DiskState::Ok | DiskState::Rebuilding);
+        let writable =
+            |state| matches!(state, DiskState::Ok | DiskState::Rebuilding | DiskState::Slow);
         let living = status.disks.iter().filter(|disk| writable(disk.state)).count();
         let width_max = living.saturating_sub(parity).clamp(1, usize::from(status.data.max(1)));
         Self {
@@ -78,14 +79,13 @@ impl Geometry {
         u64::from(self.width(payload, writer.commit_bytes)) * self.unit_bytes as u64
     }
 
-    /// Largest payload of a block. If it can be divided, it is to fit a segment even if one more disk dies
-    /// before it is written.
+    /// Largest payload of a block. If it can be divided, it is to fit a segment even if as many more disks die
+    /// before it is written as there is parity.
     pub(crate) fn payload_max(&self) -> PayloadMax {
         let width = usize::from(self.width_max);
-        let spare = usize::from(self.parity > 0);
         PayloadMax {
             lone: self.room_for_one(width),
-            shared: self.room_for_one(width.saturating_sub(spare).max(1)),
+            shared: self.room_for_one(width.saturating_sub(self.parity).max(1)),
         }
     }
 

@@ -292,7 +292,7 @@ impl Oldest {
     }
 
     fn bytes_of(&self, record: &SegmentRecord) -> u64 {
-        let width = record.segment.columns.len().saturating_sub(self.parity);
+        let width = record.segment.columns.len().saturating_sub(self.parity).max(1);
         width as u64 * self.slot_bytes
     }
 

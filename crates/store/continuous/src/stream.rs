@@ -68,7 +68,7 @@ impl OpenSegment {
 
     /// A block was appended.
     pub(crate) fn push(&mut self, entry: Entry) {
-        let fragments = entry.map.fragments.len() + usize::from(entry.map.parity.is_some());
+        let fragments = entry.map.extents().count();
         let so_far = std::mem::replace(&mut self.index_len, IndexLen::new());
         self.index_len = so_far.with(entry.outline.as_ref(), fragments);
         self.entries.push(entry);

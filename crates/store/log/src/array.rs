@@ -49,15 +49,12 @@ impl Fragments {
     pub(crate) fn complete(&mut self) -> Vec<u8> {
         let missing: Vec<u8> =
             (0..self.header.fragments()).filter(|p| self.got[usize::from(*p)].is_none()).collect();
-        if let [position] = missing[..] {
-            let others: Vec<(u8, &[u8])> = (0_u8..)
-                .zip(&self.got)
-                .filter_map(|(at, buf)| Some((at, &buf.as_ref()?[..])))
-                .collect();
-            let rebuilt = stripe::rebuild(&self.header, &others, position);
-            self.got[usize::from(position)] = Some(rebuilt);
+        if !missing.is_empty() {
+            let rebuilt = stripe::rebuild(&self.header, &stripe::present(&self.got), &missing);
+            for (position, buf) in missing.iter().zip(rebuilt) {
+                self.got[usize::from(*position)] = Some(buf);
+            }
         }
-        assert!(self.got.iter().all(Option::is_some), "a block was rebuilt from too little");
         missing
     }
 
@@ -68,18 +65,21 @@ impl Fragments {
     pub(crate) fn payload_or_rebuilt(&self) -> Vec<u8> {
         let data = usize::from(self.header.data);
         let len = self.header.payload_bytes as usize;
-        let missing = self.got[..data].iter().position(Option::is_none);
-        let rebuilt = missing.map(|position| {
-            let others: Vec<(u8, &[u8])> = (0_u8..)
-                .zip(&self.got)
-                .filter_map(|(at, buf)| Some((at, &buf.as_ref()?[..])))
-                .collect();
-            stripe::rebuild(&self.header, &others, position as u8)
-        });
+        let missing: Vec<u8> = (0_u8..)
+            .zip(&self.got[..data])
+            .filter_map(|(at, buf)| buf.is_none().then_some(at))
+            .collect();
+        let rebuilt = match missing.is_empty() {
+            true => Vec::new(),
+            false => stripe::restore(&self.header, &stripe::present(&self.got), &missing),
+        };
+        let mut rebuilt = rebuilt.iter();
         let mut payload = Vec::with_capacity(len);
         for buf in &self.got[..data] {
-            let buf = buf.as_ref().or(rebuilt.as_ref()).expect("the only one missing was rebuilt");
-            let slice = &buf[HEADER_BYTES..];
+            let slice = match buf {
+                Some(buf) => &buf[HEADER_BYTES..],
+                None => rebuilt.next().expect("what was missing was rebuilt"),
+            };
             payload.extend_from_slice(&slice[..slice.len().min(len - payload.len())]);
         }
         payload
@@ -120,7 +120,7 @@ impl Array {
             segment: header.segment,
             seq: header.seq,
             fragments: (0..header.data).map(at).collect(),
-            parity: (header.parity == 1).then(|| at(header.data)),
+            parity: (header.data..header.fragments()).map(at).collect(),
             fragment_bytes: header.sectors * SECTOR as u32,
             payload_bytes: header.payload_bytes,
             crc: header.payload_crc,
@@ -157,11 +157,10 @@ impl Array {
     /// Reads a block by its map.
     pub(crate) fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
         let mut reading = Reading::new(self, map)?;
-        let data = map.fragments.len();
-        // First what is likely to do; then parity; then what has to be waited for; then disks that were
-        // given up.
-        let parity = !reading.is_quick(data);
-        reading.fetch(true, |at, fitness| fitness == Fitness::Quick && (at < data || parity));
+        // First what is likely to do; then the rest of parity; then what has to be waited for; then disks
+        // that were given up.
+        let first = reading.first_choice();
+        reading.fetch(true, |at, fitness| fitness == Fitness::Quick && at < first);
         if !reading.suffice() {
             reading.fetch(true, |_, fitness| fitness == Fitness::Quick);
         }
@@ -186,9 +185,8 @@ impl Array {
             Err(error) => return (Err(error), Vec::new()),
         };
         reading.fetch(false, |_, fitness| fitness != Fitness::Dead);
-        if let Some(wrong) = reading.parity_mismatch() {
-            reading.wrong.push(wrong);
-        }
+        let mut mismatches = reading.parity_mismatches();
+        reading.wrong.append(&mut mismatches);
         let wrong = reading.wrong.clone();
         if !reading.suffice() {
             reading.fetch(false, |_, _| true);
@@ -237,7 +235,8 @@ impl Array {
         wanted: impl Fn(&BlockHeader) -> bool,
     ) -> Vec<Fragments> {
         let (data, columns) = (usize::from(addr.data), segment.columns.len());
-        let places = (0..=data).map(|position| (addr.seq as usize % columns + position) % columns);
+        let fragments = data + self.geometry.parity_of(columns);
+        let places = (0..fragments).map(|at| (addr.seq as usize % columns + at) % columns);
         let quick = places
             .take(columns)
             .filter(|column| self.disks.fitness(segment.columns[*column].disk) == Fitness::Quick);
@@ -280,7 +279,7 @@ impl Array {
             left -= here;
         }
         let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-        let spare = usize::from(segment.columns.len() > usize::from(addr.data));
+        let spare = self.geometry.parity_of(segment.columns.len());
         for (buf, (from, len)) in self.read_patiently(&extents, spare).into_iter().zip(cuts) {
             bytes.extend_from_slice(&buf?.ok()?[from..from + len]);
         }

@@ -97,7 +97,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Opens a continuous segment of `width` data columns and one of parity, for blocks of `owner`.
+    /// Opens a continuous segment of `width` data columns and the array's parity, for blocks of `owner`.
     /// Fewer columns if fewer disks live or have room.
     ///
     /// # Errors
@@ -127,9 +127,9 @@ impl<'a> Batch<'a> {
             wanted: 1 + parity,
             after_checkpoint: alloc.waits() || !self.retired.is_empty(),
         };
-        // Where a mirror has lost a disk, or all but one: better without parity than not at all.
-        let alone = living.len() <= parity;
-        let (data, columns) = if alone { (1, 1) } else { (data, data + parity) };
+        // Where copies have lost disks, or so many others have died: better with less parity than not at all.
+        let few = living.len() <= parity;
+        let (data, columns) = if few { (1, living.len()) } else { (data, data + parity) };
         if data == 0 {
             return Err(full);
         }

@@ -201,7 +201,7 @@ impl Log {
                 dying: writer.body.clone(),
             };
             let bytes = body.emit();
-            let (cuts, moves) = placing.plan.cut(rows, bytes.len());
+            let (cuts, moves) = placing.plan.cut(rows, self.array.geometry.parity, bytes.len());
             if placing.plan.chain.len() > moves {
                 let mut pieces = Vec::new();
                 let mut rest = &bytes[..];

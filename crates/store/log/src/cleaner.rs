@@ -61,7 +61,7 @@ pub(crate) struct Victim {
     pub(crate) segment: SegmentRef,
     /// Its holes: row of the block, where in its payload; sorted.
     holes: Vec<(u32, u32)>,
-    /// Column to do without, if parity makes up for it.
+    /// First of the columns to do without, as many as there is parity.
     pub(crate) column: usize,
 }
 

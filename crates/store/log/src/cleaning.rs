@@ -97,14 +97,14 @@ impl Log {
 
     /// What a segment of the log or of content holds, parity apart.
     fn capacity_bytes(&self, segment: &SegmentRef) -> u64 {
-        let parity = usize::from(self.array.geometry.parity).min(segment.columns.len() - 1);
+        let parity = self.array.geometry.parity_of(segment.columns.len());
         u64::from(self.array.geometry.unit_bytes) * (segment.columns.len() - parity) as u64
     }
 
     /// One pass: marks what is alive in some segments of the log to be written anew, up to `budget_bytes`
     /// of it; they are free after the next checkpoint, which is the caller's. Others go on meanwhile.
     ///
-    /// Reads a segment's column for each segment, and, when a new run begins, the garbage file once for
+    /// Reads all columns but parity's number for each segment, and, when a new run begins, the garbage file once for
     /// many passes: the cost depends on the garbage, not on the store.
     ///
     /// # Errors
@@ -185,9 +185,11 @@ impl Log {
         let array = &self.array;
         let columns = &victim.segment.columns;
         let len = array.geometry.unit_bytes as usize;
-        // All columns but one are enough; of a log segment that is one.
-        let spare = (array.geometry.parity > 0 && columns.len() > 1).then_some(victim.column);
-        let read: Vec<usize> = (0..columns.len()).filter(|at| Some(*at) != spare).collect();
+        // As many columns as there is data are enough; of a log segment that is one.
+        let spare = array.geometry.parity_of(columns.len());
+        let first = victim.column + spare;
+        let read: Vec<usize> =
+            (spare..columns.len()).map(|at| (first + at - spare) % columns.len()).collect();
         let extents: Vec<_> =
             read.iter().map(|at| (array.geometry.extent(columns[*at], 0), len)).collect();
         let bufs: Vec<(usize, AlignedBuf)> = read

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use pegasus_disk::{Measured, SECTOR};
 
+use crate::code::PARITY_MAX;
 use crate::format::block::{Column, DISKS_MAX, Extent};
 use crate::format::pnode::{ATTRIBUTES_BYTES_MAX, LogAddr};
 use crate::format::superblock::{Superblock, UNIT_BYTES_MAX, UNIT_BYTES_MIN};
@@ -86,10 +87,10 @@ impl Geometry {
     ) -> Result<Self, LogError> {
         let bad = |why: String| Err(LogError::BadGeometry { why });
         let disks = usize::from(data) + usize::from(parity);
-        if data == 0 || parity > 1 || disks > DISKS_MAX {
+        if data == 0 || parity > PARITY_MAX || disks > DISKS_MAX {
             return bad(format!(
                 "{data} data and {parity} parity columns; there may be up to {DISKS_MAX} in all, \
-                 at least 1 of data and at most 1 of parity"
+                 at least 1 of data and at most {PARITY_MAX} of parity"
             ));
         }
         if sizes_bytes.len() != disks {
@@ -125,6 +126,12 @@ impl Geometry {
             unit_bytes: superblock.unit_bytes,
             slots: superblock.members.iter().map(|member| member.slots).collect(),
         }
+    }
+
+    /// Parity columns of a segment with so many columns. Fewer than the array's only where so few disks
+    /// lived or had room that there was one data column.
+    pub(crate) fn parity_of(&self, columns: usize) -> usize {
+        usize::from(self.parity).min(columns.saturating_sub(1))
     }
 
     pub(crate) fn disks(&self) -> usize {
@@ -219,9 +226,13 @@ mod tests {
 
     #[test]
     fn impossible_arrays_are_refused() {
-        for (data, parity, unit, disks) in
-            [(0, 1, 1 << 20, 1), (1, 2, 1 << 20, 3), (4, 1, 1 << 20, 4), (1, 1, 3 << 20, 2)]
-        {
+        for (data, parity, unit, disks) in [
+            (0, 1, 1 << 20, 1),
+            (1, 3, 1 << 20, 4),
+            (4, 1, 1 << 20, 4),
+            (4, 2, 1 << 20, 5),
+            (1, 1, 3 << 20, 2),
+        ] {
             let sizes = vec![1 << 30; disks];
             assert!(Geometry::new(data, parity, unit, &sizes).is_err(), "{data} {parity} {unit}");
         }

@@ -6,7 +6,8 @@
 //! checkpoint now and then bounds what recovery has to read.
 //!
 //! **The contract:** after any crash the store equals its state at some moment; everything acknowledged
-//! as durable is before that moment; and any one disk of a stripe may be missing or lying. More precisely:
+//! as durable is before that moment; and as many
+//! disks of a stripe as there is parity - one, or two - may be missing or lying. More precisely:
 //! of a batch, either all changes to pnodes and segments are there, and then all its blocks too, or none
 //! of those changes; of blocks appended to segments that were open before, a crash may keep some.
 //!
@@ -16,7 +17,7 @@
 //!
 //! - `format/`: every structure on the disks, value by value; the bytes are in `docs/design/log.md`.
 //! - `geometry`, `alloc`: how disks are divided into slots, and which slots a segment gets. Pure.
-//! - `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
+//! - `code`: parity, and what is computed from it. `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
 //! - `content`: bulk content that is written where it stays, beside the log.
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
@@ -78,6 +79,7 @@ mod check;
 mod checkpoint;
 mod cleaner;
 mod cleaning;
+mod code;
 mod content;
 mod disks;
 mod error;

@@ -353,13 +353,9 @@ impl Log {
             let free = usage.free[at] + usage.pending[at];
             u64::from(free.saturating_sub(geometry.reserve(*disk) + usage.aside))
         };
-        let (total, most) = living
-            .iter()
-            .map(on)
-            .fold((0, 0), |(total, most), slots| (total + slots, slots.max(most)));
-        // A segment with parity takes at least one of another disk for each slot of the emptiest.
-        let alone = geometry.parity == 0 || living.len() <= usize::from(geometry.parity);
-        if alone { total } else { total.min(2 * (total - most)) }
+        let free: Vec<u64> = living.iter().map(on).collect();
+        // A segment takes a slot on each of one disk more than there is parity, or on all that live.
+        usable(&free, geometry.parity_of(living.len()) as u64 + 1)
     }
 
     fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
@@ -383,6 +379,22 @@ impl Log {
     }
 }
 
+/// How many of the slots that are free on each disk segments can take, each `width` or more of different
+/// disks.
+fn usable(free: &[u64], width: u64) -> u64 {
+    // With so many segments, a disk gives a slot to each of them at most.
+    let taken = |segments: u64| free.iter().map(|free| *free.min(&segments)).sum::<u64>();
+    let (mut least, mut most) = (0, free.iter().sum::<u64>() / width);
+    while least < most {
+        let segments = (least + most).div_ceil(2);
+        match taken(segments) >= width * segments {
+            true => least = segments,
+            false => most = segments - 1,
+        }
+    }
+    taken(least)
+}
+
 impl Usage {
     pub(crate) fn of(array: &Array, writer: &Writer) -> Self {
         let mut pending = vec![0; array.geometry.disks()];
@@ -394,5 +406,21 @@ impl Usage {
             pending,
             aside: writer.alloc.aside(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable;
+
+    #[test]
+    fn a_large_disk_is_of_use_as_far_as_others_stand_beside_it() {
+        assert_eq!(usable(&[10, 10, 10, 10, 10], 2), 50);
+        assert_eq!(usable(&[100, 10, 10], 2), 40);
+        assert_eq!(usable(&[100, 10], 2), 20);
+        assert_eq!(usable(&[100, 10, 5], 3), 15);
+        assert_eq!(usable(&[100, 80, 5, 5], 3), 30);
+        assert_eq!(usable(&[7, 0, 3], 1), 10);
+        assert_eq!(usable(&[], 1), 0);
     }
 }

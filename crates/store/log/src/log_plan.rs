@@ -14,8 +14,9 @@ use crate::garbage::Hole;
 use crate::stripe::{self, Built};
 use crate::{DiskIndex, LogError, Owner, SegmentId, SegmentRef};
 
-/// Data columns of a log segment. Transactions are small, so that a sector on each of two disks is the
-/// least they can cost; wider segments would leave most of each row empty.
+/// Data columns of a log segment; its parity are copies. Transactions are small, so that a sector on each of
+/// two disks, or three with two parities, is the least they can cost; wider segments would leave most of each
+/// row empty.
 pub(crate) const LOG_DATA: u8 = 1;
 
 /// What a plan needs to know, and the allocator it takes slots from.
@@ -75,11 +76,10 @@ pub(crate) struct Place {
 }
 
 impl Means<'_> {
-    /// Allocates a log segment. Without parity if a single disk lives.
+    /// Allocates a log segment. With fewer copies if fewer disks live.
     fn segment(&mut self) -> Result<SegmentRef, LogError> {
         let wanted = usize::from(LOG_DATA + self.parity);
-        let widths = [wanted, usize::from(LOG_DATA)];
-        for width in widths {
+        for width in (usize::from(LOG_DATA)..=wanted).rev() {
             if let Some(columns) = self.alloc.take(width, &self.living, self.purpose) {
                 let id = SegmentId(self.next_segment);
                 self.next_segment += 1;
@@ -236,7 +236,7 @@ impl LogPlan {
 
     /// Cuts `len` bytes into the pieces that [`LogPlan::append`] would put into one block each from
     /// here on; how many segments that goes on into.
-    pub(crate) fn cut(&self, rows: u32, len: usize) -> (Vec<usize>, usize) {
+    pub(crate) fn cut(&self, rows: u32, parity: u8, len: usize) -> (Vec<usize>, usize) {
         let mut cuts = Vec::new();
         let (mut left, mut moves) = (len, 0);
         let mut room = self.room(rows);
@@ -251,7 +251,7 @@ impl LogPlan {
                 // a piece cut shorter than the room is put where it was meant to be all the same.
                 moves += 1;
                 room = usize::from(LOG_DATA) * slice_bytes(rows);
-                room -= HEAD_BYTES + announcement_bytes_max();
+                room -= HEAD_BYTES + announcement_bytes_max(parity);
             }
         }
         (cuts, moves)
@@ -270,7 +270,7 @@ impl LogPlan {
     }
 }
 
-fn announcement_bytes_max() -> usize {
-    let columns = usize::from(LOG_DATA) + 1;
+fn announcement_bytes_max(parity: u8) -> usize {
+    let columns = usize::from(LOG_DATA) + usize::from(parity.max(1));
     8 + 12 + 8 * columns
 }

@@ -14,9 +14,9 @@ use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::array::{Fragments, Probe};
 use crate::disks::Write;
-use crate::format::fragment::{BlockHeader, HEADER_BYTES, SegmentKind};
+use crate::format::fragment::{BlockHeader, SegmentKind};
 use crate::scan::{Sighting, sight};
-use crate::stripe::{self, xor_into};
+use crate::stripe;
 use crate::{DiskIndex, Log, LogError, SegmentId, SegmentRef};
 
 /// No more problems than this are kept in words.
@@ -71,7 +71,7 @@ pub struct Mended {
     pub refused: u64,
     /// Blocks of which too little is left.
     pub lost: u64,
-    /// Segments that have no parity, though the array has: a mirror wrote them with one disk alone.
+    /// Segments that have less parity than the array: they were written when too few disks lived.
     pub unprotected: u64,
     /// What was found, a sentence each: the first of them.
     pub problems: Vec<String>,
@@ -195,7 +195,7 @@ impl<'a> Mending<'a> {
         let columns = &listed.segment.columns;
         let slots = columns.iter().filter(|column| scope.covers(column.disk)).count();
         let geometry = &self.log.array.geometry;
-        if columns.len() == 1 && geometry.parity > 0 {
+        if geometry.parity_of(columns.len()) < usize::from(geometry.parity) {
             mended.unprotected = 1;
         }
         if slots == 0 || !columns.iter().all(|column| geometry.holds(*column)) {
@@ -364,23 +364,17 @@ impl<'a> Mending<'a> {
         found
     }
 
-    /// With all fragments there: takes the parity away if it is not that of the data.
+    /// With all data there: takes parity away that is not that of the data.
     fn distrust_parity(
         &self,
         fragments: &mut Fragments,
         segment: &SegmentRef,
         mended: &mut Mended,
     ) {
-        let header = fragments.header;
-        if header.parity == 0 || fragments.got.iter().any(Option::is_none) {
-            return;
-        }
-        let mut sum = vec![0; header.sectors as usize * SECTOR - HEADER_BYTES];
-        fragments.got.iter().flatten().for_each(|buf| xor_into(&mut sum, &buf[HEADER_BYTES..]));
-        if sum.iter().any(|byte| *byte != 0) {
-            let (seq, id) = (header.seq, segment.id);
+        for position in stripe::wrong_parity(&fragments.header, &fragments.got) {
+            let (seq, id) = (fragments.header.seq, segment.id);
             mended.problem(format!("block {seq} of {id}: the parity is not that of the data"));
-            fragments.got[usize::from(header.data)] = None;
+            fragments.got[usize::from(position)] = None;
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{BlockMap, DiskIndex, LogError, Owner, SegmentId, SegmentRef};
 pub struct FormatOptions {
     /// Data columns of a full stripe, at least 1.
     pub data: u8,
-    /// Parity columns: 1, or 0 for an array that survives no disk's loss.
+    /// Parity columns, as many as disks may be lost: 0 to 2.
     pub parity: u8,
     /// Length of a slot in bytes: a power of two from 64 KiB to 64 MiB. `None`: the least from 1 MiB on
     /// with which positioning costs under 10 % of the disks' time, measured; less only on disks too

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::array::{Array, Fragments};
-use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
+use crate::format::fragment::{BlockHeader, FragmentHeader};
 use crate::patience::Fitness;
 use crate::stripe;
 use crate::{BlockMap, Extent, LogError};
@@ -27,7 +27,7 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(crate) fn new(array: &'a Array, map: &'a BlockMap) -> Result<Self, LogError> {
-        let places: Vec<Extent> = map.fragments.iter().chain(&map.parity).copied().collect();
+        let places: Vec<Extent> = map.extents().collect();
         let impossible = |why: String| LogError::Block { map: Box::new(map.clone()), why };
         let mut rows = Vec::with_capacity(places.len());
         for place in &places {
@@ -47,18 +47,22 @@ impl<'a> Reading<'a> {
         Ok(Self { array, map, places, rows, fragments, header, tried, late, wrong })
     }
 
-    /// Whether the first `count` fragments can be had without waiting. Those of slow disks are not to be
-    /// asked for.
-    pub(crate) fn is_quick(&self, count: usize) -> bool {
-        let mut quick = true;
-        for place in &self.places[..count] {
+    /// How many fragments from the first on have enough among them that can be had without waiting: the data,
+    /// and parity for those of it that can't. Those of slow disks are not to be asked for.
+    pub(crate) fn first_choice(&self) -> usize {
+        let data = self.map.fragments.len();
+        let mut quick = 0;
+        for (at, place) in self.places.iter().enumerate() {
+            if quick == data {
+                return at;
+            }
             let fitness = self.array.disks.fitness(place.disk);
-            quick &= fitness == Fitness::Quick;
-            if fitness == Fitness::Slow && self.map.parity.is_some() {
+            quick += usize::from(fitness == Fitness::Quick);
+            if fitness == Fitness::Slow && !self.map.parity.is_empty() {
                 self.array.disks.shed(*place, self.map.fragment_bytes as usize);
             }
         }
-        quick
+        self.places.len()
     }
 
     /// What was not waited for may be tried again.
@@ -129,19 +133,17 @@ impl<'a> Reading<'a> {
             && block.row == self.rows[at]
             && usize::from(header.position) == at
             && usize::from(block.data) == map.fragments.len()
-            && usize::from(block.parity) == usize::from(map.parity.is_some())
+            && usize::from(block.parity) == map.parity.len()
             && block.payload_bytes == map.payload_bytes
             && block.payload_crc == map.crc
     }
 
-    /// With all fragments there: whether the parity is that of the data.
-    pub(crate) fn parity_mismatch(&self) -> Option<String> {
-        let bufs = self.fragments.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
-        let place = self.map.parity?;
-        let mut sum = bufs[0][HEADER_BYTES..].to_vec();
-        bufs[1..].iter().for_each(|buf| stripe::xor_into(&mut sum, &buf[HEADER_BYTES..]));
-        let mismatch = sum.iter().any(|byte| *byte != 0);
-        mismatch.then(|| format!("{}: not the parity of its data", self.array.place(place)))
+    /// With all data there: which parity is not that of it, a sentence each.
+    pub(crate) fn parity_mismatches(&self) -> Vec<String> {
+        let Some(header) = self.header else { return Vec::new() };
+        let wrong = stripe::wrong_parity(&header, &self.fragments).into_iter();
+        let place = |position: u8| self.array.place(self.places[usize::from(position)]);
+        wrong.map(|position| format!("{}: not the parity of its data", place(position))).collect()
     }
 
     pub(crate) fn finish(self) -> Result<Bytes, LogError> {

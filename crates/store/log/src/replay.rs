@@ -7,6 +7,7 @@ use pegasus_base::PnodeId;
 
 use crate::alloc::Allocator;
 use crate::array::Array;
+use crate::code::PARITY_MAX;
 use crate::format::checkpoint::{Body, LogSegment, OpenSegment, Pointer};
 use crate::format::pnode::LogAddr;
 use crate::format::record::Record;
@@ -203,10 +204,10 @@ impl State {
     }
 }
 
-/// Whether a segment may have so many data columns: all, or all but one of parity.
+/// Whether a segment may have so many data columns: all, or all but those of parity.
 fn is_possible(segment: &SegmentRef, data: u8) -> bool {
     let parity = segment.columns.len().checked_sub(usize::from(data));
-    parity.is_some_and(|parity| parity <= 1)
+    parity.is_some_and(|parity| parity <= usize::from(PARITY_MAX))
 }
 
 /// Reads a piece from the segment that holds it, if there is one.

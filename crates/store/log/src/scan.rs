@@ -12,7 +12,7 @@ use crate::array::{Array, Fragments, Probe};
 use crate::format::checkpoint::{Cursor, OpenSegment};
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind};
 use crate::recovery::same_epoch;
-use crate::stripe::xor_into;
+use crate::stripe;
 
 /// Headers of one block and the first sectors they were found in.
 #[derive(Debug)]
@@ -33,8 +33,11 @@ pub(crate) struct Scanned {
     at: Cursor,
     /// Whether to look into all columns for the next block, although it is known to be durable.
     careful: bool,
-    /// Where the last block begins if a single fragment spoke for it: what follows has to bear it out.
-    trusted: Option<Cursor>,
+    /// And for all of them before this row.
+    careful_upto: u32,
+    /// Where the last blocks begin for which a single fragment spoke, and how many there are before: what
+    /// follows has to bear them out.
+    trusted: Option<(Cursor, usize)>,
     ended: bool,
     pub(crate) problems: Vec<String>,
 }
@@ -76,11 +79,8 @@ impl Sighting {
         let mut head = match &self.sectors[0] {
             Some(sector) => sector[HEADER_BYTES..].to_vec(),
             None => {
-                let mut others = self.sectors[1..].iter().flatten();
-                let first = others.next().expect("enough fragments were sighted");
-                let mut sum = first[HEADER_BYTES..].to_vec();
-                others.for_each(|sector| xor_into(&mut sum, &sector[HEADER_BYTES..]));
-                sum
+                let others = stripe::present(&self.sectors);
+                stripe::restore(&self.header, &others, &[0]).remove(0)
             }
         };
         assert!(head.len() <= SECTOR, "one sector of each fragment was read");
@@ -99,6 +99,7 @@ impl Scanned {
             known,
             at,
             careful: false,
+            careful_upto: 0,
             trusted: None,
             ended: false,
             problems: Vec::new(),
@@ -108,6 +109,11 @@ impl Scanned {
     /// Whether the next block is known to be durable.
     fn is_known(&self) -> bool {
         self.at.row < self.known.row
+    }
+
+    /// Whether a single fragment may speak for the next block.
+    fn one_is_enough(&self) -> bool {
+        self.is_known() && !self.careful && self.at.row >= self.careful_upto
     }
 
     fn follows(&self, header: &BlockHeader, after_commit: u64) -> bool {
@@ -125,13 +131,13 @@ impl Scanned {
     fn probe(&self) -> Probe<'_> {
         let segment = &self.at.segment;
         let first = self.at.seq as usize % segment.columns.len();
-        let column = (self.is_known() && !self.careful).then_some(first);
+        let column = self.one_is_enough().then_some(first);
         Probe { segment, row: self.at.row, column }
     }
 
     /// Takes the block that was found in the next row; the newest commit seen there.
     fn step(&mut self, found: Vec<(FragmentHeader, AlignedBuf)>, after_commit: u64) -> u64 {
-        let one_is_enough = self.is_known() && !self.careful;
+        let one_is_enough = self.one_is_enough();
         let void = found.iter().map(|(header, _)| &header.block);
         let void =
             void.filter(|block| block.kind == SegmentKind::Void).map(|block| block.commit).max();
@@ -154,21 +160,23 @@ impl Scanned {
         self.at.row += block.header.sectors;
         self.at.seq = block.header.seq + 1;
         self.at.chain = block.header.chain();
+        let number = self.blocks.len();
         self.blocks.push(block);
         self.careful = false;
-        self.trusted = on_trust.then_some(before);
+        self.trusted = on_trust.then(|| self.trusted.take().unwrap_or((before, number)));
         if was_known && !self.is_known() && self.at != self.known {
             self.miss();
         }
     }
 
-    /// What should be here is not. Either the block before is not the right one - a disk that went back in
-    /// time has one that was replaced - or this one is damaged: looks for the next one behind it.
+    /// What should be here is not. Either the blocks before are not the right ones - disks that went back in
+    /// time have some that were replaced - or this one is damaged: looks for the next one behind it.
     fn miss(&mut self) {
         self.careful = true;
-        if let Some(before) = self.trusted.take() {
-            self.blocks.pop();
-            self.at = before;
+        if let Some((first, number)) = self.trusted.take() {
+            self.careful_upto = self.at.row;
+            self.blocks.truncate(number);
+            self.at = first;
             return;
         }
         if self.problems.is_empty() {

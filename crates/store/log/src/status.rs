@@ -59,7 +59,7 @@ pub struct LogStatus {
     pub label: String,
     /// Data columns of a full stripe.
     pub data: u8,
-    /// Parity columns of a stripe: 0 or 1.
+    /// Parity columns of a stripe: 0 to 2.
     pub parity: u8,
     /// Length of a slot in bytes: the stripe unit.
     pub unit_bytes: u32,

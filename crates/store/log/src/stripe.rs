@@ -1,12 +1,13 @@
 //! A block as fragments: payload split over data fragments, and their parity.
 //!
-//! The payload is copied once, into the data fragments; its checksums are computed there. Fragments of a block are equally long; parity is the exclusive-or of the data slices. So any
-//! one fragment is the exclusive-or of all others.
+//! The payload is copied once, into the data fragments; its checksums are computed there. Fragments of a
+//! block are equally long; how parity is computed is `code`'s.
 
 use std::sync::Arc;
 
 use pegasus_disk::{AlignedBuf, SECTOR};
 
+use crate::code;
 use crate::format::fragment::{
     BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind, fragment_sectors, slice_bytes,
 };
@@ -46,19 +47,12 @@ pub(crate) fn build<P: AsRef<[u8]>>(mut header: BlockHeader, parts: &[P]) -> Bui
         header.payload_crc = crc32c::crc32c_append(header.payload_crc, payload);
         crcs.push(slice_crc(&buf[HEADER_BYTES..]));
     }
-    if header.parity == 1 {
-        let buf = parity_of(&bufs);
+    for buf in parity_of(&bufs, usize::from(header.parity)) {
         crcs.push(slice_crc(&buf[HEADER_BYTES..]));
         bufs.push(buf);
     }
-    for (position, (buf, crc)) in bufs.iter_mut().zip(&crcs).enumerate() {
-        let fragment = FragmentHeader {
-            block: header,
-            position: position as u8, // at most DISKS_MAX
-            slice_crc: crc.slice,
-            first_crc: crc.first,
-        };
-        buf[..HEADER_BYTES].copy_from_slice(&fragment.emit());
+    for (position, (buf, crc)) in (0_u8..).zip(bufs.iter_mut().zip(&crcs)) {
+        put_header(buf, header, position, crc);
     }
     Built { header, fragments: bufs.into_iter().map(Arc::new).collect() }
 }
@@ -85,34 +79,47 @@ fn split<P: AsRef<[u8]>>(parts: &[P], count: usize, slice: usize) -> Vec<Aligned
     bufs
 }
 
-fn parity_of(bufs: &[AlignedBuf]) -> AlignedBuf {
-    let mut parity = AlignedBuf::for_overwrite(bufs[0].len());
-    parity[HEADER_BYTES..].copy_from_slice(&bufs[0][HEADER_BYTES..]);
-    for buf in &bufs[1..] {
-        xor_into(&mut parity[HEADER_BYTES..], &buf[HEADER_BYTES..]);
-    }
+fn put_header(buf: &mut AlignedBuf, block: BlockHeader, position: u8, crc: &SliceCrc) {
+    let header = FragmentHeader { block, position, slice_crc: crc.slice, first_crc: crc.first };
+    buf[..HEADER_BYTES].copy_from_slice(&header.emit());
+}
+
+/// The parity of data fragments, in fragments without headers yet.
+fn parity_of(bufs: &[AlignedBuf], count: usize) -> Vec<AlignedBuf> {
+    let mut parity: Vec<AlignedBuf> =
+        (0..count).map(|_| AlignedBuf::for_overwrite(bufs[0].len())).collect();
+    let data: Vec<&[u8]> = bufs.iter().map(|buf| &buf[HEADER_BYTES..]).collect();
+    let mut slices: Vec<&mut [u8]> =
+        parity.iter_mut().map(|buf| &mut buf[HEADER_BYTES..]).collect();
+    code::encode(&data, &mut slices);
     parity
+}
+
+/// Of a block of which all data fragments are there: which of the parity fragments that are there too are
+/// not what they should be, by position.
+pub(crate) fn wrong_parity(block: &BlockHeader, got: &[Option<AlignedBuf>]) -> Vec<u8> {
+    let data = usize::from(block.data);
+    let (data, parity) = got.split_at(data);
+    let Some(data) = data.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
+        return Vec::new();
+    };
+    if parity.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let data: Vec<&[u8]> = data.into_iter().map(|buf| &buf[HEADER_BYTES..]).collect();
+    let mut wanted = vec![vec![0; data[0].len()]; parity.len()];
+    code::encode(&data, &mut wanted.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+    let differs = |(found, wanted): (&Option<AlignedBuf>, &Vec<u8>)| {
+        found.as_ref().is_some_and(|found| found[HEADER_BYTES..] != wanted[..])
+    };
+    let differing = (block.data..).zip(parity.iter().zip(&wanted));
+    differing.filter(|(_, pair)| differs(*pair)).map(|(position, _)| position).collect()
 }
 
 fn slice_crc(slice: &[u8]) -> SliceCrc {
     let (head, rest) = slice.split_at(SECTOR - HEADER_BYTES);
     let first = crc32c::crc32c(head);
     SliceCrc { first, slice: crc32c::crc32c_append(first, rest) }
-}
-
-/// Exclusive-or of `other` into `acc`.
-pub(crate) fn xor_into(acc: &mut [u8], other: &[u8]) {
-    assert_eq!(acc.len(), other.len(), "fragments of a block are equally long");
-    let (acc_words, acc_rest) = acc.as_chunks_mut::<32>();
-    let (other_words, other_rest) = other.as_chunks::<32>();
-    for (a, b) in acc_words.iter_mut().zip(other_words) {
-        for (a, b) in a.iter_mut().zip(b) {
-            *a ^= b;
-        }
-    }
-    for (a, b) in acc_rest.iter_mut().zip(other_rest) {
-        *a ^= b;
-    }
 }
 
 /// Why a fragment is not the one that was wanted.
@@ -193,23 +200,35 @@ pub(crate) fn void(block: &BlockHeader, position: u8) -> AlignedBuf {
     buf
 }
 
-/// The one fragment missing among `data + 1`, from all others: data at their places, parity last.
-pub(crate) fn rebuild(block: &BlockHeader, others: &[(u8, &[u8])], missing: u8) -> AlignedBuf {
-    assert_eq!(others.len(), usize::from(block.data), "all fragments but one are needed");
-    let mut buf = AlignedBuf::for_overwrite(block.sectors as usize * SECTOR);
-    buf[HEADER_BYTES..].copy_from_slice(&others[0].1[HEADER_BYTES..]);
-    for (_, other) in &others[1..] {
-        xor_into(&mut buf[HEADER_BYTES..], &other[HEADER_BYTES..]);
-    }
-    let crc = slice_crc(&buf[HEADER_BYTES..]);
-    let header = FragmentHeader {
-        block: *block,
-        position: missing,
-        slice_crc: crc.slice,
-        first_crc: crc.first,
+/// Whole fragments by their positions, as far as there are any.
+pub(crate) fn present(got: &[Option<AlignedBuf>]) -> Vec<(u8, &[u8])> {
+    let at = (0_u8..).zip(got);
+    at.filter_map(|(at, buf)| Some((at, &buf.as_ref()?[..]))).collect()
+}
+
+/// The fragments at `missing` positions, from others, by position: at least as many as there is data.
+pub(crate) fn rebuild(
+    block: &BlockHeader,
+    others: &[(u8, &[u8])],
+    missing: &[u8],
+) -> Vec<AlignedBuf> {
+    let slices = restore(block, others, missing);
+    let build = |(position, slice): (&u8, Vec<u8>)| {
+        let mut buf = AlignedBuf::for_overwrite(block.sectors as usize * SECTOR);
+        buf[HEADER_BYTES..].copy_from_slice(&slice);
+        put_header(&mut buf, *block, *position, &slice_crc(&slice));
+        buf
     };
-    buf[..HEADER_BYTES].copy_from_slice(&header.emit());
-    buf
+    missing.iter().zip(slices).map(build).collect()
+}
+
+/// What is behind the headers at `missing` positions, from others: of whole fragments, or of their first
+/// sectors alone.
+pub(crate) fn restore(block: &BlockHeader, others: &[(u8, &[u8])], missing: &[u8]) -> Vec<Vec<u8>> {
+    let others: Vec<(usize, &[u8])> =
+        others.iter().map(|(at, buf)| (usize::from(*at), &buf[HEADER_BYTES..])).collect();
+    let missing: Vec<usize> = missing.iter().map(|at| usize::from(*at)).collect();
+    code::restore(block.data.into(), block.parity.into(), &others, &missing)
 }
 
 #[cfg(test)]
@@ -240,13 +259,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_one_fragment_is_rebuilt(
+        fn fragments_are_rebuilt(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9_000), 1..6),
             data in 1_u8..6,
+            parity in 1_u8..3,
         ) {
             let payload = parts.concat();
             prop_assume!(!payload.is_empty());
-            let built = build(header(data, 1), &parts);
+            let built = build(header(data, parity), &parts);
             prop_assert_eq!(built.header.payload_crc, crc32c::crc32c(&payload));
             prop_assert_eq!(built.header.payload_bytes as usize, payload.len());
             let slices: Vec<u8> = built.fragments[..usize::from(data)].iter().flat_map(|f| f[HEADER_BYTES..].to_vec()).collect();
@@ -255,12 +275,26 @@ mod tests {
                 let head = verify(fragment, |h| h.block == built.header).unwrap();
                 prop_assert_eq!(usize::from(head.position), position);
                 prop_assert_eq!(verify_first(&fragment[..SECTOR]), Ok(head));
-                let others: Vec<(u8, &[u8])> = built.fragments.iter().enumerate()
-                    .filter(|(i, _)| *i != position)
-                    .map(|(i, f)| (i as u8, &f[..]))
-                    .collect();
-                let again = rebuild(&built.header, &others, position as u8);
-                prop_assert_eq!(&again[..], &fragment[..]);
+            }
+            for first in 0..data + parity {
+                let last = if parity == 2 { data + parity - 1 } else { first };
+                for second in first..=last {
+                    let mut missing = vec![first, second];
+                    missing.dedup();
+                    let others: Vec<(u8, &[u8])> = (0_u8..).zip(&built.fragments)
+                        .filter(|(i, _)| !missing.contains(i))
+                        .map(|(i, f)| (i, &f[..]))
+                        .collect();
+                    for (position, again) in missing.iter().zip(rebuild(&built.header, &others, &missing)) {
+                        prop_assert_eq!(&again[..], &built.fragments[usize::from(*position)][..]);
+                    }
+                    let firsts: Vec<(u8, &[u8])> = others.iter().map(|(i, f)| (*i, &f[..SECTOR])).collect();
+                    let heads = restore(&built.header, &firsts, &missing);
+                    for (position, head) in missing.iter().zip(heads) {
+                        let fragment = &built.fragments[usize::from(*position)];
+                        prop_assert_eq!(&head[..], &fragment[HEADER_BYTES..SECTOR]);
+                    }
+                }
             }
         }
     }

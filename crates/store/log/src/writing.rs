@@ -50,7 +50,7 @@ impl Log {
         for (position, buf) in (0_u8..).zip(&built.fragments) {
             let extent = place(position);
             writing.written.bytes += buf.len() as u64;
-            if position == header.data {
+            if position >= header.data {
                 writing.written.parity_bytes += buf.len() as u64;
             }
             let write = Write { disk: extent.disk, offset: extent.offset, buf: buf.clone() };

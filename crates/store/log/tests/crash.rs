@@ -288,41 +288,51 @@ fn any_cut_leaves_some_moment_while_disks_are_added() {
     }
 }
 
-/// After the cut one disk is gone, or full of lies: what was acknowledged is there all the same.
-fn one_bad_disk(seed: u64, data: u8, added: usize, bulk: bool) {
+/// After the cut as many disks as there is parity are gone, or full of lies: what was acknowledged is there
+/// all the same.
+fn bad_disks(seed: u64, shape: (u8, u8, usize), bulk: bool) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (disks, moments) = run_anew((data, 1, added), bulk, 25, &mut rng);
+    let (disks, moments) = run_anew(shape, bulk, 25, &mut rng);
     for _ in 0..25 {
         // Between commits: one that is under way may be torn where the disk is bad.
         let moment = &moments[rng.usize(..moments.len())];
         let op = moment.acknowledged_op;
         let mut images = cut(&disks, op, &mut rng);
-        let bad = rng.usize(..images.len());
-        let mut given = common::given(&images);
-        match rng.u8(..4) {
-            0 => given[bad].1 = None,
-            1 => images[bad].spoil(1 << 20..images[bad].size()),
-            2 => {
-                // As it was some time before.
-                let earlier = rng.u64(moments[0].acknowledged_op..=op);
-                images[bad] = cut(&disks, earlier, &mut rng).swap_remove(bad);
-                given = common::given(&images);
-            }
-            _ => {
-                let len = 2 << 20;
-                let at = rng.u64(256..(images[bad].size() - len) / 4096) * 4096;
-                images[bad].overwrite(at, &common::payload(rng.u64(..), len as usize));
+        let mut bad: Vec<usize> = (0..images.len()).collect();
+        while bad.len() > usize::from(shape.1) {
+            bad.swap_remove(rng.usize(..bad.len()));
+        }
+        let mut gone = Vec::new();
+        // Often both of them at the same time.
+        let earlier = rng.u64(moments[0].acknowledged_op..=op);
+        for bad in bad.iter().copied() {
+            match rng.u8(..4) {
+                0 => gone.push(bad),
+                1 => images[bad].spoil(1 << 20..images[bad].size()),
+                2 => {
+                    // As it was some time before.
+                    let again = rng.bool().then(|| rng.u64(moments[0].acknowledged_op..=op));
+                    let earlier = again.filter(|_| shape.1 > 1).unwrap_or(earlier);
+                    images[bad] = cut(&disks, earlier, &mut rng).swap_remove(bad);
+                }
+                _ => {
+                    let len = 2 << 20;
+                    let at = rng.u64(256..(images[bad].size() - len) / 4096) * 4096;
+                    images[bad].overwrite(at, &common::payload(rng.u64(..), len as usize));
+                }
             }
         }
+        let mut given = common::given(&images);
+        gone.iter().for_each(|gone| given[*gone].1 = None);
         let (log, recovery) = common::open_given(given, false).unwrap();
         let model = assert_moment(&log, &recovery, &moments, op);
         // What is lost may be missed, but nothing else.
         let (segments, blocks) = model.claims();
         let report = report(&log, &segments, &blocks);
-        let label = images[bad].label();
+        let labels: Vec<String> = bad.iter().map(|bad| images[*bad].label()).collect();
         assert!(
-            report.problems.iter().all(|p| p.contains(&label)),
-            "{label} {:#?}",
+            report.problems.iter().all(|p| labels.iter().any(|label| p.contains(label))),
+            "{labels:?} {:#?}",
             report.problems
         );
     }
@@ -332,27 +342,27 @@ fn one_bad_disk(seed: u64, data: u8, added: usize, bulk: bool) {
 fn a_cut_and_one_bad_disk() {
     let seed = seed(300);
     for round in 0..8 {
-        one_bad_disk(seed + round, if round % 2 == 0 { 4 } else { 2 }, 0, false);
+        bad_disks(seed + round, (if round % 2 == 0 { 4 } else { 2 }, 1, 0), false);
     }
 }
 
 /// It spoke alone for a block that was taken back, and that another had replaced since.
 #[test]
 fn a_disk_that_went_back_in_time_is_not_trusted_alone() {
-    one_bad_disk(2740, 2, 0, false);
+    bad_disks(2740, (2, 1, 0), false);
 }
 
 /// It kept, alone, a block that was taken back.
 #[test]
 fn a_disk_that_went_back_in_time_revives_nothing() {
-    one_bad_disk(50, 4, 0, false);
+    bad_disks(50, (4, 1, 0), false);
 }
 
 /// With long writes, which go into content segments, and the cleaner at work.
 #[test]
 fn any_cut_leaves_some_moment_with_content_and_cleaning() {
     let seed = seed(400);
-    for (round, (data, parity)) in (0..).zip([(4, 1), (1, 1), (2, 1), (3, 0), (4, 1), (4, 1)]) {
+    for (round, (data, parity)) in (0..).zip([(4, 1), (1, 1), (2, 1), (3, 0), (4, 2), (1, 2)]) {
         torture(seed + round, (data, parity, 0), true, 50);
     }
 }
@@ -361,7 +371,7 @@ fn any_cut_leaves_some_moment_with_content_and_cleaning() {
 fn a_cut_and_one_bad_disk_with_content_and_cleaning() {
     let seed = seed(500);
     for round in 0..8 {
-        one_bad_disk(seed + round, if round % 2 == 0 { 4 } else { 2 }, 0, true);
+        bad_disks(seed + round, (if round % 2 == 0 { 4 } else { 2 }, 1, 0), true);
     }
 }
 
@@ -370,6 +380,32 @@ fn a_cut_and_one_bad_disk_while_disks_are_added() {
     let seed = seed(700);
     for round in 0..8 {
         let data = [4, 2, 1][round as usize % 3];
-        one_bad_disk(seed + round, data, 1 + round as usize % 2, round % 2 == 0);
+        bad_disks(seed + round, (data, 1, 1 + round as usize % 2), round % 2 == 0);
+    }
+}
+
+const TWO_PARITIES: [(u8, u8, usize); 3] = [(4, 2, 0), (2, 2, 0), (1, 2, 0)];
+
+#[test]
+fn any_cut_leaves_some_moment_with_two_parities() {
+    let seed = seed(800);
+    for (round, shape) in (0..).zip(TWO_PARITIES) {
+        torture(seed + round, shape, round == 0, 60);
+    }
+}
+
+#[test]
+fn a_cut_and_two_bad_disks() {
+    let seed = seed(900);
+    for (round, shape) in (0..).zip(TWO_PARITIES.into_iter().cycle().take(9)) {
+        bad_disks(seed + round, shape, round >= 6);
+    }
+}
+
+#[test]
+fn a_cut_and_two_bad_disks_while_disks_are_added() {
+    let seed = seed(1_000);
+    for (round, (data, parity, _)) in (0..).zip(TWO_PARITIES) {
+        bad_disks(seed + round, (data, parity, 1 + round as usize % 2), round == 1);
     }
 }

@@ -1,4 +1,4 @@
-//! One disk of the array fails, lies or goes away, and nothing is lost.
+//! As many disks of the array as there is parity fail, lie or go away, and nothing is lost.
 
 mod common;
 
@@ -24,17 +24,26 @@ fn assert_is(log: &Log, model: &Model) {
     model.assert_blocks(log);
 }
 
-/// Asserts that nothing is wrong but with the disk labelled so.
+/// Asserts that nothing is wrong but with the disks labelled so.
 #[track_caller]
-fn assert_only_blames(log: &Log, model: &Model, label: &str) {
+fn assert_only_blames(log: &Log, model: &Model, labels: &[String]) {
     let (segments, blocks) = model.claims();
     let report = report(log, &segments, &blocks);
-    assert!(report.problems.iter().all(|p| p.contains(label)), "{label}: {:#?}", report.problems);
+    let blamed = |problem: &String| labels.iter().any(|label| problem.contains(label));
+    assert!(report.problems.iter().all(blamed), "{labels:?}: {:#?}", report.problems);
 }
 
 #[test]
 fn one_disk_may_do_what_it_likes() {
-    let seed = seed(1);
+    may_do_what_they_like(seed(1), [(4, 1), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn two_disks_may_do_what_they_like() {
+    may_do_what_they_like(seed(101), [(4, 2), (1, 2), (2, 2)]);
+}
+
+fn may_do_what_they_like(seed: u64, shapes: [(u8, u8); 3]) {
     let faults = [
         Fault::WriteError,
         Fault::FlushError,
@@ -48,36 +57,42 @@ fn one_disk_may_do_what_it_likes() {
     ];
     for round in 0..36 {
         let mut rng = fastrand::Rng::with_seed(seed + round);
-        let (data, parity) = [(4, 1), (1, 1), (2, 1)][rng.usize(..3)];
+        let (data, parity) = shapes[rng.usize(..3)];
         let disks = SimDisk::array(usize::from(data + parity), 12 << 20, rng.u64(..));
         format(&disks, data, parity, 64 << 10);
         let (log, _) = open(&disks).unwrap();
         let mut model = Model::new(&log);
         commit_some(&log, &mut model, 8, &mut rng);
-        let bad = &disks[rng.usize(..disks.len())];
-        let fault = faults[round as usize % faults.len()];
-        let trigger = match rng.u8(..3) {
-            0 => Trigger::Once { from_op: 0 },
-            1 => Trigger::Always { from_op: 0 },
-            _ => Trigger::Chance { per_million: 200_000 },
-        };
-        bad.inject(fault, trigger);
+        let mut bad = disks.clone();
+        rng.shuffle(&mut bad);
+        bad.truncate(parity.into());
+        for (at, bad) in bad.iter().enumerate() {
+            let fault = faults[(round as usize + at * 4) % faults.len()];
+            let trigger = match rng.u8(..3) {
+                0 => Trigger::Once { from_op: 0 },
+                1 => Trigger::Always { from_op: 0 },
+                _ => Trigger::Chance { per_million: 200_000 },
+            };
+            bad.inject(fault, trigger);
+        }
+        let labels: Vec<String> = bad.iter().map(SimDisk::label).collect();
         commit_some(&log, &mut model, 12, &mut rng);
         assert_is(&log, &model);
-        assert_only_blames(&log, &model, &bad.label());
+        assert_only_blames(&log, &model, &labels);
         drop(log);
-        bad.heal();
-        // It comes back, or does not.
+        bad.iter().for_each(SimDisk::heal);
+        // They come back, or do not.
         let mut given = given(&disks);
-        if rng.bool() {
-            let at = given.iter().position(|(label, _)| *label == bad.label()).unwrap();
-            given[at].1 = None;
+        for (label, disk) in &mut given {
+            if labels.contains(label) && rng.bool() {
+                *disk = None;
+            }
         }
         let (log, _) = open_given(given, false).unwrap();
         assert_is(&log, &model);
         commit_some(&log, &mut model, 5, &mut rng);
         assert_is(&log, &model);
-        assert_only_blames(&log, &model, &bad.label());
+        assert_only_blames(&log, &model, &labels);
     }
 }
 
@@ -128,7 +143,7 @@ fn a_disk_that_dies_is_given_up_and_new_data_has_its_parity_elsewhere() {
         let missing = |extent: &pegasus_log::Extent| {
             extent.disk == DiskIndex(2) || usize::from(extent.disk.0) == lost
         };
-        let extents = map.fragments.iter().chain(&map.parity);
+        let extents = map.extents();
         let readable = extents.filter(|extent| missing(extent)).count() < 2;
         assert_eq!(log.read_block(map).is_ok(), readable, "{map:?}");
     }
@@ -199,4 +214,57 @@ fn a_disk_that_vanishes_is_noticed_by_a_probe() {
     let (log, _) = open_given(given, false).unwrap();
     assert_eq!(log.read_pnode(log.root(), 0, 99).unwrap(), b"two are enough");
     check(&log, &[], &[]);
+}
+
+#[test]
+fn with_two_disks_dead_new_data_has_two_parities_and_a_third_is_too_many() {
+    let disks = SimDisk::array(6, 16 << 20, 6);
+    format(&disks, 4, 2, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    let old = batch.open_segment(owner(1), 4).unwrap();
+    let map = batch.append(old.id, &[payload(1, 100_000)]).unwrap();
+    assert_eq!((map.fragments.len(), map.parity.len()), (4, 2));
+    log.commit(batch).unwrap();
+    // Both in one commit: it is acknowledged, and there.
+    for at in [1, 4] {
+        disks[at].inject(Fault::WriteError, Trigger::Always { from_op: 0 });
+    }
+    let mut batch = log.batch();
+    let torn = batch.append(old.id, &[payload(2, 100_000)]).unwrap();
+    batch.write(log.root(), 0, b"acknowledged").unwrap();
+    log.commit(batch).unwrap();
+    let failed = |log: &Log| {
+        let disks = log.status().disks.into_iter();
+        disks.filter(|disk| disk.state == DiskState::Failed).map(|disk| disk.index.0).collect()
+    };
+    let gone: Vec<u16> = failed(&log);
+    assert_eq!(gone, [1, 4]);
+    let mut batch = log.batch();
+    let new = batch.open_segment(owner(1), 4).unwrap();
+    let whole = batch.append(new.id, &[payload(3, 60_000)]).unwrap();
+    assert_eq!((whole.fragments.len(), whole.parity.len()), (2, 2), "narrower, as well protected");
+    log.commit(batch).unwrap();
+    drop(log);
+    for others in [[0, 2], [3, 5], [2, 3]] {
+        let mut given = given(&disks);
+        [1, 4].into_iter().chain(others).for_each(|at| given[at].1 = None);
+        let (log, _) = open_given(given, true).unwrap();
+        assert_eq!(log.read_block(&whole).unwrap(), payload(3, 60_000));
+        assert_eq!(log.read_pnode(log.root(), 0, 12).unwrap(), b"acknowledged");
+        assert!(log.read_block(&map).is_err() && log.read_block(&torn).is_err());
+    }
+    let (log, _) = open(&disks).unwrap();
+    assert_eq!(log.read_block(&map).unwrap(), payload(1, 100_000));
+    assert_eq!(log.read_block(&torn).unwrap(), payload(2, 100_000));
+    disks[0].inject(Fault::WriteError, Trigger::Always { from_op: 0 });
+    let mut batch = log.batch();
+    assert!(batch.append(new.id, &[payload(4, 20_000)]).is_ok());
+    log.commit(batch).unwrap();
+    assert_eq!(log.status().disks[0].state, DiskState::Failed);
+    disks[2].inject(Fault::WriteError, Trigger::Always { from_op: 0 });
+    disks[3].inject(Fault::WriteError, Trigger::Always { from_op: 0 });
+    let mut batch = log.batch();
+    let accepted = batch.append(new.id, &[payload(5, 20_000)]).and_then(|_| log.commit(batch));
+    assert!(matches!(accepted, Err(LogError::Poisoned { .. })), "{accepted:?}");
 }

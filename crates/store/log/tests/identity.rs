@@ -220,3 +220,29 @@ fn files_are_opened_once_and_a_shorter_one_is_noticed() {
     assert_mentions(&recovery.problems, "was cut from");
     assert_eq!(log.read_pnode(log.root(), 0, 99).unwrap(), b"kept");
 }
+
+#[test]
+fn with_two_parities_two_disks_may_be_missing_and_not_three() {
+    let disks = SimDisk::array(6, 8 << 20, 11);
+    format(&disks, 4, 2, 64 << 10);
+    let without = |gone: &[usize]| {
+        let mut given = given(&disks);
+        gone.iter().for_each(|gone| given[*gone].1 = None);
+        open_given(given, false)
+    };
+    let error = without(&[0, 3, 5]).unwrap_err();
+    assert!(error.to_string().contains("3 of its 6 disks are missing"), "{error}");
+    let (log, recovery) = without(&[0, 5]).unwrap();
+    assert_mentions(&recovery.problems, "disk sim0 is missing");
+    assert_mentions(&recovery.problems, "disk sim5 is missing");
+    let mut batch = log.batch();
+    batch.write(log.root(), 0, b"four are left").unwrap();
+    log.commit(batch).unwrap();
+    drop(log);
+    // Both come back, and two others go: what was written meanwhile is on those that stayed.
+    let (log, _) = without(&[1]).unwrap();
+    assert_eq!(log.read_pnode(log.root(), 0, 13).unwrap(), b"four are left");
+    let states: Vec<_> = log.status().disks.iter().map(|disk| disk.state).collect();
+    use DiskState::{Missing, Ok, Rebuilding};
+    assert_eq!(states, [Rebuilding, Missing, Ok, Ok, Ok, Rebuilding]);
+}

@@ -74,6 +74,59 @@ fn states(log: &Log) -> Vec<DiskState> {
     log.status().disks.iter().map(|disk| disk.state).collect()
 }
 
+/// Rebuilds and replaces under load, `count` disks that went one after the other.
+fn replace_under_load(data: u8, parity: u8, count: usize, rng: &mut fastrand::Rng) {
+    let mut disks = SimDisk::array(usize::from(data + parity), 12 << 20, rng.u64(..));
+    format(&disks, data, parity, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let model = Mutex::new(Model::new(&log));
+    commit_some(&log, &mut model.lock().unwrap(), 20, rng);
+    let mut gone: Vec<usize> = (0..disks.len()).collect();
+    rng.shuffle(&mut gone);
+    let left = gone.split_off(count);
+    for at in &gone {
+        disks[*at].kill();
+        if rng.bool() {
+            log.probe();
+            commit_some(&log, &mut model.lock().unwrap(), 4, rng);
+        }
+    }
+    log.probe();
+    commit_some(&log, &mut model.lock().unwrap(), 8, rng);
+    let mut together = rng.bool();
+    let mut unprotected = 0;
+    for at in &gone {
+        let new = SimDisk::new(&format!("new{at}"), (12 << 20) + rng.u64(..3) * 4096);
+        let new = new.counted_by(disks[0].counter());
+        replace(&log, *at, &new, rng).unwrap();
+        disks[*at] = new;
+        assert_eq!(states(&log)[*at], DiskState::Rebuilding);
+        together &= at != gone.last().unwrap();
+        if together {
+            continue;
+        }
+        let mended = rebuild(&log, &model, 2, rng);
+        assert_eq!((mended.lost, mended.refused), (0, 0), "{:?}", mended.problems);
+        unprotected = mended.unprotected;
+    }
+    let model = model.into_inner().unwrap();
+    assert!(states(&log).iter().all(|state| *state == DiskState::Ok));
+    assert_whole(&log, &model);
+    drop(log);
+    if usize::from(data + parity) - count <= usize::from(parity) {
+        // What was taken with too few disks has less parity to this day, and is counted.
+        assert!(unprotected > 0 || data > 1);
+        return;
+    }
+    assert_eq!(unprotected, 0);
+    // Now any others may go.
+    let mut given = given(&disks);
+    left.iter().chain(&gone).take(parity.into()).for_each(|at| given[*at].1 = None);
+    let (log, _) = open_given(given, true).unwrap();
+    assert_eq!(model.pnodes_differ(&log), None);
+    model.assert_blocks(&log);
+}
+
 fn replace(log: &Log, at: usize, disk: &SimDisk, rng: &mut fastrand::Rng) -> Result<(), LogError> {
     let index = DiskIndex(at as u16);
     // Another time than that of any opening, by which the two are told apart.
@@ -87,38 +140,17 @@ fn a_replaced_disk_is_rebuilt_under_load() {
     for round in 0..24 {
         let mut rng = fastrand::Rng::with_seed(seed + round);
         let (data, parity) = [(4, 1), (1, 1), (2, 1)][rng.usize(..3)];
-        let mut disks = SimDisk::array(usize::from(data + parity), 12 << 20, rng.u64(..));
-        format(&disks, data, parity, 64 << 10);
-        let (log, _) = open(&disks).unwrap();
-        let model = Mutex::new(Model::new(&log));
-        commit_some(&log, &mut model.lock().unwrap(), 20, &mut rng);
-        let at = rng.usize(..disks.len());
-        disks[at].kill();
-        log.probe();
-        commit_some(&log, &mut model.lock().unwrap(), 8, &mut rng);
-        let new =
-            SimDisk::new("new", (12 << 20) + rng.u64(..3) * 4096).counted_by(disks[0].counter());
-        replace(&log, at, &new, &mut rng).unwrap();
-        disks[at] = new;
-        assert_eq!(states(&log)[at], DiskState::Rebuilding);
-        let mended = rebuild(&log, &model, 2, &mut rng);
-        assert_eq!((mended.lost, mended.refused), (0, 0), "{:?}", mended.problems);
-        let model = model.into_inner().unwrap();
-        assert!(states(&log).iter().all(|state| *state == DiskState::Ok));
-        assert_whole(&log, &model);
-        drop(log);
-        if data == 1 {
-            // What a mirror took with one disk alone has no parity to this day, and is counted.
-            assert!(mended.unprotected > 0);
-            continue;
-        }
-        assert_eq!(mended.unprotected, 0);
-        // Now any other may go.
-        let mut given = given(&disks);
-        given[(at + 1) % disks.len()].1 = None;
-        let (log, _) = open_given(given, true).unwrap();
-        assert_eq!(model.pnodes_differ(&log), None);
-        model.assert_blocks(&log);
+        replace_under_load(data, parity, 1, &mut rng);
+    }
+}
+
+#[test]
+fn two_disks_are_replaced_and_rebuilt_under_load() {
+    let seed = seed(101);
+    for round in 0..18 {
+        let mut rng = fastrand::Rng::with_seed(seed + round);
+        let (data, parity) = [(4, 2), (1, 2), (2, 2)][round as usize % 3];
+        replace_under_load(data, parity, 2, &mut rng);
     }
 }
 
@@ -259,7 +291,7 @@ fn scrubbing_repairs_every_kind_of_damage() {
         |extent: &pegasus_log::Extent, at: u64| (usize::from(extent.disk.0), extent.offset + at);
     let data = place(&map.fragments[1], 5_000);
     let header = place(&map.fragments[2], 50);
-    let parity = place(&map.parity.unwrap(), 9_000);
+    let parity = place(&map.parity[0], 9_000);
     let mut kinds = vec![data, header, parity];
     kinds.extend([0, 64 << 10].map(|superblock| (3, superblock + 40)));
     kinds.push((2, disks[2].size() - 4096));
@@ -386,8 +418,8 @@ fn nothing_is_repaired_in_a_slot_that_became_anothers() {
         assert!(hook.lock().unwrap().is_none(), "the segment was read");
         assert_eq!((mended.repaired, mended.lost), (0, 0), "{mended:?}");
         let maps = maps.lock().unwrap();
-        let reused = maps.iter().flat_map(|(map, _)| map.fragments.iter().chain(&map.parity));
-        assert!(reused.into_iter().any(|extent| *extent == bad), "the slot was used again");
+        let reused = maps.iter().flat_map(|(map, _)| map.extents());
+        assert!({ reused }.any(|extent| extent == bad), "the slot was used again");
         for (map, bytes) in maps.iter() {
             assert_eq!(log.read_block(map).unwrap(), bytes[..]);
         }

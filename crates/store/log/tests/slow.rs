@@ -57,7 +57,8 @@ fn a_slow_disk_is_spared_and_is_used_again_when_it_is_quick() {
     let seed = seed(1);
     for round in 0..8 {
         let mut rng = fastrand::Rng::with_seed(seed + round);
-        let (data, parity) = [(4, 1), (1, 1), (2, 1)][rng.usize(..3)];
+        let shapes = [(4, 1), (1, 1), (2, 1), (4, 2), (1, 2), (2, 2)];
+        let (data, parity) = shapes[(round + rng.u64(..2) * 3) as usize % shapes.len()];
         let disks = SimDisk::array(usize::from(data + parity), 16 << 20, rng.u64(..));
         format(&disks, data, parity, 64 << 10);
         let (log, _) = open(&disks).unwrap();
@@ -197,16 +198,21 @@ impl Disk for Stalling {
 }
 
 #[test]
-fn nobody_waits_for_a_disk_that_answers_nothing() {
+fn nobody_waits_for_disks_that_answer_nothing() {
     let seed = seed(4);
-    for (round, data) in [(0, 4_u8), (1, 1)] {
+    for (round, data, parity) in [(0, 4, 1), (1, 1, 1), (2, 4, 2), (3, 1, 2)] {
         let mut rng = fastrand::Rng::with_seed(seed + round);
-        let disks = SimDisk::array(usize::from(data) + 1, 16 << 20, rng.u64(..));
-        format(&disks, data, 1, 64 << 10);
-        let at = rng.usize(..disks.len());
-        let stalling = Stalling { disk: disks[at].clone(), held: Arc::default() };
+        let disks = SimDisk::array(usize::from(data + parity), 16 << 20, rng.u64(..));
+        format(&disks, data, parity, 64 << 10);
+        let mut at: Vec<usize> = (0..disks.len()).collect();
+        rng.shuffle(&mut at);
+        at.truncate(parity.into());
+        let stall = |at: &usize| Stalling { disk: disks[*at].clone(), held: Arc::default() };
+        let stalling: Vec<Stalling> = at.iter().map(stall).collect();
         let mut given = given(&disks);
-        given[at].1 = Some(Arc::new(stalling.clone()));
+        for (at, stalling) in at.iter().zip(&stalling) {
+            given[*at].1 = Some(Arc::new(stalling.clone()));
+        }
         let (log, _) = open_given(given, false).unwrap();
         let mut batch = log.batch();
         let segment = batch.open_segment(owner(1), data).unwrap();
@@ -217,24 +223,24 @@ fn nobody_waits_for_a_disk_that_answers_nothing() {
         log.commit(batch).unwrap();
 
         log.rate_disks(Duration::ZERO);
-        *stalling.held.lock().unwrap() = Some(Vec::new());
+        stalling.iter().for_each(|disk| *disk.held.lock().unwrap() = Some(Vec::new()));
         let begun = Instant::now();
         for _ in 0..20 {
             for (map, bytes) in maps.iter().zip(&contents) {
                 assert_eq!(log.read_block(map).unwrap(), *bytes);
             }
         }
-        // Once somebody lost patience with it, it is spared: hundreds of reads take no longer than one.
+        // Once somebody lost patience with them, they are spared: hundreds of reads take no longer than one.
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-        assert!(stalling.held() > 0, "it was never asked");
+        assert!(stalling.iter().all(|disk| disk.held() > 0), "one was never asked");
         for second in 1..6 {
             log.rate_disks(Duration::from_secs(second));
         }
-        assert_eq!(states(&log)[at], DiskState::Slow);
+        assert!(at.iter().all(|at| states(&log)[*at] == DiskState::Slow), "{:?}", states(&log));
 
-        stalling.release();
+        stalling.iter().for_each(Stalling::release);
         let mut now = 6;
-        while states(&log)[at] == DiskState::Slow {
+        while states(&log).contains(&DiskState::Slow) {
             for (map, bytes) in maps.iter().zip(&contents) {
                 assert_eq!(log.read_block(map).unwrap(), *bytes);
             }

@@ -172,7 +172,7 @@ pub(crate) mod tests {
             segment: SegmentId(segment),
             seq,
             fragments: vec![extent(3), extent(1)],
-            parity: Some(extent(0)),
+            parity: vec![extent(0)],
             fragment_bytes: 8_192,
             payload_bytes: 10_000,
             crc: 77,

@@ -273,7 +273,7 @@ fn behind_a_block_that_is_lost_reading_goes_on_with_a_key_unit() {
     // More fragments of one block than parity can replace; its index was read before.
     let entries = finder.entries(3).unwrap();
     let lost = entries.as_slice()[0].clone();
-    for extent in lost.map.fragments.iter().chain(&lost.map.parity) {
+    for extent in lost.map.extents() {
         let disk = &rig.disks[usize::from(extent.disk.0)];
         disk.spoil(extent.offset..extent.offset + u64::from(lost.map.fragment_bytes));
     }

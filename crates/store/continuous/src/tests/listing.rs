@@ -146,7 +146,7 @@ fn damaged_media_is_listed_and_fails_when_it_is_read() {
     let finder =
         crate::locate::Finder { inner: inner.clone(), stream, record_len: inner.record_len };
     let lost = finder.entries(3).unwrap().as_slice()[0].clone();
-    for extent in lost.map.fragments.iter().chain(&lost.map.parity) {
+    for extent in lost.map.extents() {
         let disk = &rig.disks[usize::from(extent.disk.0)];
         disk.spoil(extent.offset..extent.offset + u64::from(lost.map.fragment_bytes));
     }

@@ -6,6 +6,7 @@ use pegasus_base::{PnodeId, StreamId};
 use pegasus_disk::SECTOR;
 
 use super::bytes::{Fields, Put};
+use crate::code::PARITY_MAX;
 
 /// Most disks of an array.
 pub(crate) const DISKS_MAX: usize = 64;
@@ -113,8 +114,8 @@ pub struct Extent {
 
 /// A block's map: the disk and offset of each of its fragments and of their parity.
 ///
-/// The map alone suffices to read the block and to rebuild any one fragment; it does not rely on how
-/// the segment was laid out.
+/// The map alone suffices to read the block and to rebuild as many fragments as it has parity; it does not
+/// rely on how the segment was laid out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BlockMap {
     /// The segment it was appended to.
@@ -123,8 +124,8 @@ pub struct BlockMap {
     pub seq: u32,
     /// Where its data fragments are, in the order of the payload.
     pub fragments: Vec<Extent>,
-    /// Where their parity is, unless the array has none.
-    pub parity: Option<Extent>,
+    /// Where their parity is: at most two.
+    pub parity: Vec<Extent>,
     /// Length of each fragment with its header, in bytes; a multiple of [`SECTOR`].
     pub fragment_bytes: u32,
     /// Length of the payload in bytes; not 0.
@@ -137,10 +138,15 @@ impl BlockMap {
     /// Bytes of an emitted map beside its extents, which take 8 each.
     const FIXED_BYTES: usize = 28;
 
+    /// Where all fragments are: data, then parity.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.fragments.iter().chain(&self.parity).copied()
+    }
+
     /// Bytes [`BlockMap::emit`] appends.
     #[must_use]
     pub fn emitted_bytes(&self) -> usize {
-        Self::FIXED_BYTES + 8 * (self.fragments.len() + usize::from(self.parity.is_some()))
+        Self::FIXED_BYTES + 8 * (self.fragments.len() + self.parity.len())
     }
 
     /// Appends the map's bytes to `out`.
@@ -155,9 +161,9 @@ impl BlockMap {
         out.u32(self.payload_bytes);
         out.u32(self.crc);
         out.u8(self.fragments.len() as u8); // at most DISKS_MAX
-        out.u8(u8::from(self.parity.is_some()));
+        out.u8(self.parity.len() as u8); // at most PARITY_MAX
         out.u16(0);
-        for extent in self.fragments.iter().chain(&self.parity) {
+        for extent in self.extents() {
             out.u64((u64::from(extent.disk.0) << 48) | (extent.offset / SECTOR as u64));
         }
     }
@@ -172,11 +178,8 @@ impl BlockMap {
         let (payload_bytes, crc) = (fields.u32()?, fields.u32()?);
         let (data, parity) = (fields.u8()?, fields.u8()?);
         fields.zeros(2)?;
-        if parity > 1 {
-            return None;
-        }
         let fragments = (0..data).map(|_| take_extent(&mut fields)).collect::<Option<_>>()?;
-        let parity = if parity == 1 { Some(take_extent(&mut fields)?) } else { None };
+        let parity = (0..parity).map(|_| take_extent(&mut fields)).collect::<Option<_>>()?;
         let map = Self { segment, seq, fragments, parity, fragment_bytes, payload_bytes, crc };
         map.is_valid().then(|| {
             let taken = map.emitted_bytes();
@@ -186,15 +189,15 @@ impl BlockMap {
 
     fn is_valid(&self) -> bool {
         let data = self.fragments.len();
-        let mut disks: Vec<DiskIndex> =
-            self.fragments.iter().chain(&self.parity).map(|extent| extent.disk).collect();
+        let mut disks: Vec<DiskIndex> = self.extents().map(|extent| extent.disk).collect();
         disks.sort_unstable();
         let apart = disks.windows(2).all(|pair| pair[0] != pair[1]);
         let in_range = disks.iter().all(|disk| usize::from(disk.0) < DISKS_MAX);
-        let sectors = self.fragments.iter().chain(&self.parity).all(|extent| {
+        let sectors = self.extents().all(|extent| {
             extent.offset.is_multiple_of(SECTOR as u64) && extent.offset / (SECTOR as u64) < 1 << 48
         });
         (1..=DISKS_MAX).contains(&data)
+            && self.parity.len() <= usize::from(PARITY_MAX)
             && apart
             && in_range
             && sectors

@@ -5,6 +5,7 @@ use pegasus_disk::SECTOR;
 
 use super::block::{Owner, SegmentId};
 use super::bytes::{Fields, Put};
+use crate::code::PARITY_MAX;
 
 /// Length of the header in bytes; the fragment's slice of the payload follows.
 pub(crate) const HEADER_BYTES: usize = 128;
@@ -41,7 +42,7 @@ pub(crate) struct BlockHeader {
     pub(crate) columns: u8,
     /// Data fragments of the block.
     pub(crate) data: u8,
-    /// Parity fragments of the block: 0 or 1.
+    /// Parity fragments of the block.
     pub(crate) parity: u8,
     /// Length of each fragment in sectors, header included.
     pub(crate) sectors: u32,
@@ -57,7 +58,7 @@ pub(crate) struct BlockHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentHeader {
     pub(crate) block: BlockHeader,
-    /// Place among the block's fragments; `data` is parity's.
+    /// Place among the block's fragments; from `data` on they are parity.
     pub(crate) position: u8,
     /// CRC of everything behind the header.
     pub(crate) slice_crc: u32,
@@ -188,7 +189,7 @@ impl FragmentHeader {
         let fragments = block.data.checked_add(block.parity);
         let room = slice_bytes(block.sectors).checked_mul(usize::from(block.data));
         block.data > 0
-            && block.parity <= 1
+            && block.parity <= PARITY_MAX
             && fragments.is_some_and(|count| count <= block.columns && self.position < count)
             && block.payload_bytes > 0
             && room.is_some_and(|room| block.payload_bytes as usize <= room)

@@ -5,6 +5,7 @@ use pegasus_disk::SECTOR;
 
 use super::block::{DISKS_MAX, DiskIndex};
 use super::bytes::{Fields, Put};
+use crate::code::PARITY_MAX;
 
 const MAGIC: [u8; 8] = *b"PEGASUS\0";
 /// The version of all formats of the log.
@@ -15,6 +16,9 @@ pub(crate) const LABEL_BYTES_MAX: usize = 64;
 const FEATURE_REBUILDING: u32 = 1;
 /// In those that a reader must know: there are more disks than a stripe has columns.
 const FEATURE_MORE_DISKS: u32 = 1;
+/// And: stripes have two parity columns.
+const FEATURE_TWO_PARITIES: u32 = 2;
+const FEATURES: u32 = FEATURE_MORE_DISKS | FEATURE_TWO_PARITIES;
 const CRC_AT: usize = SECTOR - 4;
 /// Where the table of disks begins, and the length of an entry.
 const TABLE_AT: usize = 192;
@@ -112,7 +116,8 @@ impl Superblock {
         out.u32(0);
         out.u32(if rebuilding { FEATURE_REBUILDING } else { 0 });
         let more = self.members.len() > self.columns();
-        out.u32(if more { FEATURE_MORE_DISKS } else { 0 });
+        let two = self.parity == 2;
+        out.u32(u32::from(more) * FEATURE_MORE_DISKS | u32::from(two) * FEATURE_TWO_PARITIES);
         out.bytes(&[0; 8]);
         out.bytes(&self.array.to_bytes());
         out.bytes(&self.member().id.to_bytes());
@@ -160,7 +165,7 @@ impl Superblock {
         // A later version may set bits in the first field freely. With unknown ones in the other two,
         // this one can't write, or can't even read; it does not tell them apart.
         let unknown = fields.u32().is_none_or(|bits| bits & !FEATURE_REBUILDING != 0)
-            || fields.u32().is_none_or(|bits| bits & !FEATURE_MORE_DISKS != 0);
+            || fields.u32().is_none_or(|bits| bits & !FEATURES != 0);
         if version != Some(VERSION) || unknown {
             return Err(NotASuperblock::Unknown);
         }
@@ -208,7 +213,7 @@ impl Superblock {
         let unit = self.unit_bytes;
         (1..=DISKS_MAX).contains(&self.members.len())
             && self.data > 0
-            && self.parity <= 1
+            && self.parity <= PARITY_MAX
             && self.columns() <= self.members.len()
             && usize::from(self.index.0) < self.members.len()
             && unit.is_power_of_two()

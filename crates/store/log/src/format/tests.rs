@@ -11,7 +11,7 @@ use super::checkpoint::{Body, Cursor, LogSegment, OpenSegment, Pointer};
 use super::fragment::{BlockHeader, FragmentHeader, SegmentKind};
 use super::pnode::{CONTENT_BYTES, Image, LeafAddrs, LogAddr};
 use super::record::{BlockNote, LogHead, PieceKind, Record, parse_payload};
-use super::superblock::{Member, MemberState, Superblock};
+use super::superblock::{Member, MemberState, NotASuperblock, Superblock};
 use crate::DiskIndex;
 use crate::fuzz::parse_all;
 use crate::garbage::{Hole, parse_file};
@@ -56,7 +56,7 @@ fn cursor() -> impl Strategy<Value = Cursor> {
 
 fn map() -> impl Strategy<Value = BlockMap> {
     let numbers = (any::<(u64, u32, u32)>(), 1_u32..10_000, any::<prop::sample::Index>());
-    (numbers, 1_usize..8, any::<bool>(), 0_u64..1 << 40).prop_map(
+    (numbers, 1_usize..8, 0_usize..3, 0_u64..1 << 40).prop_map(
         |(((segment, seq, crc), sectors, payload), data, parity, first)| {
             let extent = |at: usize| Extent {
                 disk: DiskIndex(at as u16),
@@ -67,7 +67,7 @@ fn map() -> impl Strategy<Value = BlockMap> {
                 segment: SegmentId(segment),
                 seq,
                 fragments: (0..data).map(extent).collect(),
-                parity: parity.then(|| extent(data)),
+                parity: (data..data + parity).map(extent).collect(),
                 fragment_bytes,
                 payload_bytes: 1 + payload.index(data * fragment_bytes as usize - 1) as u32,
                 crc,
@@ -77,7 +77,7 @@ fn map() -> impl Strategy<Value = BlockMap> {
 }
 
 fn fragment() -> impl Strategy<Value = FragmentHeader> {
-    let lengths = (1_u8..20, 0_u8..=1, 0_u8..5, 1_u32..16_384);
+    let lengths = (1_u8..20, 0_u8..=2, 0_u8..5, 1_u32..16_384);
     let places = any::<(prop::sample::Index, prop::sample::Index, bool)>();
     (lengths, places, owner(), any::<[u32; 6]>(), any::<(u128, u64, u64)>()).prop_map(
         |((data, parity, spare, sectors), (position, payload, log), owner, words, ids)| {
@@ -107,10 +107,10 @@ fn fragment() -> impl Strategy<Value = FragmentHeader> {
 
 fn superblock() -> impl Strategy<Value = Superblock> {
     let members = prop::collection::vec(any::<(u128, u32, prop::sample::Index)>(), 1..60);
-    let shape = any::<(bool, prop::sample::Index, prop::sample::Index)>();
+    let shape = (0_u8..3, any::<prop::sample::Index>(), any::<prop::sample::Index>());
     (members, shape, any::<[u64; 4]>(), 16_u32..=26, "[a-z ]{0,64}").prop_map(
         |(members, (parity, index, data), numbers, shift, label)| {
-            let parity = u8::from(parity && members.len() > 1);
+            let parity = parity.min(members.len() as u8 - 1);
             Superblock {
                 array: ArrayId(u128::from(numbers[0])),
                 index: DiskIndex(index.index(members.len()) as u16),
@@ -274,11 +274,13 @@ proptest! {
         prop_assert_eq!(BlockMap::parse(&bytes[segment_len..]), Some((map, map_len)));
         prop_assert_eq!(bytes.len(), segment_len + map_len);
         prop_assert_eq!(FragmentHeader::parse(&fragment.emit()), Some(fragment));
-        // One that does not know of more disks than columns has to be told by a bit in the last field.
+        // One that does not know of more disks than columns, or of two parities, has to be told by a bit in the
+        // last field.
         let bytes = superblock.emit();
         let columns = usize::from(superblock.data + superblock.parity);
         let more = u8::from(superblock.members.len() > columns);
-        prop_assert_eq!(&bytes[20..24], &[more, 0, 0, 0]);
+        let two = u8::from(superblock.parity == 2) * 2;
+        prop_assert_eq!(&bytes[20..24], &[more | two, 0, 0, 0]);
         prop_assert_eq!(Superblock::parse(&bytes), Ok(superblock));
         prop_assert_eq!(Image::parse(&image.emit()), Some(image));
         prop_assert_eq!(Body::parse(&body.emit()), Some(body));
@@ -377,6 +379,40 @@ fn the_superblock_has_the_documented_bytes() {
     assert_eq!(hex, GOLDEN);
     assert!(bytes[240..SECTOR - 4].iter().all(|byte| *byte == 0));
     assert_eq!(bytes[SECTOR - 4..], crc32c::crc32c(&bytes[..SECTOR - 4]).to_le_bytes());
+}
+
+/// A program that knows one parity column at most must not open an array with two.
+#[test]
+fn two_parities_are_a_feature() {
+    let members = |count: u128| -> Vec<Member> {
+        (0..count).map(|id| Member { id: DiskId(id), slots: 62, state: MemberState::Ok }).collect()
+    };
+    let of = |data, parity, disks| Superblock {
+        array: ArrayId(1),
+        index: DiskIndex(0),
+        data,
+        parity,
+        unit_bytes: 1 << 20,
+        size_bytes: 64 << 20,
+        created: Time::from_secs(1_700_000_000),
+        epoch: 2,
+        open_id: 3,
+        update: 4,
+        label: String::new(),
+        members: members(disks),
+    };
+    for (superblock, features) in
+        [(of(4, 1, 5), 0), (of(4, 1, 6), 1), (of(4, 2, 6), 2), (of(1, 2, 4), 3)]
+    {
+        let mut bytes = superblock.emit();
+        assert_eq!(bytes[20..24], u32::to_le_bytes(features));
+        assert_eq!(Superblock::parse(&bytes), Ok(superblock));
+        // What a later program adds, this one refuses in the same way.
+        bytes[20] |= 4;
+        let crc = crc32c::crc32c(&bytes[..SECTOR - 4]);
+        bytes[SECTOR - 4..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Superblock::parse(&bytes), Err(NotASuperblock::Unknown));
+    }
 }
 
 const GOLDEN: [&str; 15] = [
