@@ -38,12 +38,12 @@ test: tools-test $(CONSOLE) ## Run every test
 	python3 tests/e2e/run.py --binary $(TARGET)/debug/pegasus
 
 .PHONY: soak
-soak: tools-test $(CONSOLE) ## The long tests: 200 kill -9s under load, POSIX suites at the mount, many seeds, mutations
+soak: tools-test $(CONSOLE) ## The long tests: kill -9s under load, suites of others at the mount, power cuts, many seeds, mutations
 	$(CARGO) build --release --locked
 	scripts/tools posix
-	PATH="$$HOME/.cargo/bin:$$PATH" python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus posix
+	PATH="$$HOME/.cargo/bin:$$PATH" python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --long posix blocks
 	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 200 kill
-	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 100 durable
+	python3 tests/e2e/run.py --binary $(TARGET)/release/pegasus --kills 100 durable postgres
 	$(CARGO) run --release --locked -p pegasus-sim -- --seeds 10000
 	$(CARGO) run --release --locked -p pegasus-sim -- exhaustive --length 3 --sample 2000
 	for seed in $$(seq 1 100); do PEGASUS_SEED=$$seed $(CARGO) test --release --locked -q -p pegasus-log -p pegasus-continuous -p pegasus-files; done
@@ -56,7 +56,7 @@ fuzz: tools-run ## Every fuzz target for a minute (SECONDS_EACH=60); stable comp
 	  $(CARGO) fuzz run $$target -- -max_total_time=$(or $(SECONDS_EACH),60); done
 
 .PHONY: bench
-bench: tools-test $(CONSOLE) ## The benchmarks, side by side with their peers
+bench: tools-test tools-bench $(CONSOLE) ## The benchmarks, side by side with their peers
 	$(CARGO) build --release --locked
 	python3 bench/run.py --binary $(TARGET)/release/pegasus
 
@@ -66,8 +66,10 @@ lint: tools-run $(CONSOLE) ## Formatting, lints and documentation, warnings deni
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-.PHONY: tools-run tools-test
+.PHONY: tools-run tools-test tools-bench
 tools-run:
 	@scripts/tools run
 tools-test:
 	@scripts/tools test
+tools-bench:
+	@scripts/tools bench

@@ -21,6 +21,7 @@ CLIPS = {
     "person": MEDIA / "one-by-one-person-detection.mp4",
     "bottle": MEDIA / "bottle-detection.mp4",
 }
+LONG = bool(os.environ.get("PEGASUS_LONG"))
 BINARY = Path(os.environ.get("PEGASUS_BINARY", ROOT / "target" / "debug" / "pegasus")).resolve()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the end-to-end tests: `run.py [--binary PATH] [--kills N] [NAME ...]`.
+"""Runs the end-to-end tests: `run.py [--binary PATH] [--kills N] [--long] [NAME ...]`.
 
 A NAME is part of a test module's or a test's name; without one, all run.
 """
@@ -26,11 +26,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True, type=Path)
     parser.add_argument("--kills", type=int, default=10, help="rounds of the kill -9 test")
+    parser.add_argument("--long", action="store_true", help="suites of others at full length")
     parser.add_argument("--seed", type=int, default=None, help="seed of the random tests")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     os.environ["PEGASUS_BINARY"] = str(options.binary.resolve())
     os.environ["PEGASUS_KILLS"] = str(options.kills)
+    os.environ["PEGASUS_LONG"] = "1" if options.long else ""
     seed = options.seed if options.seed is not None else int(time.time())
     os.environ["PEGASUS_SEED"] = str(seed)
     print(f"seed {seed}", flush=True)
