@@ -6,7 +6,7 @@ use pegasus_base::{PnodeId, Time};
 use rustix::io::Errno;
 
 use crate::cache::{Kind, Stop};
-use crate::format::attr::XATTRS_BYTES_INLINE;
+use crate::format::attr::{Role, XATTRS_BYTES_INLINE};
 use crate::format::bucket::NAME_BYTES_MAX;
 use crate::format::xattrs::{self, XATTRS_BYTES_MAX, Xattrs};
 use crate::names::{is_dir, is_file, is_link};
@@ -75,9 +75,18 @@ pub enum XattrMode {
 }
 
 impl Txn<'_> {
+    /// What `stat` tells of an inode of the tree.
     pub(crate) fn attributes(&self, ino: Ino) -> Result<Attributes, Stop> {
-        let size = self.node(ino)?.size;
-        let attr = self.attr(ino)?;
+        match self.attr(ino)?.role {
+            Role::Tree => self.attributes_of(ino, ino),
+            _ => Err(FilesError::NoInode { ino }.into()),
+        }
+    }
+
+    /// What `stat` tells of an inode that is there, called `ino`.
+    pub(crate) fn attributes_of(&self, there: Ino, ino: Ino) -> Result<Attributes, Stop> {
+        let size = self.size(there)?;
+        let attr = self.attr(there)?;
         Ok(Attributes {
             ino,
             mode: attr.mode,
@@ -181,10 +190,11 @@ impl Txn<'_> {
     }
 
     fn put_xattrs(&mut self, ino: Ino, all: Xattrs) -> Result<(), Stop> {
+        self.keep(ino)?;
         let apart = self.attr(ino)?.xattr_pnode;
         if xattrs::len(&all) <= XATTRS_BYTES_INLINE {
             if apart != PnodeId(0) {
-                self.delete(Ino::of(apart))?;
+                self.raw_delete(Ino::of(apart))?;
             }
             let attr = self.attr_mut(ino)?;
             (attr.xattr_pnode, attr.xattrs) = (PnodeId(0), Arc::new(all));

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use pegasus_base::{PnodeId, Time};
 
 use crate::format::attr::Attr;
+use crate::format::volume::Head;
 use crate::page::{Extent, Found, Layer, PAGE, Page, remove_pages};
+use crate::snapshot::Known;
 use crate::{FilesError, Ino};
 
 /// Clean pages kept in memory: 64 MiB.
@@ -32,10 +34,15 @@ pub(crate) enum Kind {
     Table,
     /// Extended attributes that do not fit their inode.
     Xattrs,
+    /// What an inode borrows, where that does not fit it.
+    Extents,
+    /// Content apart from its inode's pnode.
+    Body,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Volume, Self::Inode, Self::Table, Self::Xattrs];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Volume, Self::Inode, Self::Table, Self::Xattrs, Self::Extents, Self::Body];
 
     /// The pnode's kind on disk. Recordings use the lower ones.
     pub(crate) fn code(self) -> u16 {
@@ -51,10 +58,17 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
-    /// Of an inode.
+    /// Of an inode, or of content apart from one.
     pub(crate) attr: Option<Arc<Attr>>,
     /// Bytes of content.
     pub(crate) size: u64,
+}
+
+impl Node {
+    /// Whether it is an inode of the tree without a name.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.attr.as_ref().is_some_and(|attr| attr.nlink == 0)
+    }
 }
 
 /// What can't be answered from memory.
@@ -98,6 +112,8 @@ pub(crate) struct Entry {
     pub(crate) clean: BTreeMap<u64, Arc<Page>>,
     /// Open handles.
     pub(crate) opens: u32,
+    /// The newest snapshot when it was known that all of them have what they need of it.
+    pub(crate) kept_for: Ino,
 }
 
 impl Entry {
@@ -112,6 +128,7 @@ impl Entry {
             frozen: None,
             clean: BTreeMap::new(),
             opens: 0,
+            kept_for: Ino(0),
         }
     }
 
@@ -170,6 +187,8 @@ pub(crate) struct Frozen {
     pub(crate) deleted: Vec<Ino>,
     /// The list of orphans, if it changed.
     pub(crate) orphans: Option<Vec<Ino>>,
+    /// The volume's head, if it changed.
+    pub(crate) head: Option<Head>,
     pub(crate) bytes: u64,
 }
 
@@ -185,8 +204,14 @@ pub(crate) struct Cache {
     pub(crate) deleted: BTreeSet<Ino>,
     pub(crate) orphans: BTreeSet<Ino>,
     orphans_changed: bool,
-    /// Numbers for new pnodes.
+    pub(crate) head: Head,
+    head_changed: bool,
+    /// In the order in which they were made, which is that of their numbers.
+    pub(crate) snapshots: Vec<Known>,
+    /// Numbers for new pnodes, in order.
     pub(crate) numbers: std::collections::VecDeque<PnodeId>,
+    /// The last one that was taken.
+    last_number: PnodeId,
     /// Number of the current wave.
     pub(crate) wave: u64,
     pub(crate) frozen: Option<Arc<Frozen>>,
@@ -240,6 +265,31 @@ impl Cache {
         self.orphans_changed |= changed;
     }
 
+    pub(crate) fn set_head(&mut self, head: Head, now: Time) {
+        self.head = head;
+        self.head_changed = true;
+        self.touch(now, NODE_BYTES);
+    }
+
+    /// The newest snapshot; 0 if there is none.
+    pub(crate) fn newest_snapshot(&self) -> Ino {
+        self.snapshots.last().map_or(Ino(0), |snapshot| snapshot.ino)
+    }
+
+    /// Takes in numbers for new pnodes. They are used in order, so that what was made before a snapshot has
+    /// a smaller number than it: those that come too late for that are left.
+    pub(crate) fn add_numbers(&mut self, more: std::ops::Range<PnodeId>) {
+        let first = more.start.0.max(self.last_number.0 + 1);
+        self.numbers.extend((first..more.end.0).map(PnodeId));
+        self.numbers.make_contiguous().sort_unstable();
+    }
+
+    pub(crate) fn take_numbers(&mut self, count: usize) {
+        if let Some(last) = self.numbers.drain(..count).next_back() {
+            self.last_number = last;
+        }
+    }
+
     /// Takes in a pnode that was read, unless it became known meanwhile.
     pub(crate) fn learn_node(&mut self, ino: Ino, node: Node) {
         if !self.is_deleted(ino) {
@@ -281,6 +331,7 @@ impl Cache {
             items,
             deleted: std::mem::take(&mut self.deleted).into_iter().collect(),
             orphans: orphans.then(|| self.orphans.iter().copied().collect()),
+            head: std::mem::take(&mut self.head_changed).then_some(self.head),
             bytes: std::mem::take(&mut self.dirty_bytes),
         });
         self.wave += 1;

@@ -88,6 +88,7 @@ impl Txn<'_> {
 
     /// Enters a name that is not there yet.
     pub(crate) fn add_name(&mut self, dir: Ino, name: &[u8], hit: Hit) -> Result<(), Stop> {
+        self.keep(dir)?;
         let entry = Entry { ino: hit.ino, kind: hit.kind, name };
         let key = self.attr(dir)?.dir.key;
         if self.attr(dir)?.dir.entries == 0 {
@@ -111,6 +112,7 @@ impl Txn<'_> {
 
     /// Takes a name out.
     pub(crate) fn remove_name(&mut self, dir: Ino, name: &[u8]) -> Result<(), Stop> {
+        self.keep(dir)?;
         let key = self.attr(dir)?.dir.key;
         let number = self.bucket_of(dir, hash(key, name))?;
         let bytes = self.bucket_bytes(dir, number)?;
@@ -128,6 +130,7 @@ impl Txn<'_> {
 
     /// Lets a name stand for something else.
     pub(crate) fn replace_name(&mut self, dir: Ino, name: &[u8], hit: Hit) -> Result<(), Stop> {
+        self.keep(dir)?;
         let key = self.attr(dir)?.dir.key;
         let number = self.bucket_of(dir, hash(key, name))?;
         let bytes = self.bucket_bytes(dir, number)?;
@@ -143,7 +146,7 @@ impl Txn<'_> {
         self.truncate(dir, 0)?;
         let table = self.attr(dir)?.dir.table;
         if table != PnodeId(0) {
-            self.delete(Ino::of(table))?;
+            self.raw_delete(Ino::of(table))?;
         }
         let shape = &mut self.attr_mut(dir)?.dir;
         (shape.table, shape.depth) = (PnodeId(0), 0);
@@ -164,7 +167,7 @@ impl Txn<'_> {
             some = hash;
             entry.emit(&mut halves[(prefix(hash, depth) & 1) as usize]);
         }
-        let new = self.node(dir)?.size.div_ceil(PAGE as u64);
+        let new = self.size(dir)?.div_ceil(PAGE as u64);
         for (bucket, mut half) in [number, new].into_iter().zip(halves) {
             half.resize(PAGE, 0);
             self.write(dir, bucket * PAGE as u64, &half)?;

@@ -1,4 +1,4 @@
-//! The thread that flushes by age and by pressure.
+//! The thread that flushes by age and by pressure, and finishes the removal of snapshots.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,8 +33,9 @@ impl Driver {
 fn run(inner: &Inner) {
     let mut in_trouble = false;
     loop {
+        let removed = inner.remove_some().unwrap_or(false);
         let mut state = inner.state.lock();
-        if !state.stop && !is_due(inner, &state) {
+        if !state.stop && !is_due(inner, &state) && !removed {
             inner.wake.wait_for(&mut state, LOOK);
         }
         if state.stop {

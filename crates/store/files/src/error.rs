@@ -59,6 +59,12 @@ pub enum FilesError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// There is no snapshot of this name.
+    #[error("there is no snapshot {name:?}")]
+    NoSnapshot {
+        /// The name.
+        name: String,
+    },
     /// The volume has been closed.
     #[error("the volume is closed")]
     Closed,
@@ -76,7 +82,7 @@ impl FilesError {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match self {
-            Self::NoInode { .. } | Self::NoEntry { .. } => Errno::NOENT,
+            Self::NoInode { .. } | Self::NoEntry { .. } | Self::NoSnapshot { .. } => Errno::NOENT,
             Self::Exists { .. } => Errno::EXIST,
             Self::Refused { errno, .. } => *errno,
             Self::Full { .. } | Self::Log(LogError::Full { .. }) => Errno::NOSPC,

@@ -84,7 +84,7 @@ impl Inner {
         let wanted = NUMBERS_MIN.max(2 * state.numbers_taken);
         if state.cache.numbers.len() < wanted / 2 && !state.closed {
             let more = MutexGuard::unlocked(state, || self.log.reserve_pnodes(wanted as u64));
-            state.cache.numbers.extend((more.start.0..more.end.0).map(pegasus_base::PnodeId));
+            state.cache.add_numbers(more);
         }
         state.numbers_taken = 0;
     }
@@ -116,6 +116,9 @@ fn commit(log: &Arc<Log>, frozen: &Frozen) -> Result<bool, LogError> {
         let (head, list) = (log.files_root(), volume::emit_orphans(orphans.iter()));
         batch.truncate(head, 0)?;
         batch.write(head, 0, &list)?;
+    }
+    if let Some(head) = &frozen.head {
+        batch.set_attributes(log.files_root(), &head.emit())?;
     }
     Ok(log.commit(batch)?.checkpoint_due)
 }

@@ -13,10 +13,14 @@
 //! | open a volume | [`Files::open`] |
 //! | find, make and remove names | [`Files::lookup`], [`Files::make`], [`Files::unlink`] |
 //! | read and write | [`Files::read`], [`Files::write`] |
+//! | check offline | [`check`] |
 //! | make durable | [`Files::sync`] |
+//! | copy without copying | [`Files::copy`] |
+//! | keep a moment | [`Files::create_snapshot`], [`Files::at`] |
 //!
 //! Inside, `txn` is one operation, which takes effect whole or not at all; `dir`, `names`, `attrs` are
-//! written on it. It reads through `cache`, the volume in memory: pure, and told the time. Where memory does
+//! written on it; below them `content` says whose content is read and written, `share` lends and borrows it by
+//! the table in `extents`, `snapshot` keeps what was. It reads through `cache`, the volume in memory: pure, and told the time. Where memory does
 //! not know, the operation says what it needs, `volume` reads that without holding a lock, and tries
 //! again. `flush` writes what changed; `driver` is the thread that does so in time. `format` has the bytes.
 //!
@@ -50,9 +54,12 @@ use std::fmt;
 
 mod attrs;
 mod cache;
+mod check;
+mod content;
 mod dir;
 mod driver;
 mod error;
+mod extents;
 mod flush;
 mod format;
 pub mod fuzz;
@@ -61,15 +68,20 @@ mod open;
 mod ops;
 mod page;
 mod seek;
+mod share;
+mod snapshot;
+mod snapshots;
 mod txn;
 mod volume;
 
 pub use attrs::{Attributes, SetAttributes, XattrMode};
+pub use check::check;
 pub use dir::Listed;
 pub use error::FilesError;
 pub use ops::Allocate;
 pub use rustix::io::Errno;
 pub use seek::Seek;
+pub use snapshots::{Snapshot, SnapshotId, View};
 pub use volume::{Files, FilesStatus, NewInode, RenameMode, Room, Settings};
 
 /// Number of an inode: that of its pnode. Never used again.

@@ -113,7 +113,7 @@ impl Txn<'_> {
             return Err(FilesError::refused(ino, Errno::INVAL, "it is not a symbolic link").into());
         }
         match attr.target.len() {
-            0 => self.read(ino, 0..self.node(ino)?.size),
+            0 => self.read(ino, 0..self.size(ino)?),
             _ => Ok(attr.target.to_vec()),
         }
     }
@@ -181,11 +181,18 @@ impl Txn<'_> {
     }
 
     fn drop_dir(&mut self, ino: Ino) -> Result<(), Stop> {
+        if self.opens(ino) == 0 && self.hand_over(ino)? {
+            return Ok(());
+        }
         self.attr_mut(ino)?.nlink = 0;
         self.drop_unused(ino)
     }
 
     fn drop_link(&mut self, ino: Ino) -> Result<(), Stop> {
+        let is_last = self.attr(ino)?.nlink == 1 && self.opens(ino) == 0;
+        if is_last && self.hand_over(ino)? {
+            return Ok(());
+        }
         self.attr_mut(ino)?.nlink -= 1;
         self.drop_unused(ino)
     }

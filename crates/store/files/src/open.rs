@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use pegasus_base::{Clock, PnodeId};
+use pegasus_base::Clock;
 use pegasus_log::Log;
 
 use crate::cache::{Cache, Kind};
 use crate::format::attr::Attr;
-use crate::format::volume;
+use crate::format::volume::{self, Head};
 use crate::volume::{Inner, Settings, State};
 use crate::{Files, FilesError, Ino};
 
@@ -46,31 +46,46 @@ impl Files {
         clock: Arc<dyn Clock>,
         checkpoint_due: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, FilesError> {
-        let root = match find_root(&log)? {
-            Some(root) => {
-                delete_orphans(&log)?;
-                root
-            }
-            None => format(&log, &*clock)?,
+        let (head, orphans) = match find_head(&log)? {
+            Some(found) => found,
+            None => (format(&log, &*clock)?, Vec::new()),
         };
-        let numbers = log.reserve_pnodes(NUMBERS_FIRST);
-        let capacity_bytes = log.status().capacity_bytes;
-        let most = settings.pending_bytes_max.min(capacity_bytes / 16);
-        let mut state = State::new(clock.now().as_ns() as u64 ^ numbers.start.0, most);
-        state.cache.size_max = log.pnode_bytes_max();
-        state.cache.numbers.extend((numbers.start.0..numbers.end.0).map(PnodeId));
-        let inner = Inner {
-            log,
-            clock,
-            settings,
-            state: Mutex::new(state),
-            flushed: Condvar::new(),
-            wake: Condvar::new(),
-            checkpoint_due,
-        };
-        inner.note_free(&mut inner.state.lock());
-        Ok(Self::new(inner, root))
+        let inner = prepare(log, settings, clock, checkpoint_due, head, &orphans)?;
+        inner.delete_orphans(&orphans)?;
+        Ok(Self::new(inner, head.root))
     }
+}
+
+/// Opens a volume, and changes nothing.
+pub(crate) fn prepare(
+    log: Arc<Log>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    checkpoint_due: Box<dyn Fn() + Send + Sync>,
+    head: Head,
+    orphans: &[Ino],
+) -> Result<Inner, FilesError> {
+    let numbers = log.reserve_pnodes(NUMBERS_FIRST);
+    let capacity_bytes = log.status().capacity_bytes;
+    let most = settings.pending_bytes_max.min(capacity_bytes / 16);
+    let mut state = State::new(clock.now().as_ns() as u64 ^ numbers.start.0, most);
+    state.cache.size_max = log.pnode_bytes_max();
+    state.cache.add_numbers(numbers);
+    state.cache.head = head;
+    state.cache.orphans.extend(orphans);
+    let inner = Inner {
+        log,
+        clock,
+        settings,
+        state: Mutex::new(state),
+        flushed: Condvar::new(),
+        wake: Condvar::new(),
+        checkpoint_due,
+    };
+    inner.note_free(&mut inner.state.lock());
+    let snapshots = inner.view(|txn| txn.read_snapshots())?;
+    inner.state.lock().cache.snapshots = snapshots;
+    Ok(inner)
 }
 
 impl State {
@@ -90,20 +105,38 @@ impl State {
             pending_bytes_max: pending_bytes_max.max(PENDING_BYTES_MIN),
             numbers_taken: 0,
             next_key,
+            removal: (Ino(0), 0),
         }
     }
 }
 
-/// The root directory the volume's head names; `None` if there is no volume yet.
-fn find_root(log: &Log) -> Result<Option<Ino>, FilesError> {
+impl Inner {
+    /// Deletes what had no name and was open when the volume was last used.
+    fn delete_orphans(&self, orphans: &[Ino]) -> Result<(), FilesError> {
+        for orphan in orphans {
+            match self.change(|txn| txn.reap(*orphan)) {
+                Err(FilesError::NoInode { .. }) => {}
+                other => other?,
+            }
+        }
+        self.sync()
+    }
+}
+
+/// The volume's head and its orphans; `None` if there is no volume yet.
+pub(crate) fn find_head(log: &Log) -> Result<Option<(Head, Vec<Ino>)>, FilesError> {
     let pnode = log.files_root();
-    let Some(head) = log.pnode(pnode)? else { return Ok(None) };
-    let damaged = FilesError::Damaged { pnode, why: "it is no head of a volume" };
-    volume::parse(&head.attributes).map(Some).ok_or(damaged)
+    let Some(found) = log.pnode(pnode)? else { return Ok(None) };
+    let why = "it is no head of a volume that this program knows";
+    let head = Head::parse(&found.attributes).ok_or(FilesError::Damaged { pnode, why })?;
+    let list = log.read_pnode(pnode, 0, found.size as usize)?;
+    let why = "its list of orphans makes no sense";
+    let orphans = volume::parse_orphans(&list).ok_or(FilesError::Damaged { pnode, why })?;
+    Ok(Some((head, orphans)))
 }
 
 /// Makes an empty volume.
-fn format(log: &Log, clock: &dyn Clock) -> Result<Ino, FilesError> {
+fn format(log: &Log, clock: &dyn Clock) -> Result<Head, FilesError> {
     let root = Ino::of(log.reserve_pnodes(1).start);
     let now = clock.now();
     let mut attr = Attr::new(ROOT_MODE, 0, 0, now);
@@ -114,37 +147,8 @@ fn format(log: &Log, clock: &dyn Clock) -> Result<Ino, FilesError> {
     batch.create_numbered(root.pnode(), Kind::Inode.code())?;
     batch.set_attributes(root.pnode(), &attr.emit())?;
     batch.create_numbered(log.files_root(), Kind::Volume.code())?;
-    batch.set_attributes(log.files_root(), &volume::emit(root))?;
+    let head = Head { root, ..Head::default() };
+    batch.set_attributes(log.files_root(), &head.emit())?;
     log.commit(batch)?;
-    Ok(root)
-}
-
-/// Deletes what had no name and was open when the volume was last used.
-fn delete_orphans(log: &Log) -> Result<(), FilesError> {
-    let pnode = log.files_root();
-    let size = log.pnode(pnode)?.map_or(0, |head| head.size);
-    if size == 0 {
-        return Ok(());
-    }
-    let list = log.read_pnode(pnode, 0, size as usize)?;
-    let why = "its list of orphans makes no sense";
-    let orphans = volume::parse_orphans(&list).ok_or(FilesError::Damaged { pnode, why })?;
-    let mut gone = Vec::new();
-    for orphan in orphans {
-        let found = log.pnode(orphan.pnode())?;
-        let inode = found.filter(|found| Kind::of(found.kind) == Some(Kind::Inode));
-        let attr = inode.and_then(|inode| Attr::parse(&inode.attributes));
-        if let Some(attr) = attr.filter(|attr| attr.nlink == 0) {
-            let with = [attr.dir.table, attr.xattr_pnode].into_iter();
-            gone.extend(with.filter(|other| *other != PnodeId(0)));
-            gone.push(orphan.pnode());
-        }
-    }
-    let mut batch = log.batch();
-    for pnode in gone {
-        batch.delete_pnode(pnode)?;
-    }
-    batch.truncate(pnode, 0)?;
-    log.commit(batch)?;
-    Ok(())
+    Ok(head)
 }

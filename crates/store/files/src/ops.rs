@@ -6,7 +6,9 @@ use pegasus_base::PnodeId;
 use rustix::io::Errno;
 
 use crate::attrs::{Attributes, SetAttributes, XattrMode};
+use crate::cache::{Need, Stop};
 use crate::dir::{Listed, check_name};
+use crate::extents::BLOCK;
 use crate::names::is_dir;
 use crate::page::{Found, PAGE};
 use crate::seek::Seek;
@@ -52,9 +54,7 @@ impl Files {
     ) -> Result<Attributes, FilesError> {
         let mut new = *new;
         if is_dir(new.mode) {
-            let mut state = self.inner.state.lock();
-            state.next_key = state.next_key.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            new.dir_key = state.next_key;
+            new.dir_key = self.next_key();
         }
         self.inner.change(|txn| {
             let ino = txn.make(dir, name, &new)?;
@@ -131,7 +131,7 @@ impl Files {
     /// [`FilesError::NoInode`].
     pub fn open_inode(&self, ino: Ino) -> Result<(), FilesError> {
         loop {
-            self.inner.view(|txn| txn.attr(ino).map(|_| ()))?;
+            self.inner.view(|txn| txn.attributes(ino).map(|_| ()))?;
             let mut state = self.inner.state.lock();
             if let Some(entry) = state.cache.entries.get_mut(&ino) {
                 entry.opens += 1;
@@ -230,17 +230,28 @@ impl Files {
     /// # Errors
     /// It is not a file, or its disks fail.
     pub fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Vec<u8>, FilesError> {
+        self.read_in(|_| Ok(ino), offset, len)
+    }
+
+    /// Reads from what `find` finds.
+    pub(crate) fn read_in(
+        &self,
+        find: impl Fn(&Txn<'_>) -> Result<Ino, Stop>,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, FilesError> {
         loop {
             let (mut out, missing, epoch) = self.inner.view(|txn| {
+                let ino = find(txn)?;
                 txn.check_file(ino)?;
-                let end = offset.saturating_add(len as u64).min(txn.node(ino)?.size);
-                let (out, missing) = known(txn, ino, offset..end.max(offset));
+                let end = offset.saturating_add(len as u64).min(txn.size(ino)?);
+                let (out, missing) = known(txn, ino, offset..end.max(offset))?;
                 Ok((out, missing, txn.cache.epoch))
             })?;
             if missing.is_empty() {
                 return Ok(out);
             }
-            let read = self.read_missing(ino, offset, &missing, &mut out);
+            let read = self.read_missing(&missing, &mut out);
             // If anything was committed meanwhile, parts of it might be of different times.
             if self.inner.state.lock().cache.epoch == epoch {
                 return read.map(|()| out);
@@ -248,18 +259,10 @@ impl Files {
         }
     }
 
-    fn read_missing(
-        &self,
-        ino: Ino,
-        offset: u64,
-        missing: &[Range<u64>],
-        out: &mut [u8],
-    ) -> Result<(), FilesError> {
-        for range in missing {
-            let len = (range.end - range.start) as usize;
-            let bytes = self.inner.log.read_pnode(ino.pnode(), range.start, len)?;
-            let place = (range.start - offset) as usize;
-            out[place..place + bytes.len()].copy_from_slice(&bytes);
+    fn read_missing(&self, missing: &[Missing], out: &mut [u8]) -> Result<(), FilesError> {
+        for part in missing {
+            let bytes = self.inner.log.read_pnode(part.pnode.pnode(), part.offset, part.len)?;
+            out[part.at..part.at + bytes.len()].copy_from_slice(&bytes);
         }
         Ok(())
     }
@@ -271,6 +274,7 @@ impl Files {
     pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<(), FilesError> {
         self.inner.change(|txn| {
             txn.check_file(ino)?;
+            txn.writes = true;
             txn.write(ino, offset, bytes)?;
             txn.touch_content(ino)
         })
@@ -295,14 +299,16 @@ impl Files {
                 txn.punch(ino, offset..end)?;
             }
             let grows = matches!(what, Allocate::Extend | Allocate::Zero);
-            if grows && end > txn.node(ino)?.size {
+            if grows && end > txn.size(ino)? {
                 txn.truncate(ino, end)?;
             }
             txn.touch_content(ino)
         })
     }
 
-    /// Copies content from one file to another, or within one; returns how many bytes. Holes stay holes.
+    /// Copies content from one file to another, or within one; returns how many bytes. Where both ranges
+    /// begin at the same place of their blocks of 16 KiB, whole blocks are not copied but borrowed: they
+    /// take no room until one of the two is changed there. Holes stay holes.
     ///
     /// # Errors
     /// As [`Files::read`] and [`Files::write`]; ranges of one file that overlap.
@@ -315,49 +321,104 @@ impl Files {
         if from == to && from_offset.abs_diff(to_offset) < len {
             return Err(FilesError::refused(from, Errno::INVAL, "the ranges overlap"));
         }
+        // Within one file the copy may lie behind the end: what is copied is what was there before.
+        let size = self.inner.view(|txn| txn.size(from))?;
+        let len = len.min(size.saturating_sub(from_offset));
         let mut done = 0;
         while done < len {
-            let Some((extent, run)) = self.extent(from, from_offset + done)? else { break };
-            let run = run.min(len - done);
-            if extent == Seek::Hole {
-                self.allocate(to, to_offset + done, run, Allocate::Zero)?;
-                done += run;
-                continue;
-            }
-            let step = run.min(STEP) as usize;
-            let bytes = self.read(from, from_offset + done, step)?;
-            if bytes.is_empty() {
+            let (source, target) = ((from, from_offset + done), (to, to_offset + done));
+            let copied = match self.share(source, target, len - done)? {
+                0 => self.copy_bytes(source, target, len - done)?,
+                shared => shared,
+            };
+            if copied == 0 {
                 break;
             }
-            self.write(to, to_offset + done, &bytes)?;
-            done += bytes.len() as u64;
+            done += copied;
         }
         Ok(done)
     }
+
+    /// Borrows what it can from the beginning of a range on; how many bytes.
+    fn share(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64, FilesError> {
+        if from.1 % BLOCK != 0 || to.1 % BLOCK != 0 {
+            return Ok(0);
+        }
+        self.inner.change(|txn| {
+            txn.check_file(from.0)?;
+            txn.check_file(to.0)?;
+            let shared = txn.share(from, to, len)?;
+            if shared > 0 {
+                txn.writes = true;
+                txn.touch_content(to.0)?;
+            }
+            Ok(shared)
+        })
+    }
+
+    /// Copies the beginning of a range, at most up to where blocks can be borrowed.
+    fn copy_bytes(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64, FilesError> {
+        let Some((extent, run)) = self.extent(from.0, from.1)? else { return Ok(0) };
+        let to_block = BLOCK - from.1 % BLOCK;
+        let most = if from.1 % BLOCK == to.1 % BLOCK { to_block } else { STEP };
+        let run = run.min(len);
+        if extent == Seek::Hole {
+            self.allocate(to.0, to.1, run, Allocate::Zero)?;
+            return Ok(run);
+        }
+        let bytes = self.read(from.0, from.1, run.min(most) as usize)?;
+        if !bytes.is_empty() {
+            self.write(to.0, to.1, &bytes)?;
+        }
+        Ok(bytes.len() as u64)
+    }
+
+    /// A key for a directory's hash.
+    pub(crate) fn next_key(&self) -> u64 {
+        let mut state = self.inner.state.lock();
+        state.next_key = state.next_key.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        state.next_key
+    }
+}
+
+/// A part of a read that is on the disks only.
+struct Missing {
+    pnode: Ino,
+    offset: u64,
+    len: usize,
+    /// Where it goes.
+    at: usize,
 }
 
 /// What memory knows of a range, and the parts it does not.
-fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> (Vec<u8>, Vec<Range<u64>>) {
+fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> Result<(Vec<u8>, Vec<Missing>), Stop> {
     let mut out = vec![0; (range.end - range.start) as usize];
-    let mut missing: Vec<Range<u64>> = Vec::new();
-    let Some(entry) = txn.cache.entries.get(&ino) else { return (out, missing) };
-    for (page, within, place) in pieces(range) {
-        match entry.find(page) {
+    let mut missing: Vec<Missing> = Vec::new();
+    for (page, within, at) in pieces(range) {
+        let place = txn.place(ino, page)?;
+        let entry = txn.cache.entries.get(&place.pnode);
+        let entry = entry.ok_or(Stop::Need(Need::Node(place.pnode)))?;
+        match entry.find(place.page) {
             Found::Page(found) => {
-                out[place..place + within.len()].copy_from_slice(&found.bytes[within]);
+                out[at..at + within.len()].copy_from_slice(&found.bytes[within]);
             }
             Found::Zeros => {}
             Found::Below => {
-                let base = page * PAGE as u64;
-                let (start, end) = (base + within.start as u64, base + within.end as u64);
+                let offset = place.page * PAGE as u64 + within.start as u64;
                 match missing.last_mut() {
-                    Some(last) if last.end == start => last.end = end,
-                    _ => missing.push(start..end),
+                    Some(last)
+                        if last.pnode == place.pnode
+                            && last.offset + last.len as u64 == offset
+                            && last.at + last.len == at =>
+                    {
+                        last.len += within.len();
+                    }
+                    _ => missing.push(Missing { pnode: place.pnode, offset, len: within.len(), at }),
                 }
             }
         }
     }
-    (out, missing)
+    Ok((out, missing))
 }
 
 impl Ino {

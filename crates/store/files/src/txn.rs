@@ -1,21 +1,21 @@
 //! One operation on the volume: it reads through the cache, collects what it changes, and takes effect
 //! whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use pegasus_base::{PnodeId, Time};
-use pegasus_log::Log;
+use pegasus_base::Time;
 use rustix::io::Errno;
 
 use crate::cache::{Cache, Entry, Kind, NODE_BYTES, Need, Node, Stop};
+use crate::extents::BLOCK_PAGES;
 use crate::format::attr::Attr;
+use crate::format::volume::Head;
 use crate::page::{Found, Holes, PAGE, Page, page_of, remove_pages};
+use crate::snapshot::Known;
 use crate::{FilesError, Ino};
 
-/// Pages of a block of the log's content, which is kept or given up whole.
-const BLOCK_PAGES: u64 = (Log::CONTENT_BYTES / PAGE) as u64;
 /// Most pages asked for at once.
 const AHEAD: u64 = 256;
 
@@ -29,6 +29,12 @@ pub(crate) struct Txn<'a> {
     numbers: usize,
     /// A name was removed.
     pub(crate) removes: bool,
+    /// Bytes are written that take room, whatever else is given back.
+    pub(crate) writes: bool,
+    /// Inodes of which all snapshots have what they need.
+    pub(crate) kept: BTreeSet<Ino>,
+    pub(crate) head: Option<Head>,
+    pub(crate) snapshots: Option<Vec<Known>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,18 +56,49 @@ pub(crate) struct Changes {
     nodes: BTreeMap<Ino, Option<Node>>,
     contents: BTreeMap<Ino, Content>,
     numbers: usize,
-    removes: bool,
+    frees: bool,
+    kept: BTreeSet<Ino>,
+    head: Option<Head>,
+    snapshots: Option<Vec<Known>>,
 }
 
 impl<'a> Txn<'a> {
     pub(crate) fn new(cache: &'a Cache, now: Time) -> Self {
-        let (nodes, contents) = (BTreeMap::new(), BTreeMap::new());
-        Self { cache, now, nodes, contents, numbers: 0, removes: false }
+        Self {
+            cache,
+            now,
+            nodes: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            numbers: 0,
+            removes: false,
+            writes: false,
+            kept: BTreeSet::new(),
+            head: None,
+            snapshots: None,
+        }
     }
 
     pub(crate) fn into_changes(self) -> Changes {
-        let Self { nodes, contents, numbers, removes, .. } = self;
-        Changes { nodes, contents, numbers, removes }
+        let frees = self.frees();
+        let Self { nodes, contents, numbers, kept, head, snapshots, .. } = self;
+        Changes { nodes, contents, numbers, frees, kept, head, snapshots }
+    }
+
+    /// Whether nothing of it takes room but what deleting takes. A hole gives more than it takes if there
+    /// are at least as many whole blocks in it as at its ends.
+    fn frees(&self) -> bool {
+        let holes = || {
+            self.contents.values().flat_map(|content| content.holes.iter()).any(|hole| {
+                let first = hole.start.div_ceil(BLOCK_PAGES);
+                hole.end / BLOCK_PAGES >= first + 2
+            })
+        };
+        let mut nodes = self.nodes.values();
+        !self.writes
+            && (self.removes
+                || nodes.any(Option::is_none)
+                || self.nodes.values().flatten().any(Node::is_orphan)
+                || holes())
     }
 
     pub(crate) fn node(&self, ino: Ino) -> Result<&Node, Stop> {
@@ -72,7 +109,8 @@ impl<'a> Txn<'a> {
         }
     }
 
-    fn node_mut(&mut self, ino: Ino) -> Result<&mut Node, Stop> {
+    /// A pnode to be changed, apart from what anyone sees of it.
+    pub(crate) fn raw_node_mut(&mut self, ino: Ino) -> Result<&mut Node, Stop> {
         if !self.nodes.contains_key(&ino) {
             let node = self.cache.entry(ino)?.node.clone();
             self.nodes.insert(ino, Some(node));
@@ -86,8 +124,15 @@ impl<'a> Txn<'a> {
         attr.ok_or_else(|| FilesError::NoInode { ino }.into())
     }
 
+    /// Attributes that programs see, to be changed.
     pub(crate) fn attr_mut(&mut self, ino: Ino) -> Result<&mut Attr, Stop> {
-        let attr = self.node_mut(ino)?.attr.as_mut();
+        self.keep(ino)?;
+        self.raw_attr_mut(ino)
+    }
+
+    /// Attributes to be changed in what nobody sees.
+    pub(crate) fn raw_attr_mut(&mut self, ino: Ino) -> Result<&mut Attr, Stop> {
+        let attr = self.raw_node_mut(ino)?.attr.as_mut();
         attr.map(Arc::make_mut).ok_or_else(|| FilesError::NoInode { ino }.into())
     }
 
@@ -114,19 +159,17 @@ impl<'a> Txn<'a> {
         Ok(ino)
     }
 
-    /// Deletes a pnode, with those that belong to it.
-    pub(crate) fn delete(&mut self, ino: Ino) -> Result<(), Stop> {
-        if let Some(attr) = self.node(ino)?.attr.clone() {
-            for other in [attr.dir.table, attr.xattr_pnode] {
-                if other != PnodeId(0) {
-                    self.node(Ino::of(other))?; // it has to be known to be deleted
-                    self.delete(Ino::of(other))?;
-                }
-            }
-        }
+    /// Deletes a pnode alone.
+    pub(crate) fn raw_delete(&mut self, ino: Ino) -> Result<(), Stop> {
+        self.node(ino)?; // it has to be known to be deleted
         self.nodes.insert(ino, None);
         self.contents.remove(&ino);
         Ok(())
+    }
+
+    /// Whether it was made in this operation.
+    pub(crate) fn is_new(&self, ino: Ino) -> bool {
+        self.nodes.contains_key(&ino) && !self.cache.entries.contains_key(&ino)
     }
 
     pub(crate) fn opens(&self, ino: Ino) -> u32 {
@@ -150,8 +193,8 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// A page; `upto` says how far the caller means to go on.
-    fn page(&self, ino: Ino, page: u64, upto: u64) -> Result<Option<Arc<Page>>, Stop> {
+    /// A page of a pnode; `upto` says how far the caller means to go on.
+    pub(crate) fn page(&self, ino: Ino, page: u64, upto: u64) -> Result<Option<Arc<Page>>, Stop> {
         match self.find(ino, page)? {
             Found::Page(found) => Ok(Some(found)),
             Found::Zeros => Ok(None),
@@ -162,18 +205,6 @@ impl<'a> Txn<'a> {
                 Err(Stop::Need(Need::Pages(ino, page, count)))
             }
         }
-    }
-
-    /// Content from `range`, which may reach beyond the end: zeros there.
-    pub(crate) fn read(&self, ino: Ino, range: Range<u64>) -> Result<Vec<u8>, Stop> {
-        self.node(ino)?;
-        let mut out = vec![0; (range.end - range.start) as usize];
-        for (page, within, place) in pieces(range.clone()) {
-            if let Some(found) = self.page(ino, page, page_of(range.end) + 1)? {
-                out[place..place + within.len()].copy_from_slice(&found.bytes[within]);
-            }
-        }
-        Ok(out)
     }
 
     /// A page to be changed.
@@ -195,8 +226,8 @@ impl<'a> Txn<'a> {
         Ok(Page { bytes: found.bytes.clone(), changed })
     }
 
-    /// Writes content; the pnode grows as needed.
-    pub(crate) fn write(&mut self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<(), Stop> {
+    /// Writes into a pnode, which grows as needed.
+    pub(crate) fn raw_write(&mut self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<(), Stop> {
         let end = self.check_size(ino, offset.saturating_add(bytes.len() as u64))?;
         self.node(ino)?;
         let last = page_of(end) + 1;
@@ -209,13 +240,13 @@ impl<'a> Txn<'a> {
                 self.page_mut(ino, page, last)?.write(within.start, piece);
             }
         }
-        let node = self.node_mut(ino)?;
+        let node = self.raw_node_mut(ino)?;
         node.size = node.size.max(end);
         Ok(())
     }
 
-    /// Writes zeros within the present size.
-    pub(crate) fn zero(&mut self, ino: Ino, range: Range<u64>) -> Result<(), Stop> {
+    /// Writes zeros within the present size of a pnode.
+    pub(crate) fn raw_zero(&mut self, ino: Ino, range: Range<u64>) -> Result<(), Stop> {
         for (page, within, _) in pieces(range.clone()) {
             if !matches!(self.find(ino, page)?, Found::Zeros) {
                 self.page_mut(ino, page, page_of(range.end) + 1)?.fill_zeros(within);
@@ -224,27 +255,13 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Makes a range nothing, as far as the file goes.
-    pub(crate) fn punch(&mut self, ino: Ino, range: Range<u64>) -> Result<(), Stop> {
-        let size = self.node(ino)?.size;
-        // Behind the end there is nothing: a last block that goes so far goes whole.
-        let behind = size.next_multiple_of(BLOCK_PAGES * PAGE as u64);
-        let end = if range.end >= size { behind } else { range.end };
-        if range.start >= size {
-            return Ok(());
-        }
-        let (first, last) = (range.start.div_ceil(PAGE as u64), page_of(end));
-        if first >= last {
-            return self.zero(ino, range.start..end.min(size));
-        }
-        self.zero(ino, range.start..first * PAGE as u64)?;
-        self.zero(ino, last * PAGE as u64..end)?;
-        self.contents.entry(ino).or_default().punch(first..last);
-        Ok(())
+    /// Makes pages of a pnode nothing.
+    pub(crate) fn raw_punch(&mut self, ino: Ino, pages: Range<u64>) {
+        self.contents.entry(ino).or_default().punch(pages);
     }
 
-    /// Sets the size.
-    pub(crate) fn truncate(&mut self, ino: Ino, size: u64) -> Result<(), Stop> {
+    /// Sets the size of a pnode.
+    pub(crate) fn raw_truncate(&mut self, ino: Ino, size: u64) -> Result<(), Stop> {
         self.check_size(ino, size)?;
         let old = self.node(ino)?.size;
         if size < old {
@@ -253,10 +270,9 @@ impl<'a> Txn<'a> {
             if within > 0 && !matches!(self.find(ino, page)?, Found::Zeros) {
                 self.page_mut(ino, page, page + 1)?.fill_zeros(within..PAGE);
             }
-            let cut = size.div_ceil(PAGE as u64);
-            self.contents.entry(ino).or_default().punch(cut..Holes::END);
+            self.raw_punch(ino, size.div_ceil(PAGE as u64)..Holes::END);
         }
-        self.node_mut(ino)?.size = size;
+        self.raw_node_mut(ino)?.size = size;
         Ok(())
     }
 
@@ -270,7 +286,7 @@ impl<'a> Txn<'a> {
 
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.contents.is_empty()
+        self.nodes.is_empty() && self.contents.is_empty() && self.head.is_none()
     }
 
     /// Bytes the current wave grows by, at most.
@@ -280,16 +296,9 @@ impl Changes {
         contents + self.nodes.len() as u64 * NODE_BYTES
     }
 
-    /// Whether nothing of it takes room but what deleting takes. A hole gives more than it takes if there
-    /// are at least as many whole blocks in it as at its ends.
+    /// Whether nothing of it takes room but what deleting takes.
     pub(crate) fn frees(&self) -> bool {
-        self.removes
-            || self.nodes.values().any(Option::is_none)
-            || self.nodes.values().flatten().any(|n| n.attr.as_ref().is_some_and(|a| a.nlink == 0))
-            || self.contents.values().flat_map(|content| content.holes.iter()).any(|hole| {
-                let first = hole.start.div_ceil(BLOCK_PAGES);
-                hole.end / BLOCK_PAGES >= first + 2
-            })
+        self.frees
     }
 
     /// Carries it out.
@@ -297,13 +306,18 @@ impl Changes {
         if self.is_empty() {
             return;
         }
-        cache.numbers.drain(..self.numbers);
+        cache.take_numbers(self.numbers);
+        if let Some(head) = self.head {
+            cache.set_head(head, now);
+        }
+        if let Some(snapshots) = self.snapshots {
+            cache.snapshots = snapshots;
+        }
         for (ino, node) in self.nodes {
             match node {
                 None => cache.remove(ino, now),
                 Some(node) => {
-                    let orphan = node.attr.as_ref().is_some_and(|attr| attr.nlink == 0);
-                    cache.set_orphan(ino, orphan);
+                    cache.set_orphan(ino, node.is_orphan());
                     match cache.entries.get_mut(&ino) {
                         Some(entry) => (entry.node, entry.changed) = (node, true),
                         None => {
@@ -316,6 +330,12 @@ impl Changes {
         }
         for (ino, content) in self.contents {
             apply_content(cache, ino, content, now);
+        }
+        let newest = cache.newest_snapshot();
+        for ino in self.kept {
+            if let Some(entry) = cache.entries.get_mut(&ino) {
+                entry.kept_for = newest;
+            }
         }
     }
 }

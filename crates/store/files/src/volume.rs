@@ -131,6 +131,8 @@ pub(crate) struct State {
     pub(crate) numbers_taken: usize,
     /// Source of directories' keys.
     pub(crate) next_key: u64,
+    /// How far the index of a snapshot that is being removed was gone through: which, and a cookie.
+    pub(crate) removal: (Ino, u64),
 }
 
 /// How a volume is doing.
@@ -140,6 +142,8 @@ pub struct FilesStatus {
     pub room: Room,
     /// Bytes of changes that are not on disk yet.
     pub pending_bytes: u64,
+    /// Snapshots there are.
+    pub snapshots: usize,
     /// Why they can't be written, if that was tried last.
     pub trouble: Option<String>,
 }
@@ -195,7 +199,9 @@ impl Files {
         let room = self.room();
         let state = self.inner.state.lock();
         let trouble = state.failure.as_ref().map(ToString::to_string);
-        FilesStatus { room, pending_bytes: state.cache.pending_bytes(), trouble }
+        let pending_bytes = state.cache.pending_bytes();
+        let snapshots = state.cache.snapshots.iter().filter(|known| !known.leaving).count();
+        FilesStatus { room, pending_bytes, snapshots, trouble }
     }
 
     /// The root directory.
@@ -329,10 +335,11 @@ impl Inner {
     pub(crate) fn fetch(&self, need: Need, epoch: u64) -> Result<(), FilesError> {
         match need {
             Need::Node(ino) => {
-                let node = self.load_node(ino)?;
+                let node = self.load_node(ino);
                 let mut state = self.state.lock();
-                if state.cache.epoch == epoch {
-                    match node {
+                // What became known meanwhile counts more.
+                if state.cache.epoch == epoch && !state.cache.entries.contains_key(&ino) {
+                    match node? {
                         Some(node) => state.cache.learn_node(ino, node),
                         None => return Err(FilesError::NoInode { ino }),
                     }
@@ -349,13 +356,13 @@ impl Inner {
             Need::Numbers => {
                 let more = self.log.reserve_pnodes(64);
                 let mut state = self.state.lock();
-                state.cache.numbers.extend((more.start.0..more.end.0).map(PnodeId));
+                state.cache.add_numbers(more);
             }
         }
         Ok(())
     }
 
-    fn load_node(&self, ino: Ino) -> Result<Option<Node>, FilesError> {
+    pub(crate) fn load_node(&self, ino: Ino) -> Result<Option<Node>, FilesError> {
         let pnode = ino.pnode();
         let found = match self.log.pnode(pnode) {
             Err(LogError::NoPnode { .. }) => None,
@@ -364,14 +371,28 @@ impl Inner {
         let Some(info) = found else { return Ok(None) };
         let Some(kind) = Kind::of(info.kind) else { return Ok(None) };
         let attr = match kind {
-            Kind::Inode => {
+            Kind::Inode | Kind::Body => {
                 let why = "its attributes make no sense";
                 let attr = Attr::parse(&info.attributes);
-                Some(Arc::new(attr.ok_or(FilesError::Damaged { pnode, why })?))
+                let mut attr = attr.ok_or(FilesError::Damaged { pnode, why })?;
+                self.load_extents(&mut attr)?;
+                Some(Arc::new(attr))
             }
             _ => None,
         };
         Ok(Some(Node { kind, attr, size: info.size }))
+    }
+
+    /// Reads what an inode borrows where that stands apart.
+    fn load_extents(&self, attr: &mut Attr) -> Result<(), FilesError> {
+        let pnode = attr.sharing.table;
+        if pnode == PnodeId(0) {
+            return Ok(());
+        }
+        let size = self.log.pnode(pnode)?.map_or(0, |info| info.size);
+        let bytes = self.log.read_pnode(pnode, 0, size as usize)?;
+        let why = "its extents make no sense";
+        attr.sharing.parse_table(&bytes).ok_or(FilesError::Damaged { pnode, why })
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::model::{Model, step};
+use common::model::{Model, is_moment, step};
 use common::{format, open_log, open_with, seed};
 use pegasus_disk::{SimDisk, TearAt};
-use pegasus_files::Settings;
+use pegasus_files::{Settings, check};
 
 /// Settings under which much is flushed by pressure.
 fn tight() -> Settings {
@@ -49,8 +49,13 @@ fn run(seed: u64) {
         std::mem::forget(files); // it must not flush any more
         log = open_log(&disks);
         files = open_with(&log, tight());
+        if rng.bool() {
+            files.finish_removals().unwrap(); // of snapshots
+        }
         let found = Model::read(&files);
-        assert!(since.contains(&found), "seed {seed}, round {round}: the state of no moment");
+        assert!(is_moment(&since, &found), "seed {seed}, round {round}: the state of no moment");
+        files.sync().unwrap();
+        assert_eq!(check(&log), Vec::<String>::new(), "seed {seed}, round {round}");
         model = found;
     }
 }
@@ -98,6 +103,7 @@ fn cut(seed: u64) {
         let files = open_with(&log, tight());
         let (oldest, _) = *synced.iter().rev().find(|(_, request)| *request <= at).unwrap();
         let read = Model::read(&files);
-        assert!(states[oldest..].contains(&read), "seed {seed}, request {at}: no such moment");
+        assert_eq!(check(&log), Vec::<String>::new(), "seed {seed}, request {at}");
+        assert!(is_moment(&states[oldest..], &read), "seed {seed}, request {at}: no such moment");
     }
 }

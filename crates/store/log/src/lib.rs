@@ -22,7 +22,7 @@
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
-//! - `pnode`, `pnodes`: pnodes in memory. `garbage`: the holes in the log. `cleaner`: which segments to
+//! - `pnode`, `pnodes`: pnodes in memory; `numbers`: which there are. `garbage`: the holes in the log. `cleaner`: which segments to
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
@@ -91,6 +91,7 @@ mod log;
 mod log_plan;
 mod mend;
 mod mend_heads;
+mod numbers;
 mod open;
 mod pass;
 mod patience;

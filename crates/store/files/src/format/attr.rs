@@ -7,8 +7,13 @@ use pegasus_base::{PnodeId, Time};
 use super::Fields;
 use super::xattrs::{self, Xattrs};
 use crate::Ino;
+use crate::extents::{EXTENTS_INLINE, Extents};
+use crate::page::PAGE;
 
-const VERSION: u8 = 1;
+/// Inodes that neither borrow nor lend and are in the tree.
+const PLAIN: u8 = 1;
+/// All others.
+const SHARING: u8 = 2;
 /// Longest target of a symbolic link in bytes.
 pub(crate) const TARGET_BYTES_MAX: usize = 4095;
 /// Targets up to this length stand in the attributes, longer ones in the content.
@@ -36,6 +41,43 @@ pub(crate) struct Attr {
     pub(crate) xattr_pnode: PnodeId,
     pub(crate) target: Arc<[u8]>,
     pub(crate) xattrs: Arc<Xattrs>,
+    pub(crate) role: Role,
+    pub(crate) sharing: Sharing,
+}
+
+/// What an inode is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has a name in the tree, or had one.
+    #[default]
+    Tree,
+    /// It is what an inode of the tree was when a snapshot was made. Never changed again.
+    Kept,
+    /// A directory of snapshots, or of what one keeps.
+    Index,
+    /// What a snapshot keeps that is being removed.
+    Leaving,
+    /// None: content that others borrow.
+    Body,
+}
+
+impl Role {
+    const ALL: [Self; 5] = [Self::Tree, Self::Kept, Self::Index, Self::Leaving, Self::Body];
+}
+
+/// Whose content is whose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sharing {
+    /// Where the content is that is its own; 0 if in its own pnode.
+    pub(crate) content: PnodeId,
+    /// How many borrow what is in this pnode. If any do, it is never written again.
+    pub(crate) lent: u32,
+    /// One of those who borrow it: the one that wrote it; 0 if that does not any more.
+    pub(crate) home: Ino,
+    /// What it borrows.
+    pub(crate) extents: Arc<Extents>,
+    /// Where they stand if they are too many to stand here; 0 else.
+    pub(crate) table: PnodeId,
 }
 
 /// The shape of a directory's content.
@@ -69,11 +111,20 @@ impl Attr {
             xattr_pnode: PnodeId(0),
             target: Arc::from([]),
             xattrs: Arc::default(),
+            role: Role::Tree,
+            sharing: Sharing::default(),
         }
     }
 
+    /// Of content that is no inode's.
+    pub(crate) fn body(now: Time) -> Self {
+        Self { role: Role::Body, ..Self::new(0, 0, 0, now) }
+    }
+
     pub(crate) fn emit(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, self.dir.depth, 0, 0];
+        let plain = self.role == Role::Tree && self.sharing == Sharing::default();
+        let version = if plain { PLAIN } else { SHARING };
+        let mut out = vec![version, self.dir.depth, self.role as u8, 0];
         for word in [self.mode, self.uid, self.gid, self.nlink, self.rdev, self.generation] {
             out.extend(word.to_le_bytes());
         }
@@ -84,6 +135,9 @@ impl Attr {
         for word in [self.parent.0, dir.entries, dir.key, dir.table.0, self.xattr_pnode.0] {
             out.extend(word.to_le_bytes());
         }
+        if !plain {
+            self.sharing.emit(&mut out);
+        }
         out.extend((self.target.len() as u16).to_le_bytes()); // at most TARGET_BYTES_INLINE
         out.extend(&*self.target);
         xattrs::emit(&self.xattrs, &mut out);
@@ -92,8 +146,13 @@ impl Attr {
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        let (version, depth, spare) = (fields.u8()?, fields.u8()?, fields.u16()?);
-        if version != VERSION || spare != 0 || depth > super::bucket::DEPTH_MAX {
+        let (version, depth, role) = (fields.u8()?, fields.u8()?, fields.u8()?);
+        let role = *Role::ALL.get(usize::from(role))?;
+        let plain = version == PLAIN;
+        if !(plain && role == Role::Tree || version == SHARING)
+            || fields.u8()? != 0
+            || depth > super::bucket::DEPTH_MAX
+        {
             return None;
         }
         let mut word = || fields.u32();
@@ -105,6 +164,11 @@ impl Attr {
         let (entries, key) = (fields.u64()?, fields.u64()?);
         let table = PnodeId(fields.u64()?);
         let xattr_pnode = PnodeId(fields.u64()?);
+        let sharing =
+            if plain { Sharing::default() } else { Sharing::parse(&mut fields)? };
+        if !plain && role == Role::Tree && sharing == Sharing::default() {
+            return None;
+        }
         let len = usize::from(fields.u16()?);
         let target = fields.bytes(len).filter(|_| len <= TARGET_BYTES_INLINE)?;
         let xattrs = xattrs::parse(fields.0)?;
@@ -124,19 +188,78 @@ impl Attr {
             xattr_pnode,
             target: target.into(),
             xattrs: Arc::new(xattrs),
+            role,
+            sharing,
         })
+    }
+}
+
+impl Sharing {
+    fn emit(&self, out: &mut Vec<u8>) {
+        out.extend(self.content.0.to_le_bytes());
+        out.extend(self.home.0.to_le_bytes());
+        out.extend(self.table.0.to_le_bytes());
+        out.extend(self.lent.to_le_bytes());
+        let inline = if self.table == PnodeId(0) { self.extents.len() } else { 0 };
+        out.extend((inline as u32).to_le_bytes()); // at most EXTENTS_INLINE
+        if inline > 0 {
+            self.extents.emit(out);
+        }
+    }
+
+    fn parse(fields: &mut Fields<'_>) -> Option<Self> {
+        let (content, home) = (PnodeId(fields.u64()?), Ino(fields.u64()?));
+        let (table, lent) = (PnodeId(fields.u64()?), fields.u32()?);
+        let count = fields.u32()? as usize;
+        if count > EXTENTS_INLINE || count > 0 && table != PnodeId(0) {
+            return None;
+        }
+        let extents = Extents::parse(fields, count)?;
+        Some(Self { content, lent, home, extents: Arc::new(extents), table })
+    }
+
+    /// Takes in what stands in the table.
+    pub(crate) fn parse_table(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut fields = Fields(bytes.get(4..)?);
+        let count = u32::from_le_bytes(bytes[..4].try_into().ok()?) as usize;
+        self.extents = Arc::new(Extents::parse(&mut fields, count)?);
+        Some(())
+    }
+
+    /// What stands in the table, in whole pages.
+    pub(crate) fn emit_table(&self) -> Vec<u8> {
+        let mut out = (self.extents.len() as u32).to_le_bytes().to_vec();
+        self.extents.emit(&mut out);
+        out.resize(out.len().next_multiple_of(PAGE), 0);
+        out
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extents::{EXTENT_BYTES, Run};
 
     #[test]
     fn what_is_written_is_read() {
         let mut attr = Attr::new(0o100_644, 1, 2, Time::from_ns(-5));
         attr.target = Arc::from(*b"over/there");
         attr.xattrs = Arc::new([(b"user.a".to_vec(), b"b".to_vec())].into());
+        let bytes = attr.emit();
+        assert_eq!(Attr::parse(&bytes), Some(attr.clone()));
+        for len in 0..bytes.len() {
+            assert_eq!(Attr::parse(&bytes[..len]), None, "cut to {len}");
+        }
+        let mut extents = Extents::default();
+        extents.insert(3, Run { count: 4, body: Ino(70), at: 9 });
+        attr.sharing = Sharing {
+            content: PnodeId(5),
+            lent: 2,
+            home: Ino(6),
+            extents: Arc::new(extents),
+            table: PnodeId(0),
+        };
+        attr.role = Role::Kept;
         let bytes = attr.emit();
         assert_eq!(Attr::parse(&bytes), Some(attr));
         for len in 0..bytes.len() {
@@ -146,7 +269,9 @@ mod tests {
 
     #[test]
     fn the_longest_attributes_fit_a_pnode() {
-        let longest = 4 + 6 * 4 + 4 * 8 + 5 * 8 + 2 + TARGET_BYTES_INLINE + XATTRS_BYTES_INLINE;
+        let fixed = 4 + 6 * 4 + 4 * 8 + 5 * 8 + 2 + 3 * 8 + 2 * 4;
+        let extents = EXTENTS_INLINE * EXTENT_BYTES;
+        let longest = fixed + extents + TARGET_BYTES_INLINE + XATTRS_BYTES_INLINE;
         assert!(longest <= pegasus_log::Log::ATTRIBUTES_BYTES_MAX);
     }
 }

@@ -4,22 +4,42 @@ use super::Fields;
 use crate::Ino;
 
 const MARK: &[u8; 4] = b"PGfs";
-const VERSION: u8 = 1;
+const PLAIN: u8 = 1;
+/// There may be inodes that share content, snapshots, or both.
+const SHARING: u8 = 2;
 
-pub(crate) fn emit(root: Ino) -> Vec<u8> {
-    let mut out = MARK.to_vec();
-    out.extend([VERSION, 0, 0, 0]);
-    out.extend(root.0.to_le_bytes());
-    out
+/// Where everything begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The root directory.
+    pub(crate) root: Ino,
+    /// Whether anything was ever shared: older programs would not know what to do with it.
+    pub(crate) shares: bool,
+    /// The directory of snapshots, or 0.
+    pub(crate) snapshots: Ino,
 }
 
-/// The root directory.
-pub(crate) fn parse(bytes: &[u8]) -> Option<Ino> {
-    let mut fields = Fields(bytes);
-    let mark = fields.bytes(4)?;
-    let head = fields.u32()?;
-    let root = Ino(fields.u64()?);
-    (mark == MARK && head == u32::from(VERSION) && fields.is_over()).then_some(root)
+impl Head {
+    pub(crate) fn emit(&self) -> Vec<u8> {
+        let mut out = MARK.to_vec();
+        out.extend([if self.shares { SHARING } else { PLAIN }, 0, 0, 0]);
+        out.extend(self.root.0.to_le_bytes());
+        if self.shares {
+            out.extend(self.snapshots.0.to_le_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let mark = fields.bytes(4)?;
+        let version = fields.u32()?;
+        let root = Ino(fields.u64()?);
+        let shares = version == u32::from(SHARING);
+        let snapshots = if shares { Ino(fields.u64()?) } else { Ino(0) };
+        let known = shares || version == u32::from(PLAIN);
+        (mark == MARK && known && fields.is_over()).then_some(Self { root, shares, snapshots })
+    }
 }
 
 pub(crate) fn emit_orphans<'a>(orphans: impl Iterator<Item = &'a Ino>) -> Vec<u8> {

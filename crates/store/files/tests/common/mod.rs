@@ -63,8 +63,12 @@ pub(crate) fn volume(disks: usize, size_bytes: u64) -> (Vec<SimDisk>, Arc<Log>, 
 
 /// All names of a directory but `.` and `..`, read entry by entry.
 pub(crate) fn names(files: &Files, dir: pegasus_files::Ino) -> Vec<Vec<u8>> {
+    names_by(|cookie| files.list(dir, cookie).unwrap())
+}
+
+pub(crate) fn names_by(list: impl Fn(u64) -> Vec<pegasus_files::Listed>) -> Vec<Vec<u8>> {
     let (mut cookie, mut names) = (2, Vec::new());
-    while let Some(first) = files.list(dir, cookie).unwrap().into_iter().next() {
+    while let Some(first) = list(cookie).into_iter().next() {
         cookie = first.cookie;
         names.push(first.name);
     }

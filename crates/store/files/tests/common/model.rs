@@ -1,9 +1,11 @@
 //! What a volume should hold, kept as plainly as can be, and random operations on both.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pegasus_files::{
-    Allocate, Errno, Files, FilesError, Ino, NewInode, RenameMode, Seek, SetAttributes, XattrMode,
+    Allocate, Attributes, Errno, Files, FilesError, Ino, NewInode, RenameMode, Seek, SetAttributes,
+    Snapshot, View, XattrMode,
 };
 
 type Name = Vec<u8>;
@@ -12,7 +14,7 @@ type Name = Vec<u8>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
     Dir(BTreeMap<Name, Ino>),
-    File(Vec<u8>),
+    File(Arc<Vec<u8>>),
     Link(Vec<u8>),
 }
 
@@ -25,10 +27,70 @@ pub(crate) struct Inode {
 }
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) inodes: BTreeMap<Ino, Inode>,
     root: Ino,
+    /// What it was, by the names of snapshots.
+    pub(crate) snapshots: BTreeMap<String, Arc<BTreeMap<Ino, Inode>>>,
+    /// What was copied into by the last step.
+    copied: Option<Ino>,
+}
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Self) -> bool {
+        (self.root, &self.inodes, &self.snapshots) == (other.root, &other.inodes, &other.snapshots)
+    }
+}
+
+/// A volume now, or as it was.
+#[derive(Clone, Copy)]
+enum Look<'a> {
+    Now(&'a Files),
+    Then(View<'a>),
+}
+
+impl Look<'_> {
+    fn attributes(self, ino: Ino) -> Attributes {
+        match self {
+            Self::Now(files) => files.attributes(ino).unwrap(),
+            Self::Then(view) => view.attributes(ino).unwrap(),
+        }
+    }
+
+    fn xattrs(self, ino: Ino) -> BTreeMap<Name, Vec<u8>> {
+        let names = match self {
+            Self::Now(files) => files.xattr_names(ino).unwrap(),
+            Self::Then(view) => view.xattr_names(ino).unwrap(),
+        };
+        let value = |name: &[u8]| match self {
+            Self::Now(files) => files.xattr(ino, name).unwrap(),
+            Self::Then(view) => view.xattr(ino, name).unwrap(),
+        };
+        names.into_iter().map(|name| (name.clone(), value(&name))).collect()
+    }
+
+    fn entries(self, dir: Ino) -> BTreeMap<Name, Ino> {
+        let names = super::names_by(|cookie| match self {
+            Self::Now(files) => files.list(dir, cookie).unwrap(),
+            Self::Then(view) => view.list(dir, cookie).unwrap(),
+        });
+        let find = |name: &[u8]| match self {
+            Self::Now(files) => files.lookup(dir, name).unwrap().ino,
+            Self::Then(view) => view.lookup(dir, name).unwrap().ino,
+        };
+        names.into_iter().map(|name| (name.clone(), find(&name))).collect()
+    }
+
+    fn holds(self, ino: Ino) -> Holds {
+        match (self.attributes(ino).mode & 0o170_000, self) {
+            (0o040_000, _) => Holds::Dir(self.entries(ino)),
+            (0o120_000, Self::Now(files)) => Holds::Link(files.read_link(ino).unwrap()),
+            (0o120_000, Self::Then(view)) => Holds::Link(view.read_link(ino).unwrap()),
+            (_, Self::Now(files)) => Holds::File(files.read(ino, 0, 1 << 30).unwrap().into()),
+            (_, Self::Then(view)) => Holds::File(view.read(ino, 0, 1 << 30).unwrap().into()),
+        }
+    }
 }
 
 type Done = Result<(), Errno>;
@@ -37,41 +99,42 @@ impl Model {
     pub(crate) fn new(root: Ino) -> Self {
         let holds = Holds::Dir(BTreeMap::new());
         let inode = Inode { holds, xattrs: BTreeMap::new(), mode: 0o755 };
-        Self { inodes: [(root, inode)].into(), root }
+        Self { inodes: [(root, inode)].into(), root, snapshots: BTreeMap::new(), copied: None }
     }
 
     /// What is on the volume.
     pub(crate) fn read(files: &Files) -> Self {
-        let mut model = Self { inodes: BTreeMap::new(), root: files.root() };
-        model.read_inode(files, files.root());
-        for ino in model.inodes.keys() {
-            assert_eq!(files.attributes(*ino).unwrap().nlink, model.links(*ino), "links of {ino}");
-        }
-        model
+        let root = files.root();
+        let inodes = Self::read_all(Look::Now(files), root);
+        let then = |snapshot: Snapshot| {
+            (snapshot.name, Arc::new(Self::read_all(Look::Then(files.at(snapshot.id)), root)))
+        };
+        let snapshots = files.snapshots().into_iter().map(then).collect();
+        Self { inodes, root, snapshots, copied: None }
     }
 
-    fn read_inode(&mut self, files: &Files, ino: Ino) {
+    fn read_all(look: Look<'_>, root: Ino) -> BTreeMap<Ino, Inode> {
+        let mut model = Self { inodes: BTreeMap::new(), root, snapshots: BTreeMap::new(), copied: None };
+        model.read_inode(look, root);
+        for ino in model.inodes.keys() {
+            assert_eq!(look.attributes(*ino).nlink, model.links(*ino), "links of {ino}");
+        }
+        model.inodes
+    }
+
+    fn read_inode(&mut self, look: Look<'_>, ino: Ino) {
         if self.inodes.contains_key(&ino) {
             return;
         }
-        let attributes = files.attributes(ino).unwrap();
-        let names = files.xattr_names(ino).unwrap();
-        let xattrs =
-            names.into_iter().map(|n| (n.clone(), files.xattr(ino, &n).unwrap())).collect();
-        let holds = match attributes.mode & 0o170_000 {
-            0o040_000 => {
-                let names = super::names(files, ino).into_iter();
-                Holds::Dir(names.map(|n| (n.clone(), files.lookup(ino, &n).unwrap().ino)).collect())
-            }
-            0o120_000 => Holds::Link(files.read_link(ino).unwrap()),
-            _ => Holds::File(files.read(ino, 0, 1 << 30).unwrap()),
-        };
+        let attributes = look.attributes(ino);
+        assert_eq!(attributes.ino, ino);
+        let (xattrs, holds) = (look.xattrs(ino), look.holds(ino));
         let children: Vec<Ino> = match &holds {
             Holds::Dir(entries) => entries.values().copied().collect(),
             _ => Vec::new(),
         };
         self.inodes.insert(ino, Inode { holds, xattrs, mode: attributes.mode & 0o7777 });
-        children.into_iter().for_each(|child| self.read_inode(files, child));
+        children.into_iter().for_each(|child| self.read_inode(look, child));
     }
 
     /// Links an inode should have.
@@ -205,10 +268,38 @@ fn agree(real: Result<(), FilesError>, model: Done, what: &str) {
     assert_eq!(real.as_ref().map_err(FilesError::errno).copied(), model, "{what}: {real:?}");
 }
 
+/// Whether the volume may be found as `found` after a cut: as it was at one of the moments or, as a copy
+/// takes several steps, with a beginning of one.
+pub(crate) fn is_moment(moments: &[Model], found: &Model) -> bool {
+    moments.contains(found) || moments.windows(2).any(|pair| is_between(&pair[0], &pair[1], found))
+}
+
+/// Whether a beginning of the copy that leads from one to the other was made.
+fn is_between(before: &Model, after: &Model, found: &Model) -> bool {
+    let Some(to) = after.copied else { return false };
+    let content = |model: &Model| match model.inodes.get(&to).map(|inode| &inode.holds) {
+        Some(Holds::File(bytes)) => bytes.clone(),
+        _ => Arc::default(),
+    };
+    let (old, new, has) = (content(before), content(after), content(found));
+    let same = has.iter().zip(&*new).take_while(|(one, other)| one == other).count();
+    if has.len() < old.len() || has[same..] != old[same.min(old.len())..] {
+        return false;
+    }
+    let mut expected = before.clone();
+    if let Some(inode) = expected.inodes.get_mut(&to) {
+        inode.holds = Holds::File(has);
+    }
+    expected == *found
+}
+
 /// Does something at random to both.
 pub(crate) fn step(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    model.copied = None;
     let (dir, name) = (model.any_dir(rng), any_name(rng));
-    match rng.u8(..20) {
+    match rng.u8(..24) {
+        20 | 21 => copy(files, model, rng),
+        22 => snapshot(files, model, rng),
         0..5 => make(files, model, rng),
         5 => agree(files.unlink(dir, &name), model.unlink(dir, &name), "unlink"),
         6 => agree(files.rmdir(dir, &name), model.rmdir(dir, &name), "rmdir"),
@@ -246,7 +337,7 @@ fn make(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     let (new, holds) = match rng.u8(..4) {
         0 => (NewInode::new(0o040_700, 0, 0), Holds::Dir(BTreeMap::new())),
         1 => (NewInode::link(&target, 0, 0), Holds::Link(target.clone())),
-        _ => (NewInode::new(0o100_700, 0, 0), Holds::File(Vec::new())),
+        _ => (NewInode::new(0o100_700, 0, 0), Holds::File(Arc::default())),
     };
     let mode = if matches!(holds, Holds::Link(_)) { 0o777 } else { 0o700 };
     let made = files.make(dir, &name, &new);
@@ -257,6 +348,52 @@ fn make(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     let ino = made.unwrap().ino;
     model.entries(dir).insert(name, ino);
     model.inodes.insert(ino, Inode { holds, xattrs: BTreeMap::new(), mode });
+}
+
+/// Where something is read or written: often where a block begins, or the file ends.
+fn place(rng: &mut fastrand::Rng, len: usize) -> usize {
+    const BLOCK: usize = 16 << 10;
+    match rng.u8(..4) {
+        0 => rng.usize(..40_000),
+        1 => len.min(150_000),
+        _ => rng.usize(..8) * BLOCK,
+    }
+}
+
+fn copy(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let is_file = |holds: &Holds| matches!(holds, Holds::File(_));
+    let Some(from) = model.any(rng, is_file) else { return };
+    let to = model.any(rng, is_file).unwrap();
+    let Holds::File(source) = model.inodes[&from].holds.clone() else { return };
+    let Holds::File(target) = model.inodes[&to].holds.clone() else { return };
+    let (at, into) = (place(rng, source.len()), place(rng, target.len()));
+    let len = if rng.bool() { 200_000 } else { rng.usize(1..80_000) };
+    let copied = files.copy((from, at as u64), (to, into as u64), len as u64);
+    if from == to && at.abs_diff(into) < len {
+        assert_eq!(copied.unwrap_err().errno(), Errno::INVAL);
+        return;
+    }
+    let part = &source[at.min(source.len())..(at + len).min(source.len())];
+    assert_eq!(copied.unwrap(), part.len() as u64, "{from} from {at}, {len} bytes to {to} at {into}");
+    model.copied = Some(to);
+    let Holds::File(target) = &mut model.inodes.get_mut(&to).unwrap().holds else { return };
+    if !part.is_empty() {
+        let target = Arc::make_mut(target);
+        target.resize(target.len().max(into + part.len()), 0);
+        target[into..into + part.len()].copy_from_slice(part);
+    }
+}
+
+fn snapshot(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let name = format!("s{}", rng.u8(..5));
+    if rng.bool() {
+        let expected = if model.snapshots.contains_key(&name) { Err(Errno::EXIST) } else { Ok(()) };
+        agree(files.create_snapshot(&name).map(|_| ()), expected, "snapshot");
+        model.snapshots.entry(name).or_insert_with(|| Arc::new(model.inodes.clone()));
+    } else {
+        let expected = model.snapshots.remove(&name).map(|_| ()).ok_or(Errno::NOENT);
+        agree(files.remove_snapshot(&name), expected, "removing a snapshot");
+    }
 }
 
 fn set_xattr(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
@@ -276,7 +413,8 @@ fn set_xattr(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
 fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     let Some(ino) = model.any(rng, |holds| matches!(holds, Holds::File(_))) else { return };
     let Holds::File(content) = &mut model.inodes.get_mut(&ino).unwrap().holds else { return };
-    let at = rng.usize(..40_000);
+    let content = Arc::make_mut(content);
+    let at = place(rng, content.len());
     match rng.u8(..8) {
         6 => agree_on_holes(files, ino, content, at),
         7 => {
@@ -286,7 +424,8 @@ fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
             content[at..at + len].fill(0);
         }
         0..3 => {
-            let bytes = vec![rng.u8(1..); rng.usize(1..12_000)];
+            let most = if rng.u8(..4) == 0 { 70_000 } else { 12_000 };
+            let bytes = vec![rng.u8(1..); rng.usize(1..most)];
             files.write(ino, at as u64, &bytes).unwrap();
             content.resize(content.len().max(at + bytes.len()), 0);
             content[at..at + bytes.len()].copy_from_slice(&bytes);
