@@ -39,7 +39,14 @@ export interface Status {
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null } };
+  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null }; forecast: Forecast };
+}
+
+/** What becomes of the room, if recording goes on as in the last ten minutes. */
+export interface Forecast {
+  fill_bytes_per_s: number;
+  full_at: string | null;
+  keeps_s: number | null;
 }
 
 /** What is done for the disks. */

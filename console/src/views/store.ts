@@ -52,9 +52,12 @@ function progress(work: Work | null): string {
   return `${name}: ${share} % of ${work.slots_total} slots${left}; ${work.repaired_fragments} fragments written anew.`;
 }
 
-/** When the free space ends at the present rate; then the oldest recordings go. */
+/** When the free space ends at the present rate, and how far recordings reach back then. */
 function forecast(status: Status): string {
-  const free = status.store.capacity_bytes - status.store.used_bytes;
-  if (status.ingest_bps < 1000 || free <= 0) return "";
-  return `At this rate the oldest recordings begin to go in about ${duration((free * 8) / status.ingest_bps)}.`;
+  const { full_at, keeps_s } = status.store.forecast;
+  if (full_at === null || keeps_s === null) return "";
+  const left = (Date.parse(full_at) - Date.now()) / 1000;
+  const keeps = `recordings reach back about ${duration(keeps_s)}`;
+  if (left < 5) return `The store is full: the oldest recordings go; at this rate ${keeps}.`;
+  return `At this rate it is full in about ${duration(left)}; then ${keeps}.`;
 }

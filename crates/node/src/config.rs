@@ -168,13 +168,22 @@ pub struct Retention {
     pub bytes_per_stream: Option<ByteSize>,
     /// Share of the store kept free, in percent, 1 to 50. Default 5.
     pub keep_free_percent: u8,
+    /// Share of the store that only recordings may take, in percent, 0 to 100: ordinary files are refused before.
+    /// Default 50.
+    pub share_percent: u8,
     /// Exceptions for single streams.
     pub stream: Vec<StreamRetention>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { age: None, bytes_per_stream: None, keep_free_percent: 5, stream: Vec::new() }
+        Self {
+            age: None,
+            bytes_per_stream: None,
+            keep_free_percent: 5,
+            share_percent: 50,
+            stream: Vec::new(),
+        }
     }
 }
 
@@ -367,6 +376,7 @@ impl Config {
             "retention.keep_free_percent",
             "from 1 to 50",
         )?;
+        range(self.retention.share_percent <= 100, "retention.share_percent", "from 0 to 100")?;
         range(
             self.credentials.as_ref().is_none_or(|c| !c.user.is_empty() && !c.password.is_empty()),
             "credentials",

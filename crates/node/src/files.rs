@@ -23,6 +23,8 @@ pub(crate) struct NodeFiles {
     store: Continuous,
     clock: Arc<dyn Clock>,
     config: config::Mount,
+    /// Share of the store that only recordings may take, in percent.
+    share_percent: u8,
     state: Mutex<State>,
 }
 
@@ -39,11 +41,12 @@ impl NodeFiles {
     /// Nothing is opened or mounted yet. Checkpoints of the log are left to the recordings, which share it.
     pub(crate) fn new(
         config: config::Mount,
+        share_percent: u8,
         log: Arc<Log>,
         store: Continuous,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { log, store, clock, config, state: Mutex::default() }
+        Self { log, store, clock, config, share_percent, state: Mutex::default() }
     }
 
     /// Mounts where the configuration says.
@@ -67,7 +70,11 @@ impl NodeFiles {
     }
 
     fn open(&self) -> Result<Files, FilesError> {
-        let settings = Settings { flush_after: self.config.flush_after, ..Settings::default() };
+        let settings = Settings {
+            flush_after: self.config.flush_after,
+            kept_from_files_percent: self.share_percent,
+            ..Settings::default()
+        };
         let store = self.store.clone();
         let checkpoint_due = Box::new(move || store.request_checkpoint());
         Files::open(self.log.clone(), settings, self.clock.clone(), checkpoint_due)

@@ -142,8 +142,9 @@ impl Node {
             Continuous::open(Arc::clone(&log), recovery, settings(config), Arc::clone(&clock))?;
         spares.into_iter().for_each(|spare| store.keep_spare(spare));
         let files = {
+            let share = config.retention.share_percent;
             let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
-            let files = Arc::new(NodeFiles::new(mount, log, store, clock));
+            let files = Arc::new(NodeFiles::new(mount, share, log, store, clock));
             let mounting = Arc::clone(&files);
             let mount = move || mounting.mount_configured();
             tokio::task::spawn_blocking(mount).await.expect("mounting does not panic")?;

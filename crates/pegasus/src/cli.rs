@@ -275,6 +275,9 @@ pub(crate) enum Store {
         /// Do it. Without, nothing is written
         #[arg(long)]
         yes: bool,
+        /// Go on with an older state, where a newer one was damaged beyond what parity gives
+        #[arg(long)]
+        accept_loss: bool,
     },
 }
 

@@ -124,10 +124,16 @@ impl Snapshot {
         let (store, ingest, log) = (&self.store, &self.store.ingest, &self.store.log);
         let writable = matches!(store.health, Health::Ok | Health::Degraded);
         let spares = store.spares.len() as u64;
-        let gauges: [(&str, &str, Option<&Unit>, u64); 9] = [
+        let gauges: [(&str, &str, Option<&Unit>, u64); 10] = [
             ("store_writable", "Whether the store takes recordings", None, u64::from(writable)),
             ("store_capacity", "What the store can hold", Some(&Unit::Bytes), store.capacity_bytes),
             ("store_used", "What is in use", Some(&Unit::Bytes), store.used_bytes),
+            (
+                "store_fill_per_second",
+                "What recordings take of the store in a second, of late",
+                Some(&Unit::Bytes),
+                store.forecast.fill_bytes_per_s,
+            ),
             ("spare_disks", "Disks that wait for one to fail", None, spares),
             ("recorders", "Streams being recorded", None, ingest.recorders),
             ("ingest_queued", "Waiting for the disks", Some(&Unit::Bytes), ingest.queued_bytes),

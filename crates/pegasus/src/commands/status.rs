@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pegasus_base::{BitRate, ByteSize, format_duration};
+use pegasus_base::{BitRate, ByteSize, Time, format_duration};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -30,7 +30,15 @@ struct Files {
 struct Store {
     capacity_bytes: u64,
     used_bytes: u64,
+    #[serde(default)]
+    forecast: Forecast,
     disks: Vec<Disk>,
+}
+
+#[derive(Default, Deserialize)]
+struct Forecast {
+    full_at: Option<Time>,
+    keeps_s: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +68,9 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         ByteSize(used),
         ByteSize(capacity)
     ))?;
+    if let Some(words) = forecast(&status.store.forecast, super::now()) {
+        output::line(&format!("          {words}"))?;
+    }
     for mount in &status.files.mounts {
         output::line(&format!("files     {mount}"))?;
     }
@@ -74,4 +85,40 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         .map(|disk| vec![disk.path, disk.state, disk.errors.to_string()])
         .collect();
     output::table(&["DISK", "STATE", "ERRORS"], &[2], &rows)
+}
+
+/// When the oldest recordings begin to go, and how far they reach back then.
+fn forecast(forecast: &Forecast, now: Time) -> Option<String> {
+    let (full_at, keeps_s) = (forecast.full_at?, forecast.keeps_s?);
+    // Seconds say nothing of what is days away.
+    let rounded = |s: u64| match s {
+        0..600 => s,
+        600..172_800 => s / 60 * 60,
+        _ => s / 3_600 * 3_600,
+    };
+    let words = |s: u64| format_duration(Duration::from_secs(rounded(s)));
+    let keeps = words(keeps_s);
+    Some(match full_at.since(now).as_secs() {
+        0 => format!("at this rate recordings reach back {keeps}; the oldest go"),
+        left => {
+            format!("at this rate full in {}, and recordings reach back {keeps} then", words(left))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_is_told_in_words() {
+        let now = Time::from_secs(1_700_000_000);
+        let later = |s: i64| Some(Time::from_secs(1_700_000_000 + s));
+        let told = |full_at, keeps_s| forecast(&Forecast { full_at, keeps_s }, now);
+        assert_eq!(told(None, None), None);
+        let full = told(now.into(), Some(90_061)).unwrap();
+        assert!(full.starts_with("at this rate recordings reach back 1d"), "{full}");
+        let filling = told(later(3_700), Some(500_000)).unwrap();
+        assert!(filling.starts_with("at this rate full in 1h"), "{filling}");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pegasus_continuous::{CheckReport, Repair, RepairPlan};
+use pegasus_continuous::{CheckReport, Repair, RepairOptions, RepairPlan};
 use pegasus_node::Config;
 use serde::Serialize;
 
@@ -30,9 +30,13 @@ pub(crate) fn run(command: &Store, json: bool) -> Result<ExitCode, Failure> {
             }
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Store::Repair { data, config, yes } => {
+        Store::Repair { data, config, yes, accept_loss } => {
             let target = Target::of(data.as_deref(), config.as_deref())?;
-            if *yes { repair(&target, json) } else { show(&target, json) }
+            if *yes {
+                repair(&target, *accept_loss, json)
+            } else {
+                show(&target, *accept_loss, json)
+            }
         }
     }
 }
@@ -58,10 +62,11 @@ impl Target {
         Ok(pegasus_continuous::check_store(self.disks()?, super::now())?)
     }
 
-    fn assess(&self, writable: bool) -> Result<Repair, Failure> {
+    fn assess(&self, writable: bool, accept_loss: bool) -> Result<Repair, Failure> {
         let bar = bar();
         let mut show = |what: &str, done, all| progress(&bar, what, done, all);
-        Ok(Repair::assess(self.disks()?, super::now(), writable, &mut show)?)
+        let options = RepairOptions { now: super::now(), writable, accept_loss };
+        Ok(Repair::assess(self.disks()?, options, &mut show)?)
     }
 }
 
@@ -91,8 +96,8 @@ struct Repaired<'a> {
     check: Option<CheckReport>,
 }
 
-fn show(target: &Target, json: bool) -> Result<ExitCode, Failure> {
-    let repair = target.assess(false)?;
+fn show(target: &Target, accept_loss: bool, json: bool) -> Result<ExitCode, Failure> {
+    let repair = target.assess(false, accept_loss)?;
     let plan = repair.plan();
     if json {
         output::json(&Repaired { plan, applied: false, check: None })?;
@@ -100,7 +105,7 @@ fn show(target: &Target, json: bool) -> Result<ExitCode, Failure> {
         print_plan(plan)?;
         plan.actions.iter().try_for_each(|action| output::line(&format!("would {action}")))?;
         output::line(match (&plan.hindrance, plan.actions.is_empty()) {
-            (Some(why), _) => why,
+            (Some(why), _) => why.as_str(),
             (None, true) => "nothing that lists recordings is lost; --yes goes over all blocks",
             (None, false) => "nothing was written; --yes does it",
         })?;
@@ -109,8 +114,8 @@ fn show(target: &Target, json: bool) -> Result<ExitCode, Failure> {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn repair(target: &Target, json: bool) -> Result<ExitCode, Failure> {
-    let repair = target.assess(true)?;
+fn repair(target: &Target, accept_loss: bool, json: bool) -> Result<ExitCode, Failure> {
+    let repair = target.assess(true, accept_loss)?;
     let plan = repair.plan().clone();
     if !json {
         print_plan(&plan)?;
@@ -124,7 +129,7 @@ fn repair(target: &Target, json: bool) -> Result<ExitCode, Failure> {
         if !json {
             plan.actions.iter().try_for_each(|action| output::line(&format!("done: {action}")))?;
         }
-        target.assess(true)?
+        target.assess(true, false)?
     };
     let bar = bar();
     bar.set_message("going over all blocks");

@@ -14,6 +14,7 @@ use crate::ahead::Ahead;
 use crate::commit::Core;
 use crate::driver::Wake;
 use crate::error::Error;
+use crate::forecast::Meter;
 use crate::indexes::Indexes;
 use crate::keeper::Care;
 use crate::open::Opened;
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     grown: Condvar,
     pub(crate) wake: Wake,
     pub(crate) care: Care,
+    /// How fast recordings take room.
+    pub(crate) meter: Mutex<Meter>,
 }
 
 /// What is wrong with the store.
@@ -110,6 +113,7 @@ impl Inner {
             growth: Mutex::default(),
             grown: Condvar::new(),
             wake: Wake::default(),
+            meter: Mutex::default(),
         }
     }
 
@@ -159,7 +163,11 @@ impl Inner {
     /// Commits what waits, now.
     pub(crate) fn tick(&self) -> Result<(), Error> {
         let begun = Instant::now();
-        let done = self.core.lock().tick(self, self.clock.now());
+        let now = self.clock.now();
+        let done = self.core.lock().tick(self, now);
+        let counters = &self.counters;
+        let parity = counters.parity_bytes.load(Relaxed);
+        self.meter.lock().note(now, counters.written_bytes.load(Relaxed).saturating_sub(parity));
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.commit_us_max.fetch_max(us, Relaxed);
         done

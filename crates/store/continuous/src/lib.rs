@@ -78,6 +78,7 @@ mod directory;
 mod draft;
 mod driver;
 mod error;
+mod forecast;
 mod format;
 mod gate;
 mod geometry;
@@ -116,6 +117,7 @@ mod writer;
 pub use care::{CareStatus, WorkKind, WorkStatus};
 pub use check::check_store;
 pub use error::Error;
+pub use forecast::Forecast;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
@@ -126,7 +128,7 @@ pub use pegasus_log::CheckReport;
 pub use queue::Pushed;
 pub use read::{Item, ReadOptions, Reader};
 pub use recorder::Recorder;
-pub use repair::{Disks, Progress, Repair, RepairPlan};
+pub use repair::{Disks, Progress, Repair, RepairOptions, RepairPlan};
 pub use settings::{Retention, Settings, StreamRetention};
 pub use status::{
     DiskStatus, Health, IngestStatus, LogStatus, RecordedStream, RecorderStatus, Span, StoreStatus,

@@ -125,10 +125,9 @@ impl Core {
 
     /// How much is to be free: the share the settings say, and a segment for each active stream.
     fn free_target(&self, inner: &Inner, settings: &Settings, capacity_bytes: u64) -> u64 {
-        let percent = u64::from(settings.retention.keep_free_percent.min(90));
         let geometry = self.geometry(inner);
         let next: u64 = self.writers.values().map(|writer| geometry.segment_bytes(writer)).sum();
-        (capacity_bytes / 100 * percent).max(next.min(capacity_bytes / 4))
+        settings.retention.free_bytes(capacity_bytes).max(next.min(capacity_bytes / 4))
     }
 
     fn oldest(&self, inner: &Inner, settings: &Settings) -> Result<Vec<Oldest>, Error> {

@@ -60,6 +60,13 @@ pub struct Retention {
     pub keep_free_percent: u8,
 }
 
+impl Retention {
+    /// Bytes to be kept free in a store of so many.
+    pub(crate) fn free_bytes(&self, capacity_bytes: u64) -> u64 {
+        capacity_bytes / 100 * u64::from(self.keep_free_percent.min(90))
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self { age: None, bytes_per_stream: None, keep_free_percent: 5 }

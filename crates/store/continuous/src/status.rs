@@ -7,6 +7,7 @@ use pegasus_log::DiskState;
 use serde::{Deserialize, Serialize};
 
 use crate::care::CareStatus;
+use crate::forecast::{Forecast, Room};
 use crate::hot_spares::SpareStatus;
 use crate::inner::Inner;
 
@@ -93,6 +94,8 @@ pub struct StoreStatus {
     pub spares: Vec<SpareStatus>,
     /// What is done for them.
     pub care: CareStatus,
+    /// When it will be full.
+    pub forecast: Forecast,
     /// What comes in.
     pub ingest: IngestStatus,
     /// The log, and how it is cleaned.
@@ -206,9 +209,21 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         disks,
         spares: inner.care.spares.lock().status(),
         care: inner.care.status(),
+        forecast: forecast(inner, &log),
         ingest: ingest(inner),
         log: log_status(&log),
     }
+}
+
+fn forecast(inner: &Inner, log: &pegasus_log::LogStatus) -> Forecast {
+    let keep_free = inner.settings().retention.free_bytes(log.capacity_bytes);
+    let free = log.free_bytes.saturating_sub(log.promised_bytes);
+    let others = log.log_live_bytes.saturating_add(keep_free);
+    let room = Room {
+        free_bytes: free.saturating_sub(keep_free),
+        whole_bytes: log.capacity_bytes.saturating_sub(others),
+    };
+    inner.meter.lock().forecast(inner.clock.now(), room)
 }
 
 fn log_status(log: &pegasus_log::LogStatus) -> LogStatus {

@@ -87,7 +87,9 @@ impl Continuous {
     ) -> Result<Self, Error> {
         let log = log.into();
         let opened = crate::open::load(&log, recovery, &settings)?;
+        let poisoned = log.status().poisoned;
         let inner = Arc::new(Inner::new(log, opened, settings, clock));
+        poisoned.iter().for_each(|why| inner.fail(why));
         Ok(Self { handle: Arc::new(Handle { inner, driver: Mutex::new(None) }) })
     }
 

@@ -58,7 +58,9 @@ impl Txn<'_> {
         for (page, within, at) in pieces(range.clone()) {
             let place = self.place(ino, page)?;
             let more = (page_of(range.end) + 1 - page).min(place.count);
-            if let Some(found) = self.page(place.pnode, place.page, place.page.saturating_add(more))? {
+            if let Some(found) =
+                self.page(place.pnode, place.page, place.page.saturating_add(more))?
+            {
                 out[at..at + within.len()].copy_from_slice(&found.bytes[within]);
             }
         }
@@ -96,8 +98,7 @@ impl Txn<'_> {
         self.check_size(ino, size)?;
         self.keep(ino)?;
         let shrinks = size < self.size(ino)?;
-        let own =
-            if shrinks { self.claim(ino, size..u64::MAX)? } else { self.content_of(ino)? };
+        let own = if shrinks { self.claim(ino, size..u64::MAX)? } else { self.content_of(ino)? };
         self.raw_truncate(own, size)
     }
 

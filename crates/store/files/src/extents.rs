@@ -83,7 +83,8 @@ impl Extents {
             .filter_map(|(first, run)| {
                 let from = range.start.max(*first);
                 let to = range.end.min(first + run.count);
-                let part = Run { at: run.at + (from - first), count: to.saturating_sub(from), ..*run };
+                let part =
+                    Run { at: run.at + (from - first), count: to.saturating_sub(from), ..*run };
                 (part.count > 0).then_some((from, part))
             })
             .collect()

@@ -99,6 +99,7 @@ impl State {
             failures: 0,
             failure: None,
             free_bytes: 0,
+            share_bytes: 0,
             unsettled_bytes: 0,
             checkpoints: 0,
             used_bytes: 0,

@@ -413,7 +413,9 @@ fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> Result<(Vec<u8>, Vec<Mis
                     {
                         last.len += within.len();
                     }
-                    _ => missing.push(Missing { pnode: place.pnode, offset, len: within.len(), at }),
+                    _ => {
+                        missing.push(Missing { pnode: place.pnode, offset, len: within.len(), at })
+                    }
                 }
             }
         }

@@ -32,11 +32,17 @@ pub struct Settings {
     /// Bytes of changes that may wait in memory; writers wait beyond it. Default 32 MiB; at most a 16th
     /// of the store.
     pub pending_bytes_max: u64,
+    /// Share of the store that files can't take, in percent up to 100: what is written there is recordings'. Default 0.
+    pub kept_from_files_percent: u8,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { flush_after: Duration::from_secs(30), pending_bytes_max: 32 << 20 }
+        Self {
+            flush_after: Duration::from_secs(30),
+            pending_bytes_max: 32 << 20,
+            kept_from_files_percent: 0,
+        }
     }
 }
 
@@ -121,6 +127,8 @@ pub(crate) struct State {
     pub(crate) failure: Option<FilesError>,
     /// Bytes of the log that were free when last asked.
     pub(crate) free_bytes: u64,
+    /// What files may take besides what they have.
+    pub(crate) share_bytes: u64,
     /// Bytes committed since a checkpoint, which it will write once more, and how many there were then.
     pub(crate) unsettled_bytes: u64,
     pub(crate) checkpoints: u64,
@@ -188,7 +196,7 @@ impl Files {
     pub fn room(&self) -> Room {
         let mut state = self.inner.state.lock();
         self.inner.note_free(&mut state);
-        let free = self.inner.writable(state.free_bytes);
+        let free = self.inner.acceptable(&state);
         let free_bytes = free.saturating_sub(state.cache.pending_bytes());
         Room { capacity_bytes: state.used_bytes + free_bytes, free_bytes }
     }
@@ -293,10 +301,10 @@ impl Inner {
     /// Refuses what the store might have no room for.
     fn admit(&self, state: &mut MutexGuard<'_, State>, bytes: u64) -> Result<(), FilesError> {
         let wanted_bytes = state.cache.pending_bytes() + bytes;
-        if wanted_bytes > self.writable(state.free_bytes) {
+        if wanted_bytes > self.acceptable(state) {
             self.note_free(state);
         }
-        let free_bytes = self.writable(state.free_bytes);
+        let free_bytes = self.acceptable(state);
         if wanted_bytes > free_bytes {
             return Err(FilesError::Full { wanted_bytes, free_bytes });
         }
@@ -315,6 +323,14 @@ impl Inner {
         let unsettled = state.unsettled_bytes * share / of;
         let slack = (status.capacity_bytes / 16).min(32 << 20);
         state.free_bytes = status.free_bytes.saturating_sub(unsettled + slack);
+        let kept = u64::from(self.settings.kept_from_files_percent.min(100));
+        let share = status.capacity_bytes / 100 * (100 - kept);
+        state.share_bytes = share.saturating_sub(status.log_live_bytes + state.unsettled_bytes);
+    }
+
+    /// Bytes of files that fit: into the log, and into what files may take.
+    fn acceptable(&self, state: &State) -> u64 {
+        self.writable(state.free_bytes).min(state.share_bytes)
     }
 
     /// What a byte on one column and its parity takes of the log's free bytes, as a fraction.

@@ -25,7 +25,8 @@
 //! - `pnode`, `pnodes`: pnodes in memory; `numbers`: which there are. `garbage`: the holes in the log. `cleaner`: which segments to
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
-//! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
+//! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state; `evidence`: signs that
+//!   it is not the last.
 //! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
 //! - `check`: every byte verified, every slot accounted for. `survey`: what lies in slots, by their fragments alone.
@@ -83,6 +84,7 @@ mod code;
 mod content;
 mod disks;
 mod error;
+mod evidence;
 mod format;
 pub mod fuzz;
 mod garbage;

@@ -58,6 +58,9 @@ pub struct Recovery {
     pub repaired_fragments: u64,
     /// What is wrong, a sentence each: missing, foreign, stale disks, damage met.
     pub problems: Vec<String>,
+    /// Why what was recovered is not the newest state there was: damage beyond what parity bears took that. Then
+    /// nothing can be written, lest it go over what is left; see [`Log::open_older`].
+    pub lost: Option<String>,
     /// The continuous segments that are open. Their owner may append to them, or seal them.
     pub open_segments: Vec<Recovered>,
 }
@@ -171,6 +174,26 @@ impl Log {
         disks: Vec<(String, Option<Arc<dyn Disk>>)>,
         options: &OpenOptions,
     ) -> Result<(Self, Recovery), LogError> {
+        Self::open_as(disks, options, false)
+    }
+
+    /// As [`Log::open`], and goes on with an older state where there are signs of a newer one that can't be read:
+    /// what was durable since is given up.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_older(
+        disks: Vec<(String, Option<Arc<dyn Disk>>)>,
+        options: &OpenOptions,
+    ) -> Result<(Self, Recovery), LogError> {
+        Self::open_as(disks, options, true)
+    }
+
+    fn open_as(
+        disks: Vec<(String, Option<Arc<dyn Disk>>)>,
+        options: &OpenOptions,
+        go_back: bool,
+    ) -> Result<(Self, Recovery), LogError> {
         let Assembled { superblock, disks, mut problems } = assemble(disks, options.read_only)?;
         let array = Array::new(superblock.array, Geometry::of(&superblock), disks);
         let mut outcome = recover(&array)?;
@@ -181,12 +204,17 @@ impl Log {
             transactions: outcome.transactions,
             repaired_fragments: 0,
             problems,
+            lost: outcome.lost.take(),
             open_segments,
         };
+        recovery.problems.extend(recovery.lost.clone());
+        let lost = recovery.lost.clone().filter(|_| !go_back);
+        let read_only = options.read_only || lost.is_some();
         let repairs = std::mem::take(&mut outcome.repairs);
         let (writer, shared) = into_parts(&array, outcome, superblock, options.now);
-        let log = Self::assemble(array, options.read_only, writer, shared);
-        if !options.read_only {
+        let log = Self::assemble(array, read_only, writer, shared);
+        lost.map(|why| log.poison(why));
+        if !read_only {
             let mut writer = log.writer.lock();
             log.begin_epoch(&mut writer, None)?;
             recovery.repaired_fragments = log.repair(repairs)?;

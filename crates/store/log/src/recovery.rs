@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use pegasus_disk::{Batch, Request, SECTOR};
 
 use crate::array::{Array, Fragments, Probe};
+use crate::evidence;
 use crate::format::checkpoint::{Body, Cursor, Pointer};
 use crate::format::fragment::BlockHeader;
 use crate::format::pnode::LogAddr;
@@ -40,6 +41,8 @@ pub(crate) struct Outcome {
     /// The open segments' blocks.
     pub(crate) sightings: Sightings,
     pub(crate) problems: Vec<String>,
+    /// Why this is not the newest state there was.
+    pub(crate) lost: Option<String>,
 }
 
 /// Recovers the state of an array.
@@ -62,6 +65,7 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
         state.replay(array, block.hole, &block.records)?;
     }
     let commit = ends.commit;
+    let lost = evidence::of_loss(array, &pointer, &tail, commit);
     let (sightings, mut repairs) = ends.settle(&mut state);
     let transactions = tail.transactions();
     let (cursor, next) = tail.end();
@@ -71,7 +75,18 @@ pub(crate) fn recover(array: &Array) -> Result<Outcome, LogError> {
             repairs.push((block.segment, block.fragments));
         }
     }
-    Ok(Outcome { state, pointer, cursor, next, commit, transactions, repairs, sightings, problems })
+    Ok(Outcome {
+        state,
+        pointer,
+        cursor,
+        next,
+        commit,
+        transactions,
+        repairs,
+        sightings,
+        problems,
+        lost,
+    })
 }
 
 /// Blocks found in open segments.

@@ -57,6 +57,11 @@ impl Tail {
         self.blocks.get(self.last_at).map(|block| block.fragments.header.commit)
     }
 
+    /// The newest commit in it, of any epoch; 0 if there is none.
+    pub(crate) fn reached(&self) -> u64 {
+        self.blocks.iter().map(|block| block.fragments.header.commit).max().unwrap_or(0)
+    }
+
     /// The last transaction never happened.
     pub(crate) fn drop_last(&mut self) {
         self.blocks.truncate(self.last_at);

@@ -171,11 +171,9 @@ impl Log {
 
     /// Refuses if nothing can be written.
     pub(crate) fn check_writable(&self) -> Result<(), LogError> {
-        if self.read_only {
-            return Err(LogError::ReadOnly);
-        }
         match self.poison.get() {
             Some(why) => Err(LogError::Poisoned { why: why.clone() }),
+            None if self.read_only => Err(LogError::ReadOnly),
             None => Ok(()),
         }
     }

@@ -51,9 +51,23 @@ struct Store {
     /// Disks that wait for one of them to fail.
     spares: Vec<Spare>,
     care: Care,
+    forecast: Forecast,
     /// What was recorded since the node started.
     ingest: Ingest,
     log: LogCounts,
+}
+
+/// What becomes of the room, if recording goes on as in the last ten minutes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Forecast {
+    /// Bytes a second that recordings take of the store.
+    fill_bytes_per_s: u64,
+    /// When the oldest recordings begin to go for want of room; the present if they do already, `null` if
+    /// nothing is recorded.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    full_at: Option<Time>,
+    /// How far recordings reach back then, in seconds; `null` if nothing is recorded.
+    keeps_s: Option<u64>,
 }
 
 /// One disk.
@@ -164,6 +178,11 @@ impl From<StoreStatus> for Store {
             disks: status.disks.into_iter().map(Disk::from).collect(),
             spares: status.spares.into_iter().map(Spare::from).collect(),
             care: status.care.into(),
+            forecast: Forecast {
+                fill_bytes_per_s: status.forecast.fill_bytes_per_s,
+                full_at: status.forecast.full_at,
+                keeps_s: status.forecast.keeps_s,
+            },
             ingest: Ingest {
                 recorders: ingest.recorders,
                 queued_bytes: ingest.queued_bytes,

@@ -36,6 +36,21 @@ pub struct RepairPlan {
     pub hindrance: Option<String>,
 }
 
+/// How to look at a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairOptions {
+    /// The present.
+    pub now: Time,
+    /// Whether the store is opened for writing, as [`Repair::apply`] needs it: what a crash left open is settled
+    /// then, as by any opening.
+    pub writable: bool,
+    /// Whether to go on with an older state, where a newer one can't be read.
+    pub accept_loss: bool,
+}
+
+const LOST: &str = "nothing is written while a newer state may be on the disks: put back all disks that belong to \
+    the store, or accept the loss";
+
 /// A repair of a store that nobody has open.
 #[derive(Debug)]
 pub struct Repair {
@@ -51,8 +66,7 @@ pub struct Repair {
 pub type Disks = Vec<(String, Option<Arc<dyn Disk>>)>;
 
 impl Repair {
-    /// Looks at everything. With `writable`, the store is opened for writing, as [`Repair::apply`] needs it: what a
-    /// crash left open is settled then, as by any opening.
+    /// Looks at everything.
     ///
     /// Reads all indexes; and all of the slots whose recordings nothing lists.
     ///
@@ -60,17 +74,25 @@ impl Repair {
     /// If `disks` can't be opened as a store at all.
     pub fn assess(
         disks: Disks,
-        now: Time,
-        writable: bool,
+        options: RepairOptions,
         progress: Progress<'_>,
     ) -> Result<Self, Error> {
-        let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: !writable })?;
+        let RepairOptions { now, writable, accept_loss } = options;
+        let open = if accept_loss { Log::open_older } else { Log::open };
+        let (log, recovery) = open(disks, &OpenOptions { now, read_only: !writable })?;
         let assessment = Assessment::of(&log, &recovery, progress);
         let finds = Finds::find(&log, &assessment, progress)?;
         let mut plan = RepairPlan::default();
         plan.findings.extend(recovery.problems.iter().cloned());
         assessment.describe(&mut plan);
         finds.describe(&mut plan);
+        match &recovery.lost {
+            Some(_) if accept_loss => {
+                plan.actions.insert(0, "go on without what is lost".to_owned())
+            }
+            Some(_) => plan.hindrance = Some(LOST.to_owned()),
+            None => {}
+        }
         let away = log.status().disks.into_iter();
         let mut away = away.filter(|d| matches!(d.state, DiskState::Missing | DiskState::Failed));
         if let Some(disk) = away.next().filter(|_| !plan.actions.is_empty()) {

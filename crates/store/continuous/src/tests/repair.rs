@@ -9,7 +9,7 @@ use pegasus_media::Unit;
 use super::{Rig, Size, handle, name, settings, units};
 use crate::format::segment::State;
 use crate::repair::Disks;
-use crate::{Repair, RepairPlan, sample};
+use crate::{Repair, RepairOptions, RepairPlan, sample};
 
 const STREAMS: [&str; 2] = ["/cam/door", "/lab/b"];
 
@@ -47,8 +47,13 @@ fn spoil(rig: &Rig, what: impl FnOnce(&Log, &mut dyn FnMut(PnodeId, u64))) {
     log.checkpoint(sample::now()).unwrap();
 }
 
+fn options(writable: bool, accept_loss: bool) -> RepairOptions {
+    RepairOptions { now: sample::now(), writable, accept_loss }
+}
+
 fn assess(rig: &Rig, writable: bool) -> Repair {
-    Repair::assess(given(&rig.disks), sample::now(), writable, &mut |_, _, _| {}).unwrap()
+    let options = options(writable, false);
+    Repair::assess(given(&rig.disks), options, &mut |_, _, _| {}).unwrap()
 }
 
 /// Repairs, and looks again: nothing is left to do, every byte verifies, and recording goes on.
@@ -192,7 +197,7 @@ fn nothing_is_repaired_while_a_disk_is_away() {
     spoil(&rig, |log, write| write(log.root(), 0));
     let mut disks = given(&rig.disks);
     disks[3].1 = None;
-    let repair = Repair::assess(disks, sample::now(), true, &mut |_, _, _| {}).unwrap();
+    let repair = Repair::assess(disks, options(true, false), &mut |_, _, _| {}).unwrap();
     assert!(repair.plan().hindrance.as_ref().is_some_and(|why| why.contains("sim3")));
     assert!(repair.apply(&mut |_, _, _| {}).is_err());
 }
@@ -219,4 +224,74 @@ fn slots_that_nothing_explains_are_given_back() {
     let now = rig.store().inner().log.status().used_bytes;
     assert!(now < used + (300 << 10), "{now} bytes in use, {used} before");
     goes_on(rig, there);
+}
+
+/// Makes one block of the log unreadable on all disks, so many before the last one.
+fn spoil_log_block(rig: &Rig, before_last: usize) {
+    let header = |sector: &[u8]| {
+        (&sector[..4] == b"PGfr" && sector[5] == 1).then(|| {
+            let number = |at: usize, len: usize| {
+                sector[at..at + len]
+                    .iter()
+                    .rev()
+                    .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+            };
+            (number(96, 8), number(32, 8), number(12, 4)) // commit, segment, block
+        })
+    };
+    let mut found = std::collections::BTreeMap::<_, Vec<(usize, u64)>>::new();
+    for (at, disk) in rig.disks.iter().enumerate() {
+        let bytes = pegasus_disk::read(disk, 0, disk.size() as usize).unwrap();
+        for (row, sector) in bytes.chunks_exact(4096).enumerate() {
+            if let Some(key) = header(sector) {
+                found.entry(key).or_default().push((at, row as u64 * 4096));
+            }
+        }
+    }
+    let (_, places) = found.iter().rev().nth(before_last).unwrap();
+    for (disk, offset) in places {
+        rig.disks[*disk].rot(*offset..*offset + 4096, 64);
+    }
+}
+
+#[test]
+fn a_newer_state_that_can_not_be_read_is_not_written_over() {
+    let mut rig = Rig::new(&Size { disk_bytes: 16 << 20, ..Size::default() }, settings());
+    rig.record(STREAMS[0], &sample::camera(6, 3_000, 0), 40);
+    let first = units(&rig.read(STREAMS[0], Time::MIN, None));
+    rig.store().request_checkpoint();
+    rig.store().flush().unwrap();
+    // Commits behind the checkpoint, each of which opens segments.
+    for round in 1..6 {
+        rig.record(STREAMS[0], &sample::camera(6, 3_000, round * 10), 40);
+    }
+    let disks: Vec<SimDisk> = rig.disks.iter().map(SimDisk::fork).collect();
+    drop(std::mem::replace(&mut rig.disks, disks));
+    std::mem::forget(rig.store.take()); // the node is gone, without a word
+    spoil_log_block(&rig, 3);
+    let before: Vec<Vec<u8>> = images(&rig);
+    rig.open();
+    let read = units(&rig.read(STREAMS[0], Time::MIN, None));
+    assert!(read.len() >= first.len() && read.starts_with(&first), "reading goes on");
+    let refused = rig.store().recorder(&name(STREAMS[1]), sample::tracks());
+    assert!(refused.unwrap_err().to_string().contains("it is lost"));
+    drop(rig.store.take());
+    assert_eq!(images(&rig), before, "nothing was written");
+    let hindered = assess(&rig, true);
+    assert!(hindered.plan().hindrance.is_some(), "{:#?}", hindered.plan());
+    assert!(hindered.apply(&mut |_, _, _| {}).is_err());
+    let accepted = Repair::assess(given(&rig.disks), options(true, true), &mut |_, _, _| {});
+    let accepted = accepted.unwrap();
+    assert_eq!(accepted.plan().actions[0], "go on without what is lost");
+    accepted.apply(&mut |_, _, _| {}).unwrap();
+    rig.open();
+    rig.record(STREAMS[1], &sample::camera(2, 900, 90), 40);
+    let read = units(&rig.read(STREAMS[0], Time::MIN, None));
+    assert!(read.starts_with(&first));
+}
+
+fn images(rig: &Rig) -> Vec<Vec<u8>> {
+    let image =
+        |disk: &SimDisk| pegasus_disk::read(disk, 0, disk.size() as usize).unwrap().to_vec();
+    rig.disks.iter().map(image).collect()
 }

@@ -164,8 +164,7 @@ impl Attr {
         let (entries, key) = (fields.u64()?, fields.u64()?);
         let table = PnodeId(fields.u64()?);
         let xattr_pnode = PnodeId(fields.u64()?);
-        let sharing =
-            if plain { Sharing::default() } else { Sharing::parse(&mut fields)? };
+        let sharing = if plain { Sharing::default() } else { Sharing::parse(&mut fields)? };
         if !plain && role == Role::Tree && sharing == Sharing::default() {
             return None;
         }

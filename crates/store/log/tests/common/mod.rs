@@ -77,7 +77,7 @@ pub(crate) fn report(log: &Log, segments: &[SegmentRef], blocks: &[BlockMap]) ->
     for map in blocks {
         checker.block(map, "the test");
     }
-    checker.finish()
+    checker.finish(|owner| owner.stream.to_string())
 }
 
 /// Asserts that a check finds nothing wrong.
