@@ -39,7 +39,16 @@ export interface Status {
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null }; forecast: Forecast };
+  store: {
+    data_columns: number;
+    parity_columns: number;
+    capacity_bytes: number;
+    used_bytes: number;
+    disks: Disk[];
+    spares: Spare[];
+    care: { work: Work | null };
+    forecast: Forecast;
+  };
 }
 
 /** What becomes of the room, if recording goes on as in the last ten minutes. */

@@ -28,6 +28,8 @@ struct Files {
 
 #[derive(Deserialize)]
 struct Store {
+    data_columns: u8,
+    parity_columns: u8,
     capacity_bytes: u64,
     used_bytes: u64,
     #[serde(default)]
@@ -64,9 +66,11 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         BitRate(status.ingest_bps)
     ))?;
     output::line(&format!(
-        "store     {} of {} used ({percent:.1} %)",
+        "store     {} of {} used ({percent:.1} %), stripes of {} + {}",
         ByteSize(used),
-        ByteSize(capacity)
+        ByteSize(capacity),
+        status.store.data_columns,
+        status.store.parity_columns
     ))?;
     if let Some(words) = forecast(&status.store.forecast, super::now()) {
         output::line(&format!("          {words}"))?;
