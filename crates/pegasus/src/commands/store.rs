@@ -22,7 +22,7 @@ pub(crate) fn run(command: &Store, json: bool) -> Result<ExitCode, Failure> {
 
 fn check(config: &Config, data: &Path, json: bool) -> Result<ExitCode, Failure> {
     let disks = pegasus_node::existing_disks(config, data)?;
-    let report = pegasus_continuous::check_store(disks, super::now())?;
+    let report = pegasus_continuous::check_store(disks, super::now(), pegasus_node::check_files)?;
     if json {
         output::json(&report)?;
     } else {

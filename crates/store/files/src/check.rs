@@ -276,8 +276,7 @@ impl Check {
 
     fn check_lent(&mut self) {
         for (ino, attr) in self.attrs() {
-            let (counted, found) =
-                (attr.sharing.lent, self.lent.get(&ino).copied().unwrap_or(0));
+            let (counted, found) = (attr.sharing.lent, self.lent.get(&ino).copied().unwrap_or(0));
             if counted != found {
                 self.problem(format!("{ino} counts {counted} who borrow its content, not {found}"));
             }

@@ -227,7 +227,9 @@ impl Txn<'_> {
             let ino = parse_key(&image.name).ok_or(FilesError::Damaged { pnode, why })?;
             self.remove_name(index, &image.name)?;
             match self.heir(index, ino)? {
-                Some(older) => self.add_name(older, &image.name, Hit { ino: image.ino, kind: 0 })?,
+                Some(older) => {
+                    self.add_name(older, &image.name, Hit { ino: image.ino, kind: 0 })?
+                }
                 None => self.delete(image.ino)?,
             }
         }

@@ -114,7 +114,8 @@ impl Model {
     }
 
     fn read_all(look: Look<'_>, root: Ino) -> BTreeMap<Ino, Inode> {
-        let mut model = Self { inodes: BTreeMap::new(), root, snapshots: BTreeMap::new(), copied: None };
+        let mut model =
+            Self { inodes: BTreeMap::new(), root, snapshots: BTreeMap::new(), copied: None };
         model.read_inode(look, root);
         for ino in model.inodes.keys() {
             assert_eq!(look.attributes(*ino).nlink, model.links(*ino), "links of {ino}");
@@ -374,7 +375,11 @@ fn copy(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
         return;
     }
     let part = &source[at.min(source.len())..(at + len).min(source.len())];
-    assert_eq!(copied.unwrap(), part.len() as u64, "{from} from {at}, {len} bytes to {to} at {into}");
+    assert_eq!(
+        copied.unwrap(),
+        part.len() as u64,
+        "{from} from {at}, {len} bytes to {to} at {into}"
+    );
     model.copied = Some(to);
     let Holds::File(target) = &mut model.inodes.get_mut(&to).unwrap().holds else { return };
     if !part.is_empty() {
