@@ -80,8 +80,30 @@ MUTATIONS = {
         FILES + "flush.rs", "batch.punch(pnode, start..end)?;", "let _ = end;", "pegasus-files"),
     "a hole leaves what was read before in memory": (
         FILES + "cache.rs", "self.clean_pages -= remove_pages(&mut entry.clean, &hole);", "let _ = remove_pages::<u8>(&mut BTreeMap::new(), &hole);", "pegasus-files"),
+    "what is lent is written": (
+        FILES + "share.rs", "self.raw_attr_mut(ino)?.sharing.content = fresh.pnode();", "let _ = fresh;", "pegasus-files"),
+    "who borrows is not counted": (
+        FILES + "share.rs", "            if !extents.refers_to(run.body) {\n                self.raw_attr_mut(run.body)?.sharing.lent += 1;\n            }\n", "", "pegasus-files"),
+    "a block that is written in part loses the rest": (
+        FILES + "content.rs", "self.raw_write(own, rest.start, &bytes)?;", "let _ = bytes;", "pegasus-files"),
+    "what one alone borrows is never given up": (
+        FILES + "share.rs", "        for unused in extents.unused(body, blocks) {", "        for unused in extents.unused(body, blocks.start..blocks.start) {", "pegasus-files"),
+    "a snapshot keeps no attributes": (
+        FILES + "txn.rs", "        self.keep(ino)?;\n        self.raw_attr_mut(ino)", "        self.raw_attr_mut(ino)", "pegasus-files"),
+    "a snapshot keeps no content": (
+        FILES + "content.rs", "        self.keep(ino)?;\n        let own = self.content_of(ino)?;\n        let Some(attr)", "        let own = self.content_of(ino)?;\n        let Some(attr)", "pegasus-files"),
+    "what is deleted is not handed to the snapshot": (
+        FILES + "snapshot.rs", "        self.enter(index, ino, ino)?;\n", "        let _ = index;\n", "pegasus-files"),
+    "a removed snapshot hands nothing down": (
+        FILES + "snapshot.rs", "return Ok((ino < known.ino).then_some(known.ino));", "return Ok(None);", "pegasus-files"),
+    "a snapshot keeps what was made after it": (
+        FILES + "snapshot.rs", "return Ok((ino < snapshot.ino).then_some(snapshot.ino));", "return Ok(Some(snapshot.ino));", "pegasus-files"),
+    "a removal does not go on after a crash": (
+        FILES + "snapshot.rs", "let leaving = attr.role == Role::Leaving;", "let leaving = false;", "pegasus-files"),
+    "the simulator: a snapshot shows what is now": (
+        FILES + "snapshot.rs", "            if let Some(hit) = self.find_name(snapshot.ino, &key(ino))? {\n                return Ok(hit.ino);\n            }", "            let _ = snapshot;", "pegasus-sim"),
     "what is behind a hole is looked for in memory alone": (
-        FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(kept.start),", "Seek::Data if kept.start < to && false => return Ok(kept.start),", "pegasus-files"),
+        FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(here(kept.start)),", "Seek::Data if kept.start < to && false => return Ok(here(kept.start)),", "pegasus-files"),
 }
 
 

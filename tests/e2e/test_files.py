@@ -125,6 +125,99 @@ class Files(MountTest):
             self.assertEqual(os.lseek(copy.fileno(), 0, os.SEEK_HOLE), 8 * block)
         self.assertEqual((self.mount / "copy").read_bytes(), wanted)
 
+    def free(self):
+        room = os.statvfs(self.mount)
+        return room.f_bavail * room.f_frsize
+
+    def settle(self):
+        subprocess.run(["sync", self.mount], check=True)
+
+    def test_a_copy_takes_no_room(self):
+        size = 24 << 20
+        data = os.urandom(size + 777)
+        (self.mount / "from").write_bytes(data)
+        self.settle()
+        before = self.free()
+        subprocess.run(["cp", self.mount / "from", self.mount / "to"], check=True)
+        self.settle()
+        self.assertLess(before - self.free(), 1 << 20)
+        with open(self.mount / "from", "r+b") as file:
+            file.seek(5 << 20)
+            file.write(b"changed")
+        self.assertEqual((self.mount / "to").read_bytes(), data)
+        self.node.kill()
+        self.assertEqual(self.node.check()["problems"], [])
+        self.start()
+        self.assertEqual((self.mount / "to").read_bytes(), data)
+
+    def test_a_snapshot_keeps_a_tree_that_is_removed(self):
+        saved = Path(tempfile.mkdtemp(prefix="pegasus-saved-"))
+        self.addCleanup(shutil.rmtree, saved, ignore_errors=True)
+        shutil.copytree(ROOT / "crates" / "store", saved / "tree", symlinks=True)
+        (saved / "tree" / "large").write_bytes(os.urandom(8 << 20))
+        shutil.copytree(saved / "tree", self.mount / "tree", symlinks=True)
+        made = self.node.cli("snapshot", "create", "whole")
+        self.assertEqual(made["name"], "whole")
+        self.assertIn("already", self.refused("snapshot", "create", "whole"))
+        past = self.mount / ".snapshots" / "whole"
+
+        def is_whole():
+            return subprocess.run(["diff", "-r", saved / "tree", past / "tree"], check=False).returncode == 0
+
+        self.assertTrue(is_whole())
+        (self.mount / "tree" / "log" / "Cargo.toml").write_text("not what it was", encoding="utf-8")
+        with open(self.mount / "tree" / "large", "r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"not what it was")
+        self.node.command("snapshot", "create", "later")
+        self.assertTrue(is_whole())
+        self.node.kill()
+        self.assertEqual(self.node.check()["problems"], [])
+        self.start()
+        self.assertTrue(is_whole())
+        shutil.rmtree(self.mount / "tree")
+        self.assertEqual(os.listdir(self.mount), ["streams"])
+        self.assertEqual(os.listdir(self.mount / ".snapshots"), ["whole", "later"])
+        self.assertTrue(is_whole())
+        self.settle()
+        self.node.kill()
+        self.start()
+        self.assertTrue(is_whole())
+        for change in [
+            lambda: (past / "tree" / "large").write_bytes(b"x"),
+            lambda: (past / "tree" / "large").unlink(),
+            lambda: (past / "new").mkdir(),
+            lambda: (past / "tree").rename(self.mount / "mine"),
+            lambda: (self.mount / ".snapshots" / "new").mkdir(),
+            lambda: (self.mount / ".snapshots").rmdir(),
+            lambda: os.chmod(past / "tree" / "large", 0),
+        ]:
+            with self.assertRaises(OSError):
+                change()
+        subprocess.run(["cp", past / "tree" / "large", self.mount / "back"], check=True)
+        self.assertEqual((self.mount / "back").read_bytes(), (saved / "tree" / "large").read_bytes())
+        (self.mount / "back").unlink()
+        self.assertEqual([one["name"] for one in self.node.cli("snapshot", "list")], ["whole", "later"])
+        self.assertEqual(self.node.cli("status")["files"]["snapshots"], 2)
+        self.node.command("snapshot", "remove", "whole")
+        self.assertIn("no snapshot", self.refused("snapshot", "remove", "whole"))
+        self.assertFalse(past.exists())
+        self.assertTrue((self.mount / ".snapshots" / "later" / "tree" / "large").exists())
+        self.node.stop()
+        self.start()
+        kept = self.free()
+        self.node.command("snapshot", "remove", "later")
+        self.assertEqual(os.listdir(self.mount / ".snapshots"), [])
+        self.node.stop()
+        self.assertEqual(self.node.check()["problems"], [])
+        self.start()
+        self.assertGreater(self.free() - kept, 6 << 20)
+
+    def refused(self, *args):
+        with self.assertRaises(CommandFailed) as refused:
+            self.node.command(*args)
+        return str(refused.exception)
+
     def test_a_root_of_many_names_is_listed_whole(self):
         names = ["streams"]
         # Where an entry does not fit behind the others, a shorter one may.

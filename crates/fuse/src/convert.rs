@@ -6,6 +6,7 @@ use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
 use pegasus_base::Time;
 use pegasus_files::{Attributes, FilesError, Ino};
 
+use crate::snapshots::is_past;
 use crate::streams::Place;
 
 /// What `st_blksize` says: programs read and write so much at once.
@@ -82,8 +83,9 @@ pub(crate) fn time_or_now(time: TimeOrNow) -> Time {
 
 /// The kernel's word for an error. What is the store's fault is logged.
 pub(crate) fn errno(error: &FilesError) -> fuser::Errno {
-    if matches!(error, FilesError::NoInode { ino } if Place::of(ino.0).is_some()) {
-        return fuser::Errno::EROFS; // a recording, of which the files know nothing
+    let apart = |ino: &Ino| Place::of(ino.0).is_some() || is_past(ino.0);
+    if matches!(error, FilesError::NoInode { ino } if apart(ino)) {
+        return fuser::Errno::EROFS; // a recording, or what was, of which the files know nothing
     }
     let errno = error.errno();
     if errno == pegasus_files::Errno::IO {

@@ -19,6 +19,7 @@ use pegasus_files::{Allocate, Files, NewInode, RenameMode, Seek, SetAttributes, 
 use crate::answers::{done, generation, is_foreign, tell_bytes};
 use crate::convert::{Numbers, errno, file_type, time_or_now};
 use crate::recordings::{STREAMS_COOKIE, enter_recording, opened_recording};
+use crate::snapshots::{Past, Snapshots};
 use crate::streams::{self, Place, Streams};
 
 /// How long the kernel may go by what it was told. It hears of every change at this mount; the bound is for
@@ -46,6 +47,7 @@ pub(crate) struct Door {
     pub(crate) numbers: Numbers,
     /// The recordings, where they are shown.
     pub(crate) streams: Option<Streams>,
+    pub(crate) snapshots: Snapshots,
     /// Held as long as requests are served.
     serving: Arc<()>,
 }
@@ -53,7 +55,8 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(files: Arc<Files>, streams: Option<Streams>) -> Self {
         let numbers = Numbers { root: files.root() };
-        Self { files, numbers, streams, serving: Arc::default() }
+        let snapshots = Snapshots::default();
+        Self { files, numbers, streams, snapshots, serving: Arc::default() }
     }
 
     /// Lives as long as requests are served.
@@ -91,6 +94,9 @@ impl Filesystem for Door {
         if let Some(found) = self.lookup_recording(parent, name) {
             return enter_recording(found, reply);
         }
+        if let Some(found) = self.lookup_past(parent, name) {
+            return enter_recording(found, reply);
+        }
         self.enter(self.files.lookup(self.ino(parent), name.as_bytes()), reply);
     }
 
@@ -101,7 +107,11 @@ impl Filesystem for Door {
                 Err(error) => reply.error(error),
             };
         }
-        self.tell(self.files.attributes(self.ino(ino)), reply);
+        match self.past_attributes(ino) {
+            Some(Ok(attr)) => reply.attr(&TTL, &attr),
+            Some(Err(error)) => reply.error(error),
+            None => self.tell(self.files.attributes(self.ino(ino)), reply),
+        }
     }
 
     fn setattr(
@@ -128,7 +138,11 @@ impl Filesystem for Door {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.files.read_link(self.ino(ino)) {
+        let target = match self.past_inode(ino) {
+            Some((view, ino)) => view.read_link(ino),
+            None => self.files.read_link(self.ino(ino)),
+        };
+        match target {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(errno(&error)),
         }
@@ -166,7 +180,7 @@ impl Filesystem for Door {
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        if self.is_streams(parent, name) {
+        if self.is_streams(parent, name) || Self::is_snapshots(parent, name) {
             return reply.error(Errno::EBUSY);
         }
         done(self.files.rmdir(self.ino(parent), name.as_bytes()), reply);
@@ -194,7 +208,9 @@ impl Filesystem for Door {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        if self.is_streams(parent, name) || self.is_streams(newparent, newname) {
+        let is_fixed =
+            |parent, name| self.is_streams(parent, name) || Self::is_snapshots(parent, name);
+        if is_fixed(parent, name) || is_fixed(newparent, newname) {
             return reply.error(Errno::EBUSY);
         }
         let mode = match flags {
@@ -225,6 +241,9 @@ impl Filesystem for Door {
             return opened_recording(streams.open(place), reply);
         }
         // Nobody but the kernel changes content, so what it has of it stays right.
+        if self.past(ino).is_some() {
+            return reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        }
         self.open_any(ino, FopenFlags::FOPEN_KEEP_CACHE, reply);
     }
 
@@ -267,7 +286,11 @@ impl Filesystem for Door {
                 Err(error) => reply.error(error),
             };
         }
-        match self.files.read(self.ino(ino), offset, size as usize) {
+        let bytes = match self.past_inode(ino) {
+            Some((view, ino)) => view.read(ino, offset, size as usize),
+            None => self.files.read(self.ino(ino), offset, size as usize),
+        };
+        match bytes {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(errno(&error)),
         }
@@ -309,6 +332,9 @@ impl Filesystem for Door {
             streams.close(handle.0);
             return reply.ok();
         }
+        if self.past(ino).is_some() {
+            return reply.ok();
+        }
         done(self.files.close_inode(self.ino(ino)), reply);
     }
 
@@ -319,6 +345,9 @@ impl Filesystem for Door {
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         if let Some((streams, place)) = self.recording(ino) {
             return opened_recording(streams.open(place), reply);
+        }
+        if self.past(ino).is_some() {
+            return reply.opened(FileHandle(0), FopenFlags::empty());
         }
         self.open_any(ino, FopenFlags::empty(), reply);
     }
@@ -334,11 +363,14 @@ impl Filesystem for Door {
         if self.recording(ino).is_some() {
             return self.list_recordings(ino, handle, offset, reply);
         }
+        if let Some(past) = self.past(ino) {
+            return self.list_past(past, offset, reply);
+        }
         let walked = self.walk(ino, offset, |entry| {
-            if self.is_streams(ino, OsStr::from_bytes(&entry.name)) {
+            let name = OsStr::from_bytes(&entry.name);
+            if self.is_streams(ino, name) || Self::is_snapshots(ino, name) {
                 return false;
             }
-            let name = OsStr::from_bytes(&entry.name);
             let kind = file_type(entry.file_type);
             reply.add(self.numbers.theirs(entry.ino), entry.cookie, kind, name)
         });
@@ -365,13 +397,17 @@ impl Filesystem for Door {
         if self.recording(ino).is_some() {
             return self.list_recordings_plus(ino, handle, offset, reply);
         }
+        if let Some(past) = self.past(ino) {
+            return self.list_past_plus(past, offset, reply);
+        }
         let walked = self.walk(ino, offset, |entry| {
-            if self.is_streams(ino, OsStr::from_bytes(&entry.name)) {
+            let name = OsStr::from_bytes(&entry.name);
+            if self.is_streams(ino, name) || Self::is_snapshots(ino, name) {
                 return false;
             }
             // What was removed since the listing is no entry any more.
             let Ok(of) = self.files.attributes(entry.ino) else { return false };
-            let (name, attr) = (OsStr::from_bytes(&entry.name), self.attr(&of));
+            let attr = self.attr(&of);
             reply.add(attr.ino, entry.cookie, name, &TTL, &attr, generation(&of))
         });
         match walked {
@@ -397,6 +433,9 @@ impl Filesystem for Door {
     ) {
         if let Some((streams, _)) = self.recording(ino) {
             streams.close(handle.0);
+            return reply.ok();
+        }
+        if self.past(ino).is_some() {
             return reply.ok();
         }
         done(self.files.close_inode(self.ino(ino)), reply);
@@ -443,14 +482,23 @@ impl Filesystem for Door {
         if self.recording(ino).is_some() {
             return reply.error(Errno::ENODATA);
         }
-        tell_bytes(self.files.xattr(self.ino(ino), name.as_bytes()), size, reply);
+        let value = match self.past(ino) {
+            Some(Past::All) => return reply.error(Errno::ENODATA),
+            Some(Past::In(snapshot, ino)) => self.files.at(snapshot).xattr(ino, name.as_bytes()),
+            None => self.files.xattr(self.ino(ino), name.as_bytes()),
+        };
+        tell_bytes(value, size, reply);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         if self.recording(ino).is_some() {
             return tell_bytes(Ok(Vec::new()), size, reply);
         }
-        let names = self.files.xattr_names(self.ino(ino));
+        let names = match self.past(ino) {
+            Some(Past::All) => Ok(Vec::new()),
+            Some(Past::In(snapshot, ino)) => self.files.at(snapshot).xattr_names(ino),
+            None => self.files.xattr_names(self.ino(ino)),
+        };
         let joined = names
             .map(|names| names.into_iter().flat_map(|name| [name, vec![0]].concat()).collect());
         tell_bytes(joined, size, reply);
@@ -522,7 +570,11 @@ impl Filesystem for Door {
                 Err(error) => reply.error(error),
             };
         }
-        match self.files.seek(self.ino(ino), offset, what) {
+        let found = match self.past_inode(ino) {
+            Some((view, ino)) => view.seek(ino, offset, what),
+            None => self.files.seek(self.ino(ino), offset, what),
+        };
+        match found {
             Ok(at) => reply.offset(at.cast_signed()),
             Err(error) => reply.error(errno(&error)),
         }
@@ -544,9 +596,12 @@ impl Filesystem for Door {
         if self.recording(ino_in).is_some() {
             return reply.error(Errno::EXDEV); // then the kernel reads and writes
         }
-        let from = (self.ino(ino_in), offset_in);
-        let to = (self.ino(ino_out), offset_out);
-        match self.files.copy(from, to, len.min(COPY_BYTES_MAX)) {
+        let (to, len) = ((self.ino(ino_out), offset_out), len.min(COPY_BYTES_MAX));
+        let copied = match self.past_inode(ino_in) {
+            Some((view, ino)) => view.copy((ino, offset_in), to, len),
+            None => self.files.copy((self.ino(ino_in), offset_in), to, len),
+        };
+        match copied {
             Ok(copied) => reply.written(copied as u32),
             Err(error) => reply.error(errno(&error)),
         }

@@ -4,7 +4,7 @@
 //! away and makes all of it durable. Permissions are checked by the kernel (`default_permissions`).
 //! `door` turns each of the kernel's requests into one call of [`pegasus_files::Files`] and its answer;
 //! `convert` has the types of both sides; `streams` shows recordings as files, `recordings` hands the
-//! requests for them on. Requests are served by several threads.
+//! requests for them on; `snapshots` shows what was. Requests are served by several threads.
 //!
 //! As root the kernel is asked to mount directly; others need `fusermount3`.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ mod convert;
 mod door;
 mod mount;
 mod recordings;
+mod snapshots;
 mod streams;
 
 pub use mount::{Mount, MountError, MountOptions, Served};

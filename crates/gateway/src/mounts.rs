@@ -1,8 +1,10 @@
-//! Mounting the store's files, as a door asks for it. The node does it.
+//! The store's files, as a door asks for them: where they are mounted, and their snapshots. The node has them.
 
 use std::path::{Path, PathBuf};
 
-/// What mounts and unmounts the store's files. Methods block.
+use pegasus_base::Time;
+
+/// What has the store's files. Methods block.
 pub trait Mounts: Send + Sync {
     /// Mounts them on an empty directory.
     ///
@@ -18,6 +20,24 @@ pub trait Mounts: Send + Sync {
 
     /// How the files are doing.
     fn status(&self) -> FilesReport;
+
+    /// Their snapshots, oldest first.
+    ///
+    /// # Errors
+    /// The files can't be opened.
+    fn snapshots(&self) -> Result<Vec<SnapshotReport>, MountsError>;
+
+    /// Keeps all files as they are now, durably.
+    ///
+    /// # Errors
+    /// There is one of this name, it is no name, there is no room, or the disks fail.
+    fn create_snapshot(&self, name: &str) -> Result<SnapshotReport, MountsError>;
+
+    /// Removes a snapshot, durably.
+    ///
+    /// # Errors
+    /// There is none of this name, or the disks fail.
+    fn remove_snapshot(&self, name: &str) -> Result<(), MountsError>;
 }
 
 /// Why files are not mounted or unmounted.
@@ -30,6 +50,9 @@ pub enum MountsError {
     /// They are not mounted there.
     #[error("the files are not mounted on {}", .0.display())]
     NotMounted(PathBuf),
+    /// There is no snapshot of this name.
+    #[error("there is no snapshot {0:?}")]
+    NoSnapshot(String),
     /// The system or the disks failed.
     #[error("{0}")]
     Failed(String),
@@ -44,6 +67,17 @@ pub struct FilesReport {
     pub free_bytes: Option<u64>,
     /// Bytes of changes that are not on disk yet.
     pub pending_bytes: u64,
+    /// Snapshots there are.
+    pub snapshots: u64,
     /// Why they can't be written.
     pub trouble: Option<String>,
+}
+
+/// A snapshot of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// Its name.
+    pub name: String,
+    /// The moment it shows.
+    pub made: Time,
 }

@@ -7,16 +7,16 @@ use parking_lot::Mutex;
 use pegasus_base::Clock;
 use pegasus_continuous::Continuous;
 use pegasus_export::Library;
-use pegasus_files::{Files, FilesError, Settings};
+use pegasus_files::{Files, FilesError, Settings, Snapshot};
 use pegasus_fuse::{Mount, MountOptions, Served};
-use pegasus_gateway::{FilesReport, Mounts, MountsError};
+use pegasus_gateway::{FilesReport, Mounts, MountsError, SnapshotReport};
 use pegasus_log::Log;
 use rustix::io::Errno;
 
 use crate::NodeError;
 use crate::config;
 
-/// The files of a node. They are opened when they are mounted for the first time. They are mounted in one
+/// The files of a node. They are opened when they, or their snapshots, are first asked for. They are mounted in one
 /// place at most: a kernel takes for right what it has in memory, so that two mounts would tell two things.
 pub(crate) struct NodeFiles {
     log: Arc<Log>,
@@ -58,15 +58,25 @@ impl NodeFiles {
     }
 
     fn mount_on(&self, state: &mut State, path: &Path) -> Result<(), NodeError> {
-        let files = match &state.files {
-            Some(files) => files.clone(),
-            None => state.files.insert(Arc::new(self.open()?)).clone(),
-        };
+        let files = self.files_in(state)?;
         let recordings = self.config.streams.then(|| Library::new(self.store.clone()));
         let options = MountOptions { allow_other: self.config.allow_other };
         state.mount = Some(Mount::new(files, recordings, path, options)?);
         tracing::info!(path = %path.display(), "files are mounted");
         Ok(())
+    }
+
+    /// The files, opened if they are not yet.
+    fn files_in(&self, state: &mut State) -> Result<Arc<Files>, FilesError> {
+        match &state.files {
+            _ if state.closed => Err(FilesError::Closed),
+            Some(files) => Ok(files.clone()),
+            None => Ok(state.files.insert(Arc::new(self.open()?)).clone()),
+        }
+    }
+
+    fn files(&self) -> Result<Arc<Files>, MountsError> {
+        self.files_in(&mut self.state.lock()).map_err(refusal)
     }
 
     fn open(&self) -> Result<Files, FilesError> {
@@ -133,10 +143,47 @@ impl Mounts for NodeFiles {
                 mounts,
                 free_bytes: Some(status.room.free_bytes),
                 pending_bytes: status.pending_bytes,
+                snapshots: status.snapshots as u64,
                 trouble: status.trouble,
             },
             None => FilesReport { mounts, ..FilesReport::default() },
         }
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotReport>, MountsError> {
+        Ok(self.files()?.snapshots().into_iter().map(report).collect())
+    }
+
+    fn create_snapshot(&self, name: &str) -> Result<SnapshotReport, MountsError> {
+        let files = self.files()?;
+        let made = files.create_snapshot(name).map_err(refusal)?;
+        files.sync().map_err(refusal)?;
+        tracing::info!(name, "a snapshot was made of the files");
+        Ok(report(made))
+    }
+
+    fn remove_snapshot(&self, name: &str) -> Result<(), MountsError> {
+        let files = self.files()?;
+        files.remove_snapshot(name).map_err(refusal)?;
+        tracing::info!(name, "a snapshot was removed");
+        files.sync().map_err(refusal)
+    }
+}
+
+fn report(snapshot: Snapshot) -> SnapshotReport {
+    SnapshotReport { name: snapshot.name, made: snapshot.made }
+}
+
+/// What is the caller's fault can be refused; all else failed.
+fn refusal(error: FilesError) -> MountsError {
+    match error {
+        FilesError::NoSnapshot { name } => MountsError::NoSnapshot(name),
+        FilesError::Exists { name, .. } => {
+            MountsError::Refused(format!("there is a snapshot {name:?} already"))
+        }
+        FilesError::Refused { why, .. } => MountsError::Refused(why.to_owned()),
+        FilesError::Full { .. } | FilesError::Closed => MountsError::Refused(error.to_string()),
+        error => MountsError::Failed(error.to_string()),
     }
 }
 

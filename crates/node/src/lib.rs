@@ -18,4 +18,5 @@ pub use config::{Config, ConfigError, SAMPLE};
 pub use disks::{Place, StoreError, existing_disks};
 pub use logging::start_logging;
 pub use node::{Node, NodeError, Summary};
+pub use pegasus_files::check as check_files;
 pub use tls::TlsError;

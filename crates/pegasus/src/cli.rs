@@ -74,6 +74,9 @@ pub(crate) enum Command {
         /// The directory
         dir: PathBuf,
     },
+    /// Snapshots of the files: all of them, as they were
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// The disks of a running node
     #[command(subcommand)]
     Disk(Disk),
@@ -188,6 +191,25 @@ pub(crate) struct Export {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Keep all files as they are now
+    #[command(after_help = "Example:\n  pegasus snapshot create before-the-upgrade")]
+    Create {
+        /// Its name. Default: the time
+        name: Option<String>,
+    },
+    /// List snapshots, oldest first
+    #[command(after_help = "Example:\n  pegasus snapshot list --json")]
+    List,
+    /// Remove a snapshot, and give back the room it alone took
+    #[command(after_help = "Example:\n  pegasus snapshot remove before-the-upgrade")]
+    Remove {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

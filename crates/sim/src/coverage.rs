@@ -12,8 +12,9 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     /// Everything that a few hundred runs must have seen at least once: each kind of fault, each repair,
     /// each check.
-    pub const EXPECTED: [&'static str; 42] = [
+    pub const EXPECTED: [&'static str; 45] = [
         "bit rot",
+        "blocks borrowed",
         "checked: a damaged store blames the damaged disk",
         "checked: cleaning costs what it may",
         "checked: files after a cut",
@@ -47,6 +48,8 @@ impl Coverage {
         "repaired",
         "segments moved by the cleaner",
         "slow disk",
+        "snapshot made",
+        "snapshot removed",
         "stream deleted",
         "torn write",
         "two disks gone at once",

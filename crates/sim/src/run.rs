@@ -254,6 +254,9 @@ impl Run {
                 self.coverage.note("full for files");
             }
         }
+        for what in std::mem::take(&mut self.programs.done) {
+            self.coverage.note(what);
+        }
         Ok(Acknowledged::default())
     }
 

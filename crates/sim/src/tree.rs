@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pegasus_files::{Errno, Files, FilesError, Ino, NewInode, RenameMode, SetAttributes};
+use pegasus_files::{
+    Attributes, Errno, Files, FilesError, Ino, Listed, NewInode, RenameMode, SetAttributes, View,
+};
 
 use crate::{Finding, ensure, must};
 
 const DIR: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
+/// Copies of whole blocks of so many bytes are borrowed.
+const BLOCK: usize = 16 << 10;
 
 /// What an inode holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,38 @@ enum Node {
 pub(crate) struct Tree {
     root: Ino,
     nodes: BTreeMap<Ino, Node>,
+    /// What it was, by the names of snapshots.
+    past: BTreeMap<String, Arc<BTreeMap<Ino, Node>>>,
+}
+
+/// A volume now, or as it was.
+#[derive(Clone, Copy)]
+enum Look<'a> {
+    Now(&'a Files),
+    Then(View<'a>),
+}
+
+impl Look<'_> {
+    fn attributes(self, ino: Ino) -> Result<Attributes, FilesError> {
+        match self {
+            Self::Now(files) => files.attributes(ino),
+            Self::Then(view) => view.attributes(ino),
+        }
+    }
+
+    fn read(self, ino: Ino, offset: u64, len: usize) -> Result<Vec<u8>, FilesError> {
+        match self {
+            Self::Now(files) => files.read(ino, offset, len),
+            Self::Then(view) => view.read(ino, offset, len),
+        }
+    }
+
+    fn list(self, dir: Ino, cookie: u64) -> Result<Vec<Listed>, FilesError> {
+        match self {
+            Self::Now(files) => files.list(dir, cookie),
+            Self::Then(view) => view.list(dir, cookie),
+        }
+    }
 }
 
 /// The volume, and all it may be found as after a cut: as it was when it was synced last, and after each
@@ -32,6 +68,8 @@ pub(crate) struct Programs {
     moments: Vec<Tree>,
     /// Most bytes of a file.
     len_max: usize,
+    /// What they have done that is worth counting.
+    pub(crate) done: Vec<&'static str>,
 }
 
 /// What became of an operation.
@@ -45,8 +83,9 @@ pub(crate) enum Outcome {
 impl Programs {
     pub(crate) fn new(files: &Files, len_max: usize) -> Self {
         let root = files.root();
-        let now = Tree { root, nodes: [(root, Node::Dir(BTreeMap::new()))].into() };
-        Self { moments: vec![now.clone()], now, len_max }
+        let nodes = [(root, Node::Dir(BTreeMap::new()))].into();
+        let now = Tree { root, nodes, past: BTreeMap::new() };
+        Self { moments: vec![now.clone()], now, len_max, done: Vec::new() }
     }
 
     /// A random operation.
@@ -56,7 +95,14 @@ impl Programs {
         rng: &mut fastrand::Rng,
     ) -> Result<Outcome, Finding> {
         let len_max = self.len_max;
-        self.apply(|tree| tree.change(files, len_max, rng))
+        let mut done = None;
+        let outcome = self.apply(|tree| match rng.u8(..12) {
+            0 => tree.copy(files, rng).map(|what| done = what),
+            1 => tree.snapshot(files, rng).map(|what| done = what),
+            _ => tree.change(files, len_max, rng),
+        })?;
+        self.done.extend(done.filter(|_| outcome == Outcome::Done));
+        Ok(outcome)
     }
 
     /// An operation on both the volume and its model.
@@ -87,13 +133,26 @@ impl Programs {
         files: &Files,
         rng: &mut fastrand::Rng,
     ) -> Result<bool, Finding> {
-        let Some(ino) = self.now.any(rng, |node| matches!(node, Node::File(_))) else {
-            return Ok(false);
+        let snapshots = files.snapshots();
+        let then = if rng.bool() { rng.choice(&snapshots) } else { None };
+        let (nodes, look) = match then {
+            Some(snapshot) => {
+                let nodes = self.now.past.get(&snapshot.name);
+                let unknown = || Finding(format!("nobody made the snapshot {:?}", snapshot.name));
+                (&**nodes.ok_or_else(unknown)?, Look::Then(files.at(snapshot.id)))
+            }
+            None => (&self.now.nodes, Look::Now(files)),
         };
-        let Node::File(bytes) = &self.now.nodes[&ino] else { unreachable!("a file was chosen") };
+        let all: Vec<Ino> = nodes
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)))
+            .map(|(ino, _)| *ino)
+            .collect();
+        let Some(ino) = rng.choice(&all).copied() else { return Ok(false) };
+        let Node::File(bytes) = &nodes[&ino] else { unreachable!("a file was chosen") };
         let from = rng.usize(..bytes.len() + 1);
         let len = rng.usize(..100_000).min(bytes.len() - from);
-        let read = must("reading a file", files.read(ino, from as u64, len))?;
+        let read = must("reading a file", look.read(ino, from as u64, len))?;
         ensure(read == bytes[from..from + len], || {
             format!("{ino}: {len} bytes from {from} on are not what was written")
         })?;
@@ -115,6 +174,11 @@ impl Programs {
 
     /// Removes every file and directory. Stops early if there is no room even for that.
     pub(crate) fn clear(&mut self, files: &Files) -> Result<(), Finding> {
+        must("removing snapshots", files.finish_removals())?;
+        while let Some((name, _)) = self.now.past.pop_first() {
+            must("removing a snapshot", files.remove_snapshot(&name))?;
+            self.moments.push(self.now.clone());
+        }
         while let Some((dir, name, is_dir)) = self.now.some_leaf() {
             let gone = match is_dir {
                 true => files.rmdir(dir, &name),
@@ -180,6 +244,51 @@ impl Tree {
                 Node::Dir(below) => below.is_empty().then(|| (*dir, name.clone(), true)),
             })
         })
+    }
+
+    /// Copies whole blocks of a file to another, which borrows them.
+    fn copy(
+        &mut self,
+        files: &Files,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Option<&'static str>, FilesError> {
+        let is_file: fn(&Node) -> bool = |node| matches!(node, Node::File(_));
+        let (Some(from), Some(to)) = (self.any(rng, is_file), self.any(rng, is_file)) else {
+            return Ok(None);
+        };
+        let blocks = self.len(from) / BLOCK;
+        if blocks < 2 || from == to {
+            return Ok(None);
+        }
+        let first = rng.usize(..blocks - 1);
+        let count = rng.usize(2..=blocks - first);
+        let (at, into, len) = (first * BLOCK, rng.usize(..4) * BLOCK, count * BLOCK);
+        files.copy((from, at as u64), (to, into as u64), len as u64)?;
+        let source = self.bytes(from)[at..at + len].to_vec();
+        let target = self.bytes(to);
+        target.resize(target.len().max(into + len), 0);
+        target[into..into + len].copy_from_slice(&source);
+        Ok(Some("blocks borrowed"))
+    }
+
+    /// Makes a snapshot, or removes the one of this name.
+    fn snapshot(
+        &mut self,
+        files: &Files,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Option<&'static str>, FilesError> {
+        let name = if rng.bool() { "one" } else { "other" }.to_owned();
+        if self.past.contains_key(&name) {
+            files.remove_snapshot(&name)?;
+            self.past.remove(&name);
+            return Ok(Some("snapshot removed"));
+        }
+        if rng.bool() {
+            files.finish_removals()?; // what a cut left
+        }
+        files.create_snapshot(&name)?;
+        self.past.insert(name, Arc::new(self.nodes.clone()));
+        Ok(Some("snapshot made"))
     }
 
     /// A random operation.
@@ -331,35 +440,44 @@ impl Tree {
 
     /// What is on the volume.
     fn read(files: &Files) -> Result<Self, Finding> {
-        let root = files.root();
-        let mut tree = Self { root, nodes: BTreeMap::new() };
+        let nodes = Self::read_all(Look::Now(files), files.root())?;
+        let mut past = BTreeMap::new();
+        for snapshot in files.snapshots() {
+            let nodes = Self::read_all(Look::Then(files.at(snapshot.id)), files.root())?;
+            past.insert(snapshot.name, Arc::new(nodes));
+        }
+        Ok(Self { root: files.root(), nodes, past })
+    }
+
+    fn read_all(look: Look<'_>, root: Ino) -> Result<BTreeMap<Ino, Node>, Finding> {
+        let mut nodes = BTreeMap::new();
         let mut todo = vec![root];
         while let Some(ino) = todo.pop() {
-            if tree.nodes.contains_key(&ino) {
+            if nodes.contains_key(&ino) {
                 continue;
             }
-            let attributes = must("looking at an inode", files.attributes(ino))?;
+            let attributes = must("looking at an inode", look.attributes(ino))?;
             let node = match attributes.mode {
                 DIR => {
-                    let entries = list(files, ino)?;
+                    let entries = list(look, ino)?;
                     todo.extend(entries.values());
                     Node::Dir(entries)
                 }
                 _ => {
                     let len = attributes.size as usize;
-                    Node::File(Arc::new(must("reading a file", files.read(ino, 0, len))?))
+                    Node::File(Arc::new(must("reading a file", look.read(ino, 0, len))?))
                 }
             };
-            tree.nodes.insert(ino, node);
+            nodes.insert(ino, node);
         }
-        Ok(tree)
+        Ok(nodes)
     }
 }
 
-fn list(files: &Files, dir: Ino) -> Result<BTreeMap<Vec<u8>, Ino>, Finding> {
+fn list(look: Look<'_>, dir: Ino) -> Result<BTreeMap<Vec<u8>, Ino>, Finding> {
     let (mut cookie, mut entries) = (2, BTreeMap::new());
     loop {
-        let listed = must("listing a directory", files.list(dir, cookie))?;
+        let listed = must("listing a directory", look.list(dir, cookie))?;
         let Some(last) = listed.last() else { return Ok(entries) };
         cookie = last.cookie;
         entries.extend(listed.into_iter().map(|entry| (entry.name, entry.ino)));

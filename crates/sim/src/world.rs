@@ -115,7 +115,7 @@ impl World {
 
     /// Verifies every byte of the store, which must be closed.
     pub(crate) fn check(&self) -> Result<CheckReport, Finding> {
-        must("the offline check", check_store(self.given(&[]), self.now()))
+        must("the offline check", check_store(self.given(&[]), self.now(), pegasus_files::check))
     }
 
     pub(crate) fn now(&self) -> Time {

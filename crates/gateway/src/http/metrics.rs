@@ -181,11 +181,12 @@ impl Snapshot {
     }
 
     fn files(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let FilesReport { mounts, free_bytes, pending_bytes, trouble } = &self.files;
+        let FilesReport { mounts, free_bytes, pending_bytes, snapshots, trouble } = &self.files;
         let mut gauge = |name, help, unit: Option<&Unit>, value: u64| {
             one(encoder, name, help, unit, &ConstGauge::new(value as i64))
         };
         gauge("files_mounts", "Directories the files are mounted on", None, mounts.len() as u64)?;
+        gauge("files_snapshots", "Snapshots of the files", None, *snapshots)?;
         let text = "Changes to files that are not on disk yet";
         gauge("files_pending", text, Some(&Unit::Bytes), *pending_bytes)?;
         let text = "Whether changes to files can be written";

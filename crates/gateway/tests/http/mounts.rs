@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use pegasus_gateway::{FilesReport, Mounts, MountsError, http};
+use pegasus_base::Time;
+use pegasus_gateway::{FilesReport, Mounts, MountsError, SnapshotReport, http};
 use serde_json::{Value, json};
 
 use crate::support::Node;
@@ -16,7 +17,7 @@ const LOCAL: Option<&str> = Some("127.0.0.1:5000");
 
 /// Remembers what it was asked to mount.
 #[derive(Default)]
-struct Asked(Mutex<Vec<PathBuf>>);
+struct Asked(Mutex<Vec<PathBuf>>, Mutex<Vec<SnapshotReport>>);
 
 impl Mounts for Asked {
     fn mount(&self, path: &Path) -> Result<(), MountsError> {
@@ -34,6 +35,26 @@ impl Mounts for Asked {
     fn status(&self) -> FilesReport {
         let mounts = self.0.lock().unwrap().clone();
         FilesReport { mounts, free_bytes: Some(7), ..FilesReport::default() }
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotReport>, MountsError> {
+        Ok(self.1.lock().unwrap().clone())
+    }
+
+    fn create_snapshot(&self, name: &str) -> Result<SnapshotReport, MountsError> {
+        if self.1.lock().unwrap().iter().any(|made| made.name == name) {
+            return Err(MountsError::Refused("it is there".to_owned()));
+        }
+        let made = SnapshotReport { name: name.to_owned(), made: Time::from_secs(1_700_000_000) };
+        self.1.lock().unwrap().push(made.clone());
+        Ok(made)
+    }
+
+    fn remove_snapshot(&self, name: &str) -> Result<(), MountsError> {
+        let mut all = self.1.lock().unwrap();
+        let at = all.iter().position(|made| made.name == name);
+        all.remove(at.ok_or_else(|| MountsError::NoSnapshot(name.to_owned()))?);
+        Ok(())
     }
 }
 
@@ -81,4 +102,26 @@ async fn files_are_mounted_for_programs_on_this_machine_only() {
     assert_eq!(files["trouble"], Value::Null);
     let metrics = node.get("/metrics").await;
     assert!(metrics.text().contains("pegasus_files_mounts 2"), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn snapshots_are_made_listed_and_removed() {
+    let mut node = Node::open();
+    assert_eq!(node.get("/api/v1/snapshots").await.json(), json!([]));
+    node.services.mounts = Some(Arc::new(Asked::default()));
+    node.router = http::router(node.services.clone());
+    let make = |name: &str| {
+        let request = Request::post("/api/v1/snapshots").header("content-type", "application/json");
+        request.body(Body::from(json!({ "name": name }).to_string())).unwrap()
+    };
+    assert_eq!(ask(&node, make("täglich 1"), LOCAL).await, 201);
+    assert_eq!(ask(&node, make("täglich 1"), LOCAL).await, 409);
+    let listed = node.get("/api/v1/snapshots").await.json();
+    assert_eq!(listed, json!([{ "name": "täglich 1", "time": "2023-11-14T22:13:20Z" }]));
+    let remove = || {
+        let request = Request::delete("/api/v1/snapshots?name=t%C3%A4glich%201");
+        request.body(Body::empty()).unwrap()
+    };
+    assert_eq!(ask(&node, remove(), LOCAL).await, 204);
+    assert_eq!(ask(&node, remove(), LOCAL).await, 404);
 }

@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod mount;
 pub(crate) mod recording;
+pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod store;

@@ -23,6 +23,8 @@ struct Status {
 #[derive(Default, Deserialize)]
 struct Files {
     mounts: Vec<String>,
+    #[serde(default)]
+    snapshots: u64,
     trouble: Option<String>,
 }
 
@@ -77,6 +79,9 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
     }
     for mount in &status.files.mounts {
         output::line(&format!("files     {mount}"))?;
+    }
+    if status.files.snapshots > 0 {
+        output::line(&format!("snapshots {}", status.files.snapshots))?;
     }
     if let Some(trouble) = &status.files.trouble {
         output::line(&format!("files     changes can't be written: {trouble}"))?;

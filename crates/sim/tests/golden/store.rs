@@ -59,5 +59,5 @@ impl Store {
 
 /// What the offline check finds wrong.
 pub(crate) fn check(disks: &[SimDisk]) -> Vec<String> {
-    check_store(given(disks, None), BEGIN).unwrap().problems
+    check_store(given(disks, None), BEGIN, pegasus_files::check).unwrap().problems
 }

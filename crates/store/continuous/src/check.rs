@@ -18,15 +18,18 @@ use crate::stream::Stream;
 
 /// Verifies every byte of a store that nobody has open. Writes nothing.
 ///
-/// What is wrong stands in the report, a sentence each; a missing disk is wrong too.
+/// What is wrong stands in the report, a sentence each; a missing disk is wrong too. `others` says what is
+/// wrong with what other services keep in the log.
 ///
 /// # Errors
 /// If `disks` can't be opened as a store at all.
 pub fn check_store(
     disks: Vec<(String, Option<Arc<dyn Disk>>)>,
     now: Time,
+    others: impl FnOnce(&Arc<Log>) -> Vec<String>,
 ) -> Result<CheckReport, Error> {
     let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: true })?;
+    let log = Arc::new(log);
     let mut checker = Checker::new(&log);
     recovery.problems.iter().cloned().for_each(|problem| checker.problem(problem));
     let mut names = BTreeMap::new();
@@ -40,6 +43,7 @@ pub fn check_store(
         }
         Err(error) => checker.problem(error.to_string()),
     }
+    others(&log).into_iter().for_each(|problem| checker.problem(problem));
     let name = |owner: Owner| match names.get(&owner.stream) {
         Some(name) => name.to_string(),
         None => format!("stream {}, which the catalogue does not have", owner.stream),

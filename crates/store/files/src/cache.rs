@@ -234,7 +234,13 @@ impl Cache {
         self.entries.get(&ino).ok_or(Stop::Need(Need::Node(ino)))
     }
 
-    fn is_deleted(&self, ino: Ino) -> bool {
+    /// Changes when a wave is closed and when it is durable: what was read from the disks in between may be of
+    /// either time.
+    pub(crate) fn stamp(&self) -> (u64, u64) {
+        (self.epoch, self.wave)
+    }
+
+    pub(crate) fn is_deleted(&self, ino: Ino) -> bool {
         let frozen = self.frozen.as_ref().is_some_and(|f| f.deleted.binary_search(&ino).is_ok());
         frozen || self.deleted.contains(&ino)
     }

@@ -22,6 +22,16 @@ pub(crate) struct Place {
     pub(crate) count: u64,
 }
 
+impl Place {
+    /// Nowhere: the next page is to be looked for.
+    pub(crate) const UNKNOWN: Self = Self { pnode: Ino(0), page: 0, count: 0 };
+
+    /// Where the page behind it is.
+    pub(crate) fn next(self) -> Self {
+        Self { page: self.page + 1, count: self.count - 1, ..self }
+    }
+}
+
 impl Txn<'_> {
     /// The pnode that an inode's own content is in.
     pub(crate) fn content_of(&self, ino: Ino) -> Result<Ino, Stop> {
@@ -55,14 +65,18 @@ impl Txn<'_> {
     pub(crate) fn read(&self, ino: Ino, range: Range<u64>) -> Result<Vec<u8>, Stop> {
         self.node(ino)?;
         let mut out = vec![0; (range.end - range.start) as usize];
+        let mut place = Place::UNKNOWN;
         for (page, within, at) in pieces(range.clone()) {
-            let place = self.place(ino, page)?;
+            if place.count == 0 {
+                place = self.place(ino, page)?;
+            }
             let more = (page_of(range.end) + 1 - page).min(place.count);
             if let Some(found) =
                 self.page(place.pnode, place.page, place.page.saturating_add(more))?
             {
                 out[at..at + within.len()].copy_from_slice(&found.bytes[within]);
             }
+            place = place.next();
         }
         Ok(out)
     }

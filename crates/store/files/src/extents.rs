@@ -15,8 +15,6 @@ use crate::page::PAGE;
 pub(crate) const BLOCK: u64 = Log::CONTENT_BYTES as u64;
 /// Pages of a block.
 pub(crate) const BLOCK_PAGES: u64 = BLOCK / PAGE as u64;
-/// Bytes of an extent on disk.
-pub(crate) const EXTENT_BYTES: usize = 20;
 /// Most extents that stand in an inode's attributes.
 pub(crate) const EXTENTS_INLINE: usize = 16;
 /// Nothing more is borrowed by a file with so many.
@@ -51,6 +49,10 @@ impl Run {
 pub(crate) struct Extents(BTreeMap<u64, Run>);
 
 impl Extents {
+    /// Bytes of one on disk.
+    #[cfg(test)]
+    pub(crate) const ONE_BYTES: usize = 20;
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -56,6 +56,7 @@ mod attrs;
 mod cache;
 mod check;
 mod content;
+mod copy;
 mod dir;
 mod driver;
 mod error;

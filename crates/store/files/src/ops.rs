@@ -7,17 +7,13 @@ use rustix::io::Errno;
 
 use crate::attrs::{Attributes, SetAttributes, XattrMode};
 use crate::cache::{Need, Stop};
+use crate::content::Place;
 use crate::dir::{Listed, check_name};
-use crate::extents::BLOCK;
 use crate::names::is_dir;
 use crate::page::{Found, PAGE};
-use crate::seek::Seek;
 use crate::txn::{Txn, pieces};
 use crate::volume::{Files, NewInode, RenameMode};
 use crate::{FilesError, Ino};
-
-/// Most bytes one step of a copy moves.
-const STEP: u64 = 1 << 20;
 
 /// What [`Files::allocate`] does with a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,19 +237,19 @@ impl Files {
         len: usize,
     ) -> Result<Vec<u8>, FilesError> {
         loop {
-            let (mut out, missing, epoch) = self.inner.view(|txn| {
+            let (mut out, missing, stamp) = self.inner.view(|txn| {
                 let ino = find(txn)?;
                 txn.check_file(ino)?;
                 let end = offset.saturating_add(len as u64).min(txn.size(ino)?);
                 let (out, missing) = known(txn, ino, offset..end.max(offset))?;
-                Ok((out, missing, txn.cache.epoch))
+                Ok((out, missing, txn.cache.stamp()))
             })?;
             if missing.is_empty() {
                 return Ok(out);
             }
             let read = self.read_missing(&missing, &mut out);
             // If anything was committed meanwhile, parts of it might be of different times.
-            if self.inner.state.lock().cache.epoch == epoch {
+            if self.inner.state.lock().cache.stamp() == stamp {
                 return read.map(|()| out);
             }
         }
@@ -306,73 +302,6 @@ impl Files {
         })
     }
 
-    /// Copies content from one file to another, or within one; returns how many bytes. Where both ranges
-    /// begin at the same place of their blocks of 16 KiB, whole blocks are not copied but borrowed: they
-    /// take no room until one of the two is changed there. Holes stay holes.
-    ///
-    /// # Errors
-    /// As [`Files::read`] and [`Files::write`]; ranges of one file that overlap.
-    pub fn copy(
-        &self,
-        (from, from_offset): (Ino, u64),
-        (to, to_offset): (Ino, u64),
-        len: u64,
-    ) -> Result<u64, FilesError> {
-        if from == to && from_offset.abs_diff(to_offset) < len {
-            return Err(FilesError::refused(from, Errno::INVAL, "the ranges overlap"));
-        }
-        // Within one file the copy may lie behind the end: what is copied is what was there before.
-        let size = self.inner.view(|txn| txn.size(from))?;
-        let len = len.min(size.saturating_sub(from_offset));
-        let mut done = 0;
-        while done < len {
-            let (source, target) = ((from, from_offset + done), (to, to_offset + done));
-            let copied = match self.share(source, target, len - done)? {
-                0 => self.copy_bytes(source, target, len - done)?,
-                shared => shared,
-            };
-            if copied == 0 {
-                break;
-            }
-            done += copied;
-        }
-        Ok(done)
-    }
-
-    /// Borrows what it can from the beginning of a range on; how many bytes.
-    fn share(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64, FilesError> {
-        if from.1 % BLOCK != 0 || to.1 % BLOCK != 0 {
-            return Ok(0);
-        }
-        self.inner.change(|txn| {
-            txn.check_file(from.0)?;
-            txn.check_file(to.0)?;
-            let shared = txn.share(from, to, len)?;
-            if shared > 0 {
-                txn.writes = true;
-                txn.touch_content(to.0)?;
-            }
-            Ok(shared)
-        })
-    }
-
-    /// Copies the beginning of a range, at most up to where blocks can be borrowed.
-    fn copy_bytes(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64, FilesError> {
-        let Some((extent, run)) = self.extent(from.0, from.1)? else { return Ok(0) };
-        let to_block = BLOCK - from.1 % BLOCK;
-        let most = if from.1 % BLOCK == to.1 % BLOCK { to_block } else { STEP };
-        let run = run.min(len);
-        if extent == Seek::Hole {
-            self.allocate(to.0, to.1, run, Allocate::Zero)?;
-            return Ok(run);
-        }
-        let bytes = self.read(from.0, from.1, run.min(most) as usize)?;
-        if !bytes.is_empty() {
-            self.write(to.0, to.1, &bytes)?;
-        }
-        Ok(bytes.len() as u64)
-    }
-
     /// A key for a directory's hash.
     pub(crate) fn next_key(&self) -> u64 {
         let mut state = self.inner.state.lock();
@@ -394,8 +323,11 @@ struct Missing {
 fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> Result<(Vec<u8>, Vec<Missing>), Stop> {
     let mut out = vec![0; (range.end - range.start) as usize];
     let mut missing: Vec<Missing> = Vec::new();
+    let mut place = Place::UNKNOWN;
     for (page, within, at) in pieces(range) {
-        let place = txn.place(ino, page)?;
+        if place.count == 0 {
+            place = txn.place(ino, page)?;
+        }
         let entry = txn.cache.entries.get(&place.pnode);
         let entry = entry.ok_or(Stop::Need(Need::Node(place.pnode)))?;
         match entry.find(place.page) {
@@ -419,6 +351,7 @@ fn known(txn: &Txn<'_>, ino: Ino, range: Range<u64>) -> Result<(Vec<u8>, Vec<Mis
                 }
             }
         }
+        place = place.next();
     }
     Ok((out, missing))
 }

@@ -49,13 +49,13 @@ impl Files {
     ) -> Result<u64, FilesError> {
         let mut at = offset;
         loop {
-            let (step, epoch) = self.inner.view(|txn| {
+            let (step, stamp) = self.inner.view(|txn| {
                 let ino = find(txn)?;
                 txn.check_file(ino)?;
                 let size = txn.size(ino)?;
                 let step = if offset < size { step(txn, ino, at, what)? } else { Step::End(0) };
                 let beyond = FilesError::refused(ino, Errno::NXIO, "it is beyond the end");
-                Ok(((step, beyond), txn.cache.epoch))
+                Ok(((step, beyond), txn.cache.stamp()))
             })?;
             let (step, beyond) = step;
             let (pnode, from, to, behind) = match step {
@@ -66,7 +66,7 @@ impl Files {
             };
             let here = |there: u64| there.saturating_add_signed(-behind);
             let kept = self.inner.log.content_from(pnode.pnode(), from);
-            if self.inner.state.lock().cache.epoch != epoch {
+            if self.inner.state.lock().cache.stamp() != stamp {
                 continue; // something was written meanwhile
             }
             let kept = kept?.unwrap_or(to..to);
@@ -82,17 +82,21 @@ impl Files {
 
 impl Files {
     /// What is at `offset`, and for how many bytes; `None` at the end.
-    pub(crate) fn extent(&self, ino: Ino, offset: u64) -> Result<Option<(Seek, u64)>, FilesError> {
+    pub(crate) fn extent(
+        &self,
+        find: impl Fn(&Txn<'_>) -> Result<Ino, Stop> + Copy,
+        offset: u64,
+    ) -> Result<Option<(Seek, u64)>, FilesError> {
         let at_end = |found: Result<u64, FilesError>| match found {
             Err(error) if error.errno() == Errno::NXIO => Ok(None),
             found => found.map(Some),
         };
-        let Some(hole) = at_end(self.seek(ino, offset, Seek::Hole))? else { return Ok(None) };
+        let Some(hole) = at_end(self.seek_in(find, offset, Seek::Hole))? else { return Ok(None) };
         if hole > offset {
             return Ok(Some((Seek::Data, hole - offset)));
         }
-        let size = self.inner.view(|txn| txn.size(ino))?;
-        let data = at_end(self.seek(ino, offset, Seek::Data))?.unwrap_or(size);
+        let size = self.inner.view(|txn| txn.size(find(txn)?))?;
+        let data = at_end(self.seek_in(find, offset, Seek::Data))?.unwrap_or(size);
         Ok((data > offset).then_some((Seek::Hole, data - offset)))
     }
 }

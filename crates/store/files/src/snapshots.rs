@@ -199,4 +199,17 @@ impl View<'_> {
     pub fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64, FilesError> {
         self.files.seek_in(|txn| txn.as_of(self.snapshot, ino), offset, what)
     }
+
+    /// As [`Files::copy`], to a file as it is now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn copy(
+        &self,
+        (from, offset): (Ino, u64),
+        to: (Ino, u64),
+        len: u64,
+    ) -> Result<u64, FilesError> {
+        self.files.copy_in(|txn| txn.as_of(self.snapshot, from), offset, to, len)
+    }
 }

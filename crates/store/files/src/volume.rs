@@ -365,7 +365,8 @@ impl Inner {
                 let (offset, len) = (first * PAGE as u64, count as usize * PAGE);
                 let read = self.log.read_pnode(ino.pnode(), offset, len);
                 let mut state = self.state.lock();
-                if state.cache.epoch == epoch {
+                // What was deleted meanwhile is not needed any more.
+                if state.cache.epoch == epoch && !state.cache.is_deleted(ino) {
                     state.cache.learn_pages(ino, first, &read?);
                 }
             }

@@ -5,6 +5,7 @@ mod disks;
 mod events;
 pub(crate) mod mounts;
 mod recordings;
+mod snapshots;
 mod sources;
 mod status;
 mod streams;
@@ -59,6 +60,11 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(disks::replace_disk))
         .routes(routes!(disks::begin_scrub, disks::stop_scrub))
         .routes(routes!(mounts::list_mounts, mounts::add_mount, mounts::remove_mount))
+        .routes(routes!(
+            snapshots::list_snapshots,
+            snapshots::create_snapshot,
+            snapshots::remove_snapshot
+        ))
         .routes(routes!(events::list_events))
         .routes(routes!(events::follow_events))
         .split_for_parts();

@@ -24,6 +24,8 @@ pub(crate) struct Files {
     free_bytes: Option<u64>,
     /// Bytes of changes that are not on disk yet.
     pending_bytes: u64,
+    /// Snapshots of them.
+    snapshots: u64,
     /// Why they can't be written.
     trouble: Option<String>,
 }
@@ -115,9 +117,9 @@ fn local(app: &App, client: &Client) -> Result<Arc<dyn Mounts>, ApiError> {
 
 impl From<FilesReport> for Files {
     fn from(report: FilesReport) -> Self {
-        let FilesReport { mounts, free_bytes, pending_bytes, trouble } = report;
+        let FilesReport { mounts, free_bytes, pending_bytes, snapshots, trouble } = report;
         let mounts = mounts.into_iter().map(|path| path.display().to_string()).collect();
-        Self { mounts, free_bytes, pending_bytes, trouble }
+        Self { mounts, free_bytes, pending_bytes, snapshots, trouble }
     }
 }
 
@@ -125,7 +127,7 @@ impl From<MountsError> for ApiError {
     fn from(error: MountsError) -> Self {
         let status = match &error {
             MountsError::Refused(_) => StatusCode::CONFLICT,
-            MountsError::NotMounted(_) => StatusCode::NOT_FOUND,
+            MountsError::NotMounted(_) | MountsError::NoSnapshot(_) => StatusCode::NOT_FOUND,
             MountsError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

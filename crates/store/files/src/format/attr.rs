@@ -237,7 +237,7 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extents::{EXTENT_BYTES, Run};
+    use crate::extents::Run;
 
     #[test]
     fn what_is_written_is_read() {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn the_longest_attributes_fit_a_pnode() {
         let fixed = 4 + 6 * 4 + 4 * 8 + 5 * 8 + 2 + 3 * 8 + 2 * 4;
-        let extents = EXTENTS_INLINE * EXTENT_BYTES;
+        let extents = EXTENTS_INLINE * Extents::ONE_BYTES;
         let longest = fixed + extents + TARGET_BYTES_INLINE + XATTRS_BYTES_INLINE;
         assert!(longest <= pegasus_log::Log::ATTRIBUTES_BYTES_MAX);
     }
