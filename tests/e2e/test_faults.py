@@ -6,10 +6,14 @@ import random
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 import unittest
+from pathlib import Path
 
 from harness import BINARY, CLIPS, Node, NodeTest, ffmpeg, frame_hashes, publish, wait_for
+from test_files import can_mount, unmount
 from test_kill import seconds
 
 
@@ -60,7 +64,7 @@ class LostDisksBase(NodeTest):
         time.sleep(1.5)
 
     def exported(self, name):
-        out = self.node.data / "out.mp4"
+        out = self.node.data / f"out-{threading.get_ident()}.mp4"
         self.node.command("export", name, "-o", out, "--force")
         return frame_hashes(out, "v:0")
 
@@ -279,6 +283,103 @@ class LostDisks(LostDisksBase):
         from harness import BINARY
 
         return BINARY
+
+
+@unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
+class MixedLoad(LostDisksBase):
+    """A disk is pulled while cameras record, programs write and sync files, and viewers play, all at once."""
+
+    options = {"disk_size": "400MiB"}
+
+    def setUp(self):
+        super().setUp()
+        self.mount = Path(tempfile.mkdtemp(prefix="pegasus-mount-"))
+        self.addCleanup(shutil.rmtree, self.mount, ignore_errors=True)
+        self.addCleanup(unmount, self.mount)
+        self.stop, self.synced, self.played, self.trouble = threading.Event(), {}, 0, []
+
+    def doing(self, work):
+        def loop():
+            try:
+                while not self.stop.is_set():
+                    work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test is told
+                self.trouble.append(error)
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        self.addCleanup(self.stop.set)
+        return thread
+
+    def write(self):
+        """A file, synced; now and then one written over."""
+        number = len(self.synced)
+        name = f"file-{number % 40}"
+        data = random.Random(number).randbytes([100, 30_000, 400_000][number % 3])
+        with open(self.mount / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        self.synced[number] = (name, data)
+
+    def play(self):
+        done = ffmpeg("-rtsp_transport", "tcp", "-i", self.node.rtsp + "/load", "-t", "1", "-c", "copy", "-f", "null", "-")
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(self.exported("/before"), self.want)
+        self.played += 1
+
+    def files(self):
+        held = {}
+        for number in sorted(self.synced):
+            held[self.synced[number][0]] = self.synced[number][1]
+        for name, data in held.items():
+            self.assertEqual((self.mount / name).read_bytes(), data, name)
+
+    def further(self, what):
+        """Everybody gets on."""
+        before = (len(self.synced), self.played, seconds(self.node.spans("/load")[-1]["end"]))
+        wait_for(f"all to go on {what}", lambda: self.trouble or (
+            len(self.synced) > before[0] + 3 and self.played > before[1]
+            and seconds(self.node.spans("/load")[-1]["end"]) > before[2] + 1), 60)
+        self.assertEqual(self.trouble, [], what)
+
+    def test_a_disk_is_pulled_and_replaced(self):
+        self.record("/before", 6)
+        self.want = self.exported("/before")
+        self.node.command("mount", self.mount)
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        work = [self.doing(self.write), self.doing(self.play)]
+        self.further("at first")
+        disk = self.node.data / "disk2"
+        disk.unlink()
+        wait_for("the alarm", lambda: any(d["state"] == "failed" for d in self.disks()), 30)
+        self.further("without the disk")
+        self.node.command("disk", "replace", disk, "--wait")
+        self.further("with another")
+        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
+        self.assertEqual(self.node.cli("disk", "list")["care"]["lost_blocks"], 0)
+        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
+        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []), "under load")
+        self.stop.set()
+        for thread in work:
+            thread.join(60)
+        self.assertEqual(self.trouble, [])
+        load.kill()
+        load.wait()
+        self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
+        self.files()
+        loaded = self.exported("/load")
+        self.node.stop()
+        report = self.node.check()
+        self.assertTrue(report["ok"], report)
+        # All of it is on the new disk, too: another may go.
+        (self.node.data / "disk0").unlink()
+        self.node.start()
+        self.node.command("mount", self.mount)
+        self.files()
+        self.assertEqual((self.exported("/before"), self.exported("/load")), (self.want, loaded))
 
 
 class HotSpare(LostDisksBase):

@@ -263,6 +263,21 @@ class Files(MountTest):
         self.start()
         self.assertEqual((self.mount / "open").read_text(encoding="utf-8"), "still here")
 
+    @unittest.skipUnless(shutil.which("unshare") and os.geteuid() == 0, "needs unshare, and root")
+    def test_a_stopped_node_does_not_wait_for_containers(self):
+        """Whoever was started in mounts of its own has this one too, and does not see that it is gone."""
+        command = ["unshare", "--mount", "--propagation", "private", "sleep", "600"]
+        container = subprocess.Popen(command)
+        self.addCleanup(container.wait)
+        self.addCleanup(container.kill)
+        (self.mount / "kept").write_text("all of it", encoding="utf-8")
+        wait_for("the container", lambda: os.readlink(f"/proc/{container.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"))
+        self.assertEqual(self.node.stop(), 0)
+        self.assertFalse(os.path.ismount(self.mount))
+        self.assertTrue(self.node.check()["ok"])
+        self.start()
+        self.assertEqual((self.mount / "kept").read_text(encoding="utf-8"), "all of it")
+
 
 @unittest.skipUnless(can_mount(), "needs /dev/fuse, and root or fusermount3")
 class Mounting(unittest.TestCase):

@@ -59,11 +59,7 @@ impl Target {
     }
 
     fn check(&self) -> Result<CheckReport, Failure> {
-        Ok(pegasus_continuous::check_store(
-            self.disks()?,
-            super::now(),
-            pegasus_node::check_files,
-        )?)
+        Ok(pegasus_continuous::check_store(self.disks()?, super::now(), pegasus_node::check_files)?)
     }
 
     fn assess(&self, writable: bool, accept_loss: bool) -> Result<Repair, Failure> {
