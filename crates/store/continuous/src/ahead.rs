@@ -30,6 +30,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whether there may be threads.
+    driven: bool,
     waiting: VecDeque<Job>,
     threads: usize,
     over: bool,
@@ -72,10 +74,16 @@ impl Coming {
 }
 
 impl Ahead {
-    /// Begins to read the block at `place`; `None` if there is too much to do.
+    /// From now on threads may read ahead. Without, everything happens in the caller's, in an order that is the
+    /// same every time.
+    pub(crate) fn drive(&self) {
+        self.shared.state.lock().driven = true;
+    }
+
+    /// Begins to read the block at `place`; `None` if there is too much to do, or nobody to do it.
     pub(crate) fn fetch(&self, finder: &Finder, place: Place) -> Option<Coming> {
         let mut state = self.shared.state.lock();
-        if state.waiting.len() >= WAITING_MAX {
+        if !state.driven || state.waiting.len() >= WAITING_MAX {
             return None;
         }
         if state.threads < THREADS && state.waiting.len() >= state.threads.min(1) {

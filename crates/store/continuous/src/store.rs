@@ -69,6 +69,7 @@ impl Continuous {
     ) -> Result<Self, Error> {
         let store = Self::open_undriven(log, recovery, settings, clock)?;
         let inner = &store.handle.inner;
+        inner.ahead.drive();
         let threads = (Driver::start(inner.clone()), Keeper::start(inner.clone()));
         *store.handle.driver.lock() = Some(threads);
         Ok(store)
