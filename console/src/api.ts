@@ -39,7 +39,15 @@ export interface Status {
   uptime_s: number;
   streams: number;
   ingest_bps: number;
-  store: { capacity_bytes: number; used_bytes: number; disks: Disk[]; spares: Spare[]; care: { work: Work | null } };
+  store: {
+    data_columns: number;
+    parity_columns: number;
+    capacity_bytes: number;
+    used_bytes: number;
+    disks: Disk[];
+    spares: Spare[];
+    care: { work: Work | null };
+  };
 }
 
 /** What is done for the disks. */

@@ -21,7 +21,7 @@ export function storeView(): View {
     (usage.firstChild as HTMLElement).style.width = `${(share * 100).toFixed(1)}%`;
     words.textContent =
       `${bytes(store.used_bytes)} of ${bytes(store.capacity_bytes)} used (${(share * 100).toFixed(1)} %), ` +
-      `${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
+      `stripes of ${store.data_columns} + ${store.parity_columns}, ${status.streams} streams, version ${status.version}, up ${duration(status.uptime_s)}. ${forecast(status)}`;
     const bad = store.disks.filter((d) => d.state !== "ok");
     alarm.hidden = bad.length === 0;
     alarm.textContent = `${bad.length} of ${store.disks.length} disks are not well: ${bad.map((d) => `${d.path} is ${d.state}`).join(", ")}. What they lack, or are slow to give, is read from the others.`;

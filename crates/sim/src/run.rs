@@ -323,8 +323,9 @@ impl Run {
             self.programs.clear(&self.world.store().files)?;
             self.sync()?;
             let room = self.tick()?.streams;
+            let status = self.world.store().log.status();
             ensure(room, || {
-                "there is no room for recordings though all files were deleted".into()
+                format!("there is no room for recordings though all files were deleted: {status:?}")
             })?;
         }
         self.world.close()

@@ -66,6 +66,8 @@ fn what_was_found_stays_found() {
         (10_376, "a scrub took what a crash left at the end of a segment for a loss"),
         (20_733, "a cut between a segment's index and its seal left no room for another index"),
         (20, "blocks were lost because a disk's death made segments narrower"),
+        (207, "recordings found no room that a checkpoint which was due would have given"),
+        (242, "a recording of which all segments were freed began to count anew after a restart"),
     ];
     for (seed, what) in found {
         if let Err(finding) = run(seed, &Settings::default()) {

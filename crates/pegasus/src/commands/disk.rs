@@ -42,6 +42,7 @@ struct Care {
     work: Option<Work>,
     repaired_fragments: u64,
     lost_blocks: u64,
+    unprotected_segments: u64,
     problems: Vec<String>,
     trouble: Option<String>,
 }
@@ -146,6 +147,12 @@ fn show(answer: Answer) -> Result<(), Failure> {
         output::line(&format!(
             "{} fragments repaired, {} blocks lost since the node started",
             care.repaired_fragments, care.lost_blocks
+        ))?;
+    }
+    if care.unprotected_segments > 0 {
+        output::line(&format!(
+            "{} segments have less redundancy than others: they were written when too few disks lived",
+            care.unprotected_segments
         ))?;
     }
     care.problems.iter().try_for_each(|problem| output::line(problem))

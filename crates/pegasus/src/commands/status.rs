@@ -28,6 +28,8 @@ struct Files {
 
 #[derive(Deserialize)]
 struct Store {
+    data_columns: u8,
+    parity_columns: u8,
     capacity_bytes: u64,
     used_bytes: u64,
     disks: Vec<Disk>,
@@ -56,9 +58,11 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         BitRate(status.ingest_bps)
     ))?;
     output::line(&format!(
-        "store     {} of {} used ({percent:.1} %)",
+        "store     {} of {} used ({percent:.1} %), stripes of {} + {}",
         ByteSize(used),
-        ByteSize(capacity)
+        ByteSize(capacity),
+        status.store.data_columns,
+        status.store.parity_columns
     ))?;
     for mount in &status.files.mounts {
         output::line(&format!("files     {mount}"))?;

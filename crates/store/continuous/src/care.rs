@@ -62,6 +62,8 @@ pub struct CareStatus {
     pub lost_blocks: u64,
     /// Repairs that a disk refused or did not keep.
     pub refused_repairs: u64,
+    /// Segments met in the last pass that have less parity than the store: written when too few disks lived.
+    pub unprotected_segments: u64,
     /// What was found in the last pass, a sentence each: the first of them.
     pub problems: Vec<String>,
     /// Why the last attempt was given up, to be tried again.

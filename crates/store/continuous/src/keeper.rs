@@ -281,6 +281,7 @@ fn note(inner: &Inner, work: &Work, before: (u64, u64, u64)) {
     state.status.repaired_fragments += mended.repaired - before.0;
     state.status.lost_blocks += mended.lost - before.1;
     state.status.refused_repairs += mended.refused - before.2;
+    state.status.unprotected_segments = mended.unprotected;
     state.status.problems.clone_from(&mended.problems);
     state.status.trouble = None;
     if work.kind == WorkKind::Scrub && state.memo.running && state.requests == work.request {

@@ -166,6 +166,10 @@ fn load_end(
         }
         break;
     }
+    // All of its segments were freed while it was being recorded: it goes on behind its last span.
+    if let (None, Some(last)) = (view.end, view.spans.last()) {
+        (view.end, view.after) = (Some(last.end), last.after);
+    }
     Ok(())
 }
 

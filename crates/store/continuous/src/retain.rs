@@ -66,7 +66,9 @@ impl Core {
     /// # Errors
     /// As [`Core::retain`].
     pub(crate) fn make_room(&mut self, inner: &Inner, now: Time) -> Result<bool, Error> {
-        let pending = inner.log.status().pending_slots > 0;
+        // What was deleted, and what waits in memory for the next checkpoint, give room only with it.
+        self.checkpoint_due |= inner.checkpoint_due.swap(false, Relaxed);
+        let pending = self.checkpoint_due || inner.log.status().pending_slots > 0;
         let mut condemned = 0;
         if !pending {
             let settings = inner.settings();

@@ -83,6 +83,10 @@ pub struct StoreStatus {
     pub health: Health,
     /// What is wrong, as a sentence, unless `health` is `ok`.
     pub reason: Option<String>,
+    /// Data columns of a full stripe.
+    pub data_columns: u8,
+    /// Parity columns of a stripe: as many disks may be lost.
+    pub parity_columns: u8,
     /// Bytes it can hold, parity apart.
     pub capacity_bytes: u64,
     /// Bytes in use, parity apart.
@@ -201,6 +205,8 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
     StoreStatus {
         health,
         reason,
+        data_columns: log.data,
+        parity_columns: log.parity,
         capacity_bytes: log.capacity_bytes,
         used_bytes: log.used_bytes,
         disks,

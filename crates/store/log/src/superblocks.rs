@@ -32,8 +32,8 @@ struct Candidate {
     path: String,
     disk: Arc<dyn Disk>,
     superblock: Superblock,
-    /// Whether one of the copies that are written last is of its epoch too.
-    settled: bool,
+    /// The newest epoch in the copies that are written last; `None` if neither can be read.
+    settled: Option<u64>,
 }
 
 /// Puts an array together.
@@ -68,10 +68,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         .max_by_key(|superblock| (superblock.epoch, superblock.update))
         .expect("the commonest array has a disk")
         .clone();
-    let began = candidates.iter().any(|disk| {
-        let own = &disk.superblock;
-        (own.array, own.epoch) == (array, newest.epoch) && disk.settled
-    });
+    let began = last_begun(&newest, &candidates);
     let mut seats = seat(&newest, candidates, &mut unseated, &mut problems)?;
     let states: Vec<MemberState> = seats
         .iter()
@@ -106,7 +103,7 @@ fn read_superblock(
     disk: &dyn Disk,
     problems: &mut Vec<String>,
     path: &str,
-) -> Result<(Superblock, bool), String> {
+) -> Result<(Superblock, Option<u64>), String> {
     let mut batch = Batch::new();
     for offset in superblock_offsets(disk.size()) {
         batch.add(disk, Request::Read { offset, len: SECTOR });
@@ -146,10 +143,8 @@ fn read_superblock(
             }
         }
     }
-    let of_its_epoch = |copy: &Result<Superblock, String>| {
-        copy.as_ref().is_ok_and(|copy| copy.epoch == newest.epoch)
-    };
-    let settled = [1, 3].into_iter().any(|copy| of_its_epoch(&copies[copy]));
+    let settled = [1, 3].into_iter().filter_map(|copy| copies[copy].as_ref().ok()).map(|c| c.epoch);
+    let settled = settled.max();
     Ok((newest, settled))
 }
 
@@ -235,15 +230,23 @@ fn sit(seat: &mut Option<Candidate>, candidate: Candidate, problems: &mut Vec<St
     }
 }
 
+/// The last epoch in which something may have been written. Where a disk can't tell, it is not far back: the one
+/// before the newest at least.
+fn last_begun(newest: &Superblock, candidates: &[Candidate]) -> u64 {
+    let own = candidates.iter().filter(|disk| disk.superblock.array == newest.array);
+    let begun = |disk: &Candidate| disk.settled.unwrap_or(newest.epoch.saturating_sub(1));
+    own.map(begun).max().unwrap_or(newest.epoch)
+}
+
 /// What is to become of a disk that has not failed. One that has a history of its own is not mixed in;
 /// one that was merely away is welcome: what it lacks, its fragments' headers tell.
 ///
-/// Nothing was written in an epoch that never `began`: the cut came while its first superblocks were
-/// written, and the disks of the epoch before lack nothing.
+/// Nothing was written in epochs after the last that `began`: cuts came while their first superblocks were
+/// written, and the disks of that epoch lack nothing.
 fn state_of(
     own: &Candidate,
     newest: &Superblock,
-    began: bool,
+    began: u64,
     problems: &mut Vec<String>,
 ) -> MemberState {
     let (path, superblock) = (&own.path, &own.superblock);
@@ -251,8 +254,7 @@ fn state_of(
         problems.push(format!("disk {path} was used without the others, as they were without it"));
         return MemberState::Failed;
     }
-    let lacks_nothing = !began && superblock.epoch + 1 == newest.epoch;
-    if superblock.epoch < newest.epoch && !lacks_nothing {
+    if superblock.epoch < began {
         problems.push(format!(
             "disk {path} was away while the store was used; what it lacks is given by parity"
         ));

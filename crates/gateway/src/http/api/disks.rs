@@ -49,6 +49,8 @@ pub(crate) struct Care {
     lost_blocks: u64,
     /// Repairs that a disk refused or did not keep.
     refused_repairs: u64,
+    /// Segments met in the last pass that have less parity than the store: written when too few disks lived.
+    unprotected_segments: u64,
     /// What was found in the last pass: the first of it.
     problems: Vec<String>,
     /// Why the last attempt was given up, to be tried again.
@@ -252,6 +254,7 @@ impl From<CareStatus> for Care {
             repaired_fragments: care.repaired_fragments,
             lost_blocks: care.lost_blocks,
             refused_repairs: care.refused_repairs,
+            unprotected_segments: care.unprotected_segments,
             problems: care.problems,
             trouble: care.trouble,
         }

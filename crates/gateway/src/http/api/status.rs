@@ -42,6 +42,10 @@ struct Store {
     health: Health,
     /// What is wrong, unless it is `ok`.
     reason: Option<String>,
+    /// Data columns of a full stripe.
+    data_columns: u8,
+    /// Parity columns of a stripe: as many disks may be lost.
+    parity_columns: u8,
     /// Bytes it can hold, parity apart.
     capacity_bytes: u64,
     /// Bytes in use, parity apart.
@@ -159,6 +163,8 @@ impl From<StoreStatus> for Store {
         Self {
             health: status.health,
             reason: status.reason,
+            data_columns: status.data_columns,
+            parity_columns: status.parity_columns,
             capacity_bytes: status.capacity_bytes,
             used_bytes: status.used_bytes,
             disks: status.disks.into_iter().map(Disk::from).collect(),
