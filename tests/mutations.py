@@ -22,12 +22,17 @@ MUTATIONS = {
     "parity is not computed": (
         LOG + "code.rs", "data[1..].iter().for_each(|slice| xor_into(sum, slice));", "", "pegasus-log"),
     "the second parity is the first": (
-        LOG + "code.rs", "parity.iter_mut().zip(result.recovery_iter()).for_each(|(to, from)| to.copy_from_slice(from));",
-        "let first = result.recovery(0).expect(POSSIBLE);\n        parity.iter_mut().for_each(|to| to.copy_from_slice(first));", "pegasus-log"),
+        LOG + "code.rs", ".for_each(|(to, from)| to.copy_from_slice(from));", ".for_each(|(to, _)| to.copy_from_slice(result.recovery(0).expect(POSSIBLE)));", "pegasus-log"),
     "what two slices lack is shared out wrongly": (
         LOG + "code.rs", "[(*x, of(d, b)), (*y, of(c, a))].into()", "[(*x, of(c, a)), (*y, of(d, b))].into()", "pegasus-log"),
     "two parities are no feature": (
-        LOG + "format/superblock.rs", "u32::from(two) * FEATURE_TWO_PARITIES", "u32::from(two) * 0", "pegasus-log"),
+        LOG + "format/superblock.rs", "if two { FEATURE_TWO_PARITIES } else { 0 }", "if two { 0 } else { 0 }", "pegasus-log"),
+    "an opening that came to nothing leaves disks behind": (
+        LOG + "superblocks.rs", "own.map(begun).max().unwrap_or(newest.epoch)", "own.map(begun).max().unwrap_or(0).max(newest.epoch)", "pegasus-log"),
+    "a checkpoint that is due makes no room": (
+        "crates/store/continuous/src/retain.rs", "self.checkpoint_due || inner.log.status().pending_slots > 0", "inner.log.status().pending_slots > 0", "pegasus-sim"),
+    "a recording without segments counts anew": (
+        "crates/store/continuous/src/open.rs", "(view.end, view.after) = (Some(last.end), last.after);", "let _ = last;", "pegasus-sim"),
     "a commit needs all but one fragment whatever the parity": (
         LOG + "writing.rs", "< usize::from(header.data) {", "< usize::from(header.fragments()) - 1 {", "pegasus-log"),
     "a commit needs one fragment less than data": (

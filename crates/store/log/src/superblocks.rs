@@ -32,8 +32,8 @@ struct Candidate {
     path: String,
     disk: Arc<dyn Disk>,
     superblock: Superblock,
-    /// The newest epoch in the copies that are written last; its own if neither can be read.
-    settled: u64,
+    /// The newest epoch in the copies that are written last; `None` if neither can be read.
+    settled: Option<u64>,
 }
 
 /// Puts an array together.
@@ -68,8 +68,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         .max_by_key(|superblock| (superblock.epoch, superblock.update))
         .expect("the commonest array has a disk")
         .clone();
-    let own = candidates.iter().filter(|disk| disk.superblock.array == array);
-    let began = own.map(|disk| disk.settled).max().expect("the commonest array has a disk");
+    let began = last_begun(&newest, &candidates);
     let mut seats = seat(&newest, candidates, &mut unseated, &mut problems)?;
     let states: Vec<MemberState> = seats
         .iter()
@@ -104,7 +103,7 @@ fn read_superblock(
     disk: &dyn Disk,
     problems: &mut Vec<String>,
     path: &str,
-) -> Result<(Superblock, u64), String> {
+) -> Result<(Superblock, Option<u64>), String> {
     let mut batch = Batch::new();
     for offset in superblock_offsets(disk.size()) {
         batch.add(disk, Request::Read { offset, len: SECTOR });
@@ -145,7 +144,7 @@ fn read_superblock(
         }
     }
     let settled = [1, 3].into_iter().filter_map(|copy| copies[copy].as_ref().ok()).map(|c| c.epoch);
-    let settled = settled.max().unwrap_or(newest.epoch);
+    let settled = settled.max();
     Ok((newest, settled))
 }
 
@@ -229,6 +228,14 @@ fn sit(seat: &mut Option<Candidate>, candidate: Candidate, problems: &mut Vec<St
             *seat = Some(candidate);
         }
     }
+}
+
+/// The last epoch in which something may have been written. Where a disk can't tell, it is not far back: the one
+/// before the newest at least.
+fn last_begun(newest: &Superblock, candidates: &[Candidate]) -> u64 {
+    let own = candidates.iter().filter(|disk| disk.superblock.array == newest.array);
+    let begun = |disk: &Candidate| disk.settled.unwrap_or(newest.epoch.saturating_sub(1));
+    own.map(begun).max().unwrap_or(newest.epoch)
 }
 
 /// What is to become of a disk that has not failed. One that has a history of its own is not mixed in;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use common::model::{Model, SegmentModel};
 use common::{format, open, report, seed};
 use pegasus_base::Time;
-use pegasus_disk::{Disk, SimDisk, TearAt};
-use pegasus_log::{BlockMap, Log, Recovered, Recovery};
+use pegasus_disk::{Disk, Op, SimDisk, TearAt};
+use pegasus_log::{BlockMap, DiskState, Log, Recovered, Recovery};
 
 /// A model and the operation by which it was acknowledged.
 struct Moment {
@@ -200,8 +200,8 @@ fn torture(seed: u64, shape: (u8, u8, usize), bulk: bool, cuts: usize) {
         let (log, recovery) =
             open(&images).unwrap_or_else(|e| panic!("cut at {op}, case {case}: {e}"));
         let model = assert_moment(&log, &recovery, &moments, op);
-        check_recovered(&log, &model);
-        if at % 4 == 0 {
+        let whole = check_recovered(&log, &model);
+        if at % 4 == 0 && whole {
             go_on(&log, &images, model, &mut rng);
         }
     }
@@ -244,10 +244,15 @@ fn go_on(log: &Log, images: &[SimDisk], model: Model, rng: &mut fastrand::Rng) {
     check_recovered(&log, &model);
 }
 
-/// A check finds nothing wrong, however many openings were cut.
-fn check_recovered(log: &Log, model: &Model) {
+/// A check finds nothing wrong, except that openings which were cut one after the other, while they wrote
+/// superblocks, may leave disks that count as having been away.
+fn check_recovered(log: &Log, model: &Model) -> bool {
     let (segments, blocks) = model.claims();
-    common::check(log, &segments, &blocks);
+    let report = report(log, &segments, &blocks);
+    let mut problems = report.problems.iter();
+    let sound = problems.all(|problem| problem.ends_with("is not rebuilt yet"));
+    assert!(sound, "{:#?}", report.problems);
+    report.ok
 }
 
 #[test]
@@ -402,5 +407,37 @@ fn a_cut_and_two_bad_disks_while_disks_are_added() {
     let seed = seed(1_000);
     for (round, (data, parity, _)) in (0..).zip(TWO_PARITIES) {
         bad_disks(seed + round, (data, parity, 1 + round as usize % 2), round == 1);
+    }
+}
+
+/// Openings are cut one after the other while they write their first superblocks: no epoch of theirs began, and
+/// no disk was away.
+#[test]
+fn openings_that_came_to_nothing_leave_no_disk_behind() {
+    let seed = seed(1_100);
+    for round in 0..20 {
+        let mut rng = fastrand::Rng::with_seed(seed + round);
+        let (data, parity) = [(4, 1), (2, 2), (1, 1)][round as usize % 3];
+        let mut disks = SimDisk::array(usize::from(data + parity), 8 << 20, rng.u64(..));
+        format(&disks, data, parity, 64 << 10);
+        let (log, _) = open(&disks).unwrap();
+        let mut model = Model::new(&log);
+        let mut batch = log.batch();
+        model.change(&mut batch, &mut rng);
+        log.commit(batch).unwrap();
+        drop(log);
+        for _ in 0..4 {
+            disks.iter().for_each(SimDisk::record);
+            drop(open(&disks).unwrap());
+            let ops: Vec<_> = disks.iter().flat_map(SimDisk::ops).collect();
+            let first =
+                |op: Op| ops.iter().filter(|record| record.op == op).map(|r| r.number).min();
+            let (from, to) = (first(Op::Write).unwrap(), first(Op::Flush).unwrap());
+            disks = cut(&disks, rng.u64(from..=to), &mut rng);
+        }
+        let (log, recovery) = open(&disks).unwrap();
+        let states: Vec<_> = log.status().disks.iter().map(|disk| disk.state).collect();
+        assert!(states.iter().all(|s| *s == DiskState::Ok), "{states:?}: {:?}", recovery.problems);
+        assert_eq!(model.pnodes_differ(&log), None);
     }
 }

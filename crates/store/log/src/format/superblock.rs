@@ -117,7 +117,9 @@ impl Superblock {
         out.u32(if rebuilding { FEATURE_REBUILDING } else { 0 });
         let more = self.members.len() > self.columns();
         let two = self.parity == 2;
-        out.u32(u32::from(more) * FEATURE_MORE_DISKS | u32::from(two) * FEATURE_TWO_PARITIES);
+        let more = if more { FEATURE_MORE_DISKS } else { 0 };
+        let two = if two { FEATURE_TWO_PARITIES } else { 0 };
+        out.u32(more | two);
         out.bytes(&[0; 8]);
         out.bytes(&self.array.to_bytes());
         out.bytes(&self.member().id.to_bytes());
