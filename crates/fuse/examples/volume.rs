@@ -1,15 +1,17 @@
 //! A volume without a node: mounts the files of five disk files until its input ends.
 //!
 //! `cargo run -p pegasus-fuse --example volume FOLDER MOUNTPOINT [BYTES]`
+//!
+//! A line of its input that is `snapshot NAME` or `remove NAME` makes or removes a snapshot; `.snapshots` has it then.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use pegasus_base::{Clock, SystemClock};
 use pegasus_disk::{CreateOptions, Disk, FileDisk, OpenOptions as DiskOptions};
-use pegasus_files::{Files, Settings};
+use pegasus_files::{Files, FilesError, Settings};
 use pegasus_fuse::{Mount, MountOptions};
 use pegasus_log::{FormatOptions, Log, OpenOptions};
 
@@ -29,8 +31,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = Arc::new(Files::open(log.clone(), Settings::default(), clock, checkpoint_due)?);
     let options = MountOptions { allow_other: true };
     let mount = Mount::new(files.clone(), None, Path::new(mountpoint), options)?;
+    let asked = files.clone();
     std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if let Err(error) = obey(&asked, &line) {
+                tracing::error!(%error, line, "that can't be done");
+            }
+        }
         due.send(false)
     });
     while dues.recv()? {
@@ -40,6 +47,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     files.close()?;
     log.checkpoint(SystemClock.now())?;
     Ok(())
+}
+
+fn obey(files: &Files, line: &str) -> Result<(), FilesError> {
+    match line.split_once(' ') {
+        Some(("snapshot", name)) => files.create_snapshot(name).map(|_| ())?,
+        Some(("remove", name)) => files.remove_snapshot(name)?,
+        _ => {}
+    }
+    files.sync()
 }
 
 /// The log on the folder's disks, which are made if they are not there.

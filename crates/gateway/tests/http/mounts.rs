@@ -117,7 +117,7 @@ async fn snapshots_are_made_listed_and_removed() {
     assert_eq!(ask(&node, make("täglich 1"), LOCAL).await, 201);
     assert_eq!(ask(&node, make("täglich 1"), LOCAL).await, 409);
     let listed = node.get("/api/v1/snapshots").await.json();
-    assert_eq!(listed, json!([{ "name": "täglich 1", "time": "2023-11-14T22:13:20Z" }]));
+    assert_eq!(listed, json!([{ "name": "täglich 1", "time": "2023-11-14T22:13:20.000000000Z" }]));
     let remove = || {
         let request = Request::delete("/api/v1/snapshots?name=t%C3%A4glich%201");
         request.body(Body::empty()).unwrap()

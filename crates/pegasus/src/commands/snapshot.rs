@@ -19,7 +19,8 @@ pub(crate) fn run(client: &Client, command: &Snapshot, json: bool) -> Result<(),
     match command {
         Snapshot::List => list(client, json),
         Snapshot::Create { name } => {
-            let name = name.clone().unwrap_or_else(|| super::now().to_string());
+            let to_the_second = || format!("{}Z", &super::now().to_string()[..19]);
+            let name = name.clone().unwrap_or_else(to_the_second);
             let answer = client.send("POST", PATH, &[], Some(&json!({ "name": name })))?;
             let text = format!("made {name}; it is .snapshots/{name} where the files are mounted");
             if json { output::json(&answer) } else { output::line(&text) }

@@ -66,7 +66,7 @@ impl Files {
         to: (Ino, u64),
         len: u64,
     ) -> Result<u64, FilesError> {
-        if at % BLOCK != 0 || to.1 % BLOCK != 0 {
+        if !at.is_multiple_of(BLOCK) || !to.1.is_multiple_of(BLOCK) {
             return Ok(0);
         }
         self.inner.change(|txn| {

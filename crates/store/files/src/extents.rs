@@ -136,11 +136,12 @@ impl Extents {
                 (start, run.at, run.count) = (*before, left.at, left.count + run.count);
             }
         }
-        if let Some(right) = self.0.get(&(start + run.count)).copied() {
-            if right.body == run.body && run.at + run.count == right.at {
-                self.0.remove(&(start + run.count));
-                run.count += right.count;
-            }
+        if let Some(right) = self.0.get(&(start + run.count)).copied()
+            && right.body == run.body
+            && run.at + run.count == right.at
+        {
+            self.0.remove(&(start + run.count));
+            run.count += right.count;
         }
         self.0.insert(start, run);
     }

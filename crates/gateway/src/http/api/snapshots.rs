@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use pegasus_base::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,8 +21,8 @@ pub(crate) struct Snapshot {
     #[schema(example = "before-the-upgrade")]
     name: String,
     /// The moment it shows.
-    #[schema(example = "2026-11-20T03:12:07Z")]
-    time: String,
+    #[schema(value_type = String, format = DateTime)]
+    time: Time,
 }
 
 /// The name of a snapshot.
@@ -96,6 +97,6 @@ fn files(app: &App) -> Result<Arc<dyn Mounts>, ApiError> {
 
 impl From<SnapshotReport> for Snapshot {
     fn from(report: SnapshotReport) -> Self {
-        Self { name: report.name, time: report.made.to_string() }
+        Self { name: report.name, time: report.made }
     }
 }
