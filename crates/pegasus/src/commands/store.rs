@@ -26,6 +26,9 @@ fn check(config: &Config, data: &Path, json: bool) -> Result<ExitCode, Failure> 
     if json {
         output::json(&report)?;
     } else {
+        for remark in &report.remarks {
+            output::line(&format!("by the way: {remark}"))?;
+        }
         for problem in &report.problems {
             output::line(problem)?;
         }

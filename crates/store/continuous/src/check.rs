@@ -28,6 +28,7 @@ pub fn check_store(
     let (log, recovery) = Log::open(disks, &OpenOptions { now, read_only: true })?;
     let mut checker = Checker::new(&log);
     recovery.problems.iter().cloned().for_each(|problem| checker.problem(problem));
+    recovery.remarks.iter().cloned().for_each(|remark| checker.remark(remark));
     match open::load(&log, recovery, &Settings::default()) {
         Ok(opened) => {
             let record_len = opened.core.record_len;

@@ -10,6 +10,7 @@ use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
 use crate::format::pnode::LogAddr;
 use crate::geometry::Geometry;
+use crate::kinds::fragment_holds;
 use crate::patience::Fitness;
 use crate::reading::Reading;
 use crate::stripe;
@@ -176,7 +177,7 @@ impl Array {
         reading.finish()
     }
 
-    /// Reads all fragments of a block on disks that live, and says what is wrong with each.
+    /// Reads all fragments of a block on disks that live, and says what is wrong with each, and what it should hold.
     pub(crate) fn read_block_fully(
         &self,
         map: &BlockMap,
@@ -193,7 +194,16 @@ impl Array {
         if !reading.suffice() {
             reading.fetch(false, |_, _| true);
         }
-        (reading.finish(), wrong)
+        let header = reading.header();
+        let payload = reading.finish();
+        let holds = |position| match (&header, &payload) {
+            (Some(header), Ok(payload)) => {
+                format!(": fragment {position}, {}", fragment_holds(header, payload, position))
+            }
+            _ => String::new(),
+        };
+        let wrong = wrong.into_iter().map(|(at, sentence)| sentence + &holds(at)).collect();
+        (payload, wrong)
     }
 
     /// Reads a piece of a log block in `segment`, as few sectors as hold it; or the whole block, to

@@ -27,7 +27,8 @@
 //! - `superblocks`, `recovery`, `walk`, `scan`, `replay`, `open`: from disks to the last durable state.
 //! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
-//! - `check`: every byte verified, every slot accounted for.
+//! - `check`: every byte verified, every slot accounted for. `kinds`: what a damaged fragment held, in words. `survey`: where
+//!   everything is.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
 //! only the lock of the shared state, for moments, and never wait for a commit's disks. Locks are taken in
@@ -85,6 +86,7 @@ mod format;
 pub mod fuzz;
 mod garbage;
 mod geometry;
+mod kinds;
 mod log;
 mod log_plan;
 mod mend;
@@ -105,6 +107,7 @@ mod segments;
 mod status;
 mod stripe;
 mod superblocks;
+mod survey;
 mod tail;
 mod walk;
 mod writer;
@@ -116,8 +119,10 @@ pub use cleaner::CleanerStatus;
 pub use cleaning::{Cleaned, Cleaning};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
+pub use kinds::Kind;
 pub use log::{Committed, Log};
 pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
 pub use pass::{Owners, Pass, Position};
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};
+pub use survey::{Part, Place};

@@ -58,6 +58,8 @@ pub struct Recovery {
     pub repaired_fragments: u64,
     /// What is wrong, a sentence each: missing, foreign, stale disks, damage met.
     pub problems: Vec<String>,
+    /// What is worth saying though nothing is wrong, a sentence each: disks that were replaced, and are given still.
+    pub remarks: Vec<String>,
     /// The continuous segments that are open. Their owner may append to them, or seal them.
     pub open_segments: Vec<Recovered>,
 }
@@ -171,7 +173,8 @@ impl Log {
         disks: Vec<(String, Option<Arc<dyn Disk>>)>,
         options: &OpenOptions,
     ) -> Result<(Self, Recovery), LogError> {
-        let Assembled { superblock, disks, mut problems } = assemble(disks, options.read_only)?;
+        let Assembled { superblock, disks, mut problems, remarks } =
+            assemble(disks, options.read_only)?;
         let array = Array::new(superblock.array, Geometry::of(&superblock), disks);
         let mut outcome = recover(&array)?;
         problems.append(&mut outcome.problems);
@@ -181,6 +184,7 @@ impl Log {
             transactions: outcome.transactions,
             repaired_fragments: 0,
             problems,
+            remarks,
             open_segments,
         };
         let repairs = std::mem::take(&mut outcome.repairs);

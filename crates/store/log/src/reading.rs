@@ -21,8 +21,8 @@ pub(crate) struct Reading<'a> {
     tried: Vec<bool>,
     /// Those that were not waited for.
     late: Vec<bool>,
-    /// What is wrong with those that were tried, a sentence each.
-    pub(crate) wrong: Vec<String>,
+    /// What is wrong with those that were tried, by position, a sentence each.
+    pub(crate) wrong: Vec<(u8, String)>,
 }
 
 impl<'a> Reading<'a> {
@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
             let place = self.places[at];
             match outcome {
                 None => {}
-                Some(Err(why)) => self.wrong.push(why),
+                Some(Err(why)) => self.wrong.push((at as u8, why)),
                 Some(Ok(buf)) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
                     Ok(header) => {
                         self.header = Some(header.block);
@@ -103,7 +103,7 @@ impl<'a> Reading<'a> {
                     }
                     Err(bad) => {
                         self.array.disks.count_error(place.disk);
-                        self.wrong.push(format!("{}: {bad}", self.array.place(place)));
+                        self.wrong.push((at as u8, format!("{}: {bad}", self.array.place(place))));
                     }
                 },
             }
@@ -135,26 +135,37 @@ impl<'a> Reading<'a> {
     }
 
     /// With all fragments there: whether the parity is that of the data.
-    pub(crate) fn parity_mismatch(&self) -> Option<String> {
+    pub(crate) fn parity_mismatch(&self) -> Option<(u8, String)> {
         let bufs = self.fragments.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
         let place = self.map.parity?;
         let mut sum = bufs[0][HEADER_BYTES..].to_vec();
         bufs[1..].iter().for_each(|buf| stripe::xor_into(&mut sum, &buf[HEADER_BYTES..]));
         let mismatch = sum.iter().any(|byte| *byte != 0);
-        mismatch.then(|| format!("{}: not the parity of its data", self.array.place(place)))
+        let sentence = || format!("{}: not the parity of its data", self.array.place(place));
+        mismatch.then(|| (self.map.fragments.len() as u8, sentence()))
+    }
+
+    /// What all fragments that were found say alike.
+    pub(crate) fn header(&self) -> Option<BlockHeader> {
+        self.header
+    }
+
+    fn all_wrong(&self) -> String {
+        let sentences: Vec<&str> = self.wrong.iter().map(|(_, sentence)| &**sentence).collect();
+        sentences.join("; ")
     }
 
     pub(crate) fn finish(self) -> Result<Bytes, LogError> {
         let (Some(header), true) = (self.header, self.suffice()) else {
-            let why = self.wrong.join("; ");
+            let why = self.all_wrong();
             return Err(LogError::Block { map: Box::new(self.map.clone()), why });
         };
-        let rebuilds = !self.has_data();
+        let (rebuilds, wrong) = (!self.has_data(), self.all_wrong());
         let payload = Fragments { header, got: self.fragments }.into_payload();
         if rebuilds {
             self.array.count_rebuilt();
             if crc32c::crc32c(&payload) != self.map.crc {
-                let why = format!("rebuilt wrongly; {}", self.wrong.join("; "));
+                let why = format!("rebuilt wrongly; {wrong}");
                 return Err(LogError::Block { map: Box::new(self.map.clone()), why });
             }
         }

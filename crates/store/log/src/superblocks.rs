@@ -24,6 +24,8 @@ pub(crate) struct Assembled {
     pub(crate) disks: Disks,
     /// What is wrong, a sentence each.
     pub(crate) problems: Vec<String>,
+    /// What is worth saying though nothing is wrong with the array.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// One disk and what its superblocks say.
@@ -34,6 +36,8 @@ struct Candidate {
     superblock: Superblock,
     /// Whether one of the copies that are written last is of its epoch too.
     settled: bool,
+    /// What is wrong with it.
+    found: Vec<String>,
 }
 
 /// Puts an array together.
@@ -46,9 +50,10 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             unseated.push((given_at, path));
             continue;
         };
-        match read_superblock(&*disk, &mut problems, &path) {
+        let mut found = Vec::new();
+        match read_superblock(&*disk, &mut found, &path) {
             Ok((superblock, settled)) => {
-                candidates.push(Candidate { given_at, path, disk, superblock, settled });
+                candidates.push(Candidate { given_at, path, disk, superblock, settled, found });
             }
             Err(why) => {
                 problems.push(format!("disk {path} {why}"));
@@ -72,7 +77,8 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         let own = &disk.superblock;
         (own.array, own.epoch) == (array, newest.epoch) && disk.settled
     });
-    let mut seats = seat(&newest, candidates, &mut unseated, &mut problems)?;
+    let mut remarks = Vec::new();
+    let mut seats = seat(&newest, candidates, &mut unseated, &mut problems, &mut remarks)?;
     let states: Vec<MemberState> = seats
         .iter()
         .zip(&newest.members)
@@ -98,7 +104,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
     }
     let disks = Disks::new(entries);
     check_enough(&newest, &disks, read_only)?;
-    Ok(Assembled { superblock: newest, disks, problems })
+    Ok(Assembled { superblock: newest, disks, problems, remarks })
 }
 
 /// The newest valid superblock of a disk.
@@ -142,7 +148,10 @@ fn read_superblock(
     } else if newest.size_bytes == disk.size() {
         for (number, copy) in copies.iter().enumerate() {
             if let Err(why) = copy {
-                problems.push(format!("disk {path}: copy {number} of its superblock: it {why}"));
+                let at = superblock_offsets(disk.size())[number];
+                problems.push(format!(
+                    "disk {path} offset {at}: copy {number} of its superblock: it {why}"
+                ));
             }
         }
     }
@@ -177,9 +186,11 @@ fn seat(
     candidates: Vec<Candidate>,
     unseated: &mut Vec<(usize, String)>,
     problems: &mut Vec<String>,
+    remarks: &mut Vec<String>,
 ) -> Result<Vec<Option<Candidate>>, LogError> {
     let mut seats: Vec<Option<Candidate>> = newest.members.iter().map(|_| None).collect();
-    for candidate in candidates {
+    for mut candidate in candidates {
+        let found = std::mem::take(&mut candidate.found);
         let Candidate { given_at, path, superblock, .. } = &candidate;
         if superblock.array != newest.array {
             problems.push(format!(
@@ -205,11 +216,13 @@ fn seat(
             );
         }
         if newest.members.get(index).map(|member| member.id) != Some(superblock.member().id) {
-            problems.push(format!(
+            // Where another has its place nobody misses it, and what is wrong with it is no matter.
+            remarks.push(format!(
                 "disk {path} was replaced in the store and does not belong to it any more"
             ));
             continue;
         }
+        problems.extend(found);
         sit(&mut seats[index], candidate, problems);
     }
     Ok(seats)
