@@ -10,10 +10,10 @@ from pathlib import Path
 
 from harness import Node, wait_for
 
-STORED_MIB = (0, 512, 2048)
+STORED_MIB = (0, 256, 1024)
 # Files synced before the kill; the log makes a checkpoint every 8 MiB by itself.
 SYNCED = (0, 200, 1000)
-DISK_MIB = 768
+DISK_MIB = 1024
 CONFIG = '[store]\ndisk_size = "{}MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\n'
 
 
@@ -34,11 +34,20 @@ def sync_some(mount, count):
             os.fsync(file.fileno())
 
 
+def answers(mount):
+    """Whether the files are there; what the killed node left mounted has nobody behind it."""
+    try:
+        os.listdir(mount)
+        return os.path.ismount(mount)
+    except OSError:
+        return False
+
+
 def mounted(node, mount):
     """Seconds from the start of the program until the files can be listed."""
     before = time.monotonic()
     node.start(wait=False)
-    while not (os.path.ismount(mount) and os.listdir(mount) is not None):
+    while not answers(mount):
         time.sleep(0.002)
         if node.process.poll() is not None:
             raise RuntimeError(node.tail())

@@ -18,6 +18,7 @@
 //! - `geometry`, `alloc`: how disks are divided into slots, and which slots a segment gets. Pure.
 //! - `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
 //! - `content`: bulk content that is written where it stays, beside the log.
+//! - `preload`: reading ahead what a batch of small writes needs.
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
@@ -96,6 +97,7 @@ mod pass;
 mod patience;
 mod pnode;
 mod pnodes;
+mod preload;
 mod rating;
 mod reading;
 mod recovery;
@@ -124,5 +126,6 @@ pub use log::{Committed, Log};
 pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
 pub use pass::{Owners, Pass, Position};
+pub use preload::Preloaded;
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};
 pub use survey::{Part, Place};
