@@ -28,12 +28,18 @@ def main():
     parser.add_argument("--mediamtx", type=Path, help="a MediaMTX binary to compare with")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=3, help="of measurements against peers")
+    parser.add_argument("--mib", type=int, default=512, help="length of the file that is measured through mounts")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify; default all")
+    parser.add_argument("--plots", type=Path, help="a folder for drawings of the figures")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning mounts killed; default all")
     options = parser.parse_args()
     import os
 
     os.environ["PEGASUS_BINARY"] = str(options.binary.resolve())
+    import killed
+    import mounts
+    import plot
     import record
     import seek
     import store
@@ -45,6 +51,9 @@ def main():
         "timeline": store.timeline,
         "reopen": store.reopen,
         "amplify": store.amplify,
+        "cleaning": store.cleaning,
+        "mounts": mounts.run,
+        "killed": killed.run,
     }
     results = {"machine": machine(), "date": str(date.today()), "command": " ".join(sys.argv)}
     print(f"{results['machine']}\n{results['date']}\n")
@@ -53,9 +62,12 @@ def main():
         results[name] = known[name](options)
         print(f"{name} ({time.monotonic() - started:.0f} s)")
         for key, value in results[name].items():
-            print(f"  {key:<44} {value}")
+            if key != "figures":
+                print(f"  {key:<44} {value}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
+    if options.plots:
+        plot.draw(results, options.plots)
     return 0
 
 

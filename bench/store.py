@@ -17,6 +17,8 @@ DISKS, DATA = 5, 4
 COMMIT_S = 0.5
 DISK_MIB = 2048
 SIZES_TB = (0.01, 0.1, 1)
+CLEANED_GB = (10, 100, 1000)
+GARBAGE_MIB = 256
 
 
 def program():
@@ -109,12 +111,30 @@ def reopen(options):
     return result
 
 
+def cleaning(_options):
+    """The same garbage in stores of several sizes: bytes that all disks read and write, and CPU time, until it is cleaned."""
+    result = {"figures": []}
+    for size in CLEANED_GB:
+        # The time is the shortest of some, which other programs disturb least; the bytes are the same every time.
+        runs = [measure("clean", "--gigabytes", size, "--garbage-mib", GARBAGE_MIB)[0] for _ in range(3)]
+        figures = runs[0]
+        seconds = min(run["cpu_s"] for run in runs)
+        moved = figures["read_mib"] + figures["written_mib"]
+        result["figures"].append([size, round(moved, 1), seconds])
+        result[f"{size:g} GB in {figures['segments']} segments beside: MiB read, written, CPU s"] = (
+            f"{figures['read_mib']:.0f} {figures['written_mib']:.0f} {seconds:.2f} ({figures['freed_mib']:.0f} MiB freed)")
+    most, least = max(row[1] for row in result["figures"]), min(row[1] for row in result["figures"])
+    result["largest over smallest, bytes"] = round(most / least, 4)
+    return result
+
+
 def amplify(_options):
     """Bytes read and written for each byte written over, on simulated disks; counted, so that a busy machine does not matter."""
-    result = {}
+    result = {"figures": {}}
     for pattern in ("uniform", "hot", "media"):
         for full in (0.5, 0.75, 0.9):
             figures, _ = measure("amplify", "--full", full, "--pattern", pattern, "--rounds", 0.7)
+            result["figures"].setdefault(pattern, []).append([full, figures["cost"], figures["formula"]])
             result[f"{pattern}, {full:.0%} full: cost (2/(1-u) = {figures['formula']:g})"] = (
                 f"{figures['cost']:.2f}: written {figures['written_per_byte']:.2f}, read {figures['cleaner_read_per_byte']:.2f}, "
                 f"of it moved {figures['moved_per_byte']:.2f}")

@@ -107,6 +107,18 @@ MUTATIONS = {
         FILES + "snapshot.rs", "let leaving = attr.role == Role::Leaving;", "let leaving = false;", "pegasus-files"),
     "the simulator: a snapshot shows what is now": (
         FILES + "snapshot.rs", "            if let Some(hit) = self.find_name(snapshot.ino, &key(ino))? {\n                return Ok(hit.ino);\n            }", "            let _ = snapshot;", "pegasus-sim"),
+    "the check passes over the pointer to the checkpoint before": (
+        LOG + "check.rs", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) {", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) && false {", "pegasus-sim"),
+    "the check passes over parity": (
+        LOG + "array.rs", "reading.fetch(false, |_, fitness| fitness != Fitness::Dead);\n        if let Some", "reading.fetch(false, |at, fitness| fitness != Fitness::Dead && at < map.fragments.len());\n        if let Some", "pegasus-sim"),
+    "the check passes over what bulk content says": (
+        LOG + "check.rs", "checker.check_content(&segments, &live);", "let _ = &live;", "pegasus-sim"),
+    "what is damaged is looked for in the wrong slice": (
+        LOG + "kinds.rs", "let from = usize::from(position) * slice;", "let from = usize::from(position + 1) * slice;", "pegasus-log"),
+    "a scrub passes over superblocks": (
+        LOG + "mend_heads.rs", "self.mend_superblocks(&mut writer, &mut mended)?;", "let _ = &mut writer;", "pegasus-sim"),
+    "what is wrong with a disk that was replaced is blamed on the array": (
+        LOG + "superblocks.rs", "remarks.push(format!(", "problems.push(format!(", "pegasus-log"),
     "what is behind a hole is looked for in memory alone": (
         FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(here(kept.start)),", "Seek::Data if kept.start < to && false => return Ok(here(kept.start)),", "pegasus-files"),
 }

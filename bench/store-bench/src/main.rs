@@ -5,6 +5,7 @@
 //! - [`timeline`]: how long a query for spans takes over a month of many streams.
 //! - [`listing`]: how long it takes to list hours of a stream, which is what an export waits for.
 //! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
+//! - [`clean`]: whether cleaning costs more in larger stores.
 //! - [`amplify`]: what cleaning costs in stores that are full to different degrees.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store.
@@ -14,6 +15,7 @@
 mod amplify;
 mod array;
 mod camera;
+mod clean;
 mod disk;
 mod figures;
 mod listing;
@@ -92,6 +94,15 @@ enum What {
         #[arg(long, default_value_t = 2.0)]
         rounds: f64,
     },
+    /// Clean the same garbage in a store of some size.
+    Clean {
+        /// What is stored beside it, in GB (10^9 bytes, parity apart).
+        #[arg(long)]
+        gigabytes: f64,
+        /// How much garbage there is.
+        #[arg(long, default_value_t = 256)]
+        garbage_mib: u64,
+    },
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -129,6 +140,7 @@ fn run(what: &What) -> Result<Value, Failure> {
             disk_bytes: disk_mib << 20,
         }),
         What::Amplify { full, pattern, rounds } => amplify::run(*full, *pattern, *rounds),
+        What::Clean { gigabytes, garbage_mib } => clean::run(*gigabytes, *garbage_mib),
         What::Timeline { days, streams } => timeline::run(*days, *streams),
         What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
             dir,

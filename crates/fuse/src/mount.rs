@@ -1,7 +1,8 @@
 //! Mounting and unmounting.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use pegasus_export::Library;
@@ -14,6 +15,9 @@ use crate::streams::Streams;
 
 /// Threads that serve requests: as many programs may wait for the disks at once.
 const THREADS: usize = 8;
+
+/// How long unmounting may take before it is left to itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the table of mounts calls it.
 const SOURCE: &str = "pegasus";
@@ -138,8 +142,18 @@ impl Mount {
         if session.guard.is_finished() {
             return; // somebody unmounted it
         }
-        // As root directly, else through fusermount3.
-        let Err(error) = session.umount_and_join() else { return };
+        // As root directly, else through fusermount3. It waits until nobody has the mount any more, which may be
+        // never: a container that was started meanwhile has one of its own.
+        let (done, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = done.send(session.umount_and_join());
+        });
+        let Ok(ended) = ended.recv_timeout(PATIENCE) else {
+            let path = path.display();
+            tracing::warn!(%path, "the mount is gone here, and seen from elsewhere, such as a container, still");
+            return;
+        };
+        let Err(error) = ended else { return };
         if error.raw_os_error() != Some(Errno::BUSY.raw_os_error()) {
             tracing::warn!(%error, path = %path.display(), "the mount did not end well");
             return;

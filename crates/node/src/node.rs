@@ -295,6 +295,9 @@ fn report(events: &Events, recovery: &Recovery) {
     for problem in &recovery.problems {
         events.report(Level::Error, "store", problem);
     }
+    for remark in &recovery.remarks {
+        events.report(Level::Warning, "store", remark);
+    }
     if !recovery.clean {
         let (n, repaired) = (recovery.transactions, recovery.repaired_fragments);
         let text = format!("recovered: {n} transactions replayed, {repaired} fragments repaired");

@@ -71,6 +71,10 @@ impl Target {
 }
 
 fn print_report(report: &CheckReport) -> Result<(), Failure> {
+    let remarks = report.remarks.iter();
+    remarks
+        .map(|remark| format!("by the way: {remark}"))
+        .try_for_each(|line| output::line(&line))?;
     report.problems.iter().try_for_each(|problem| output::line(problem))?;
     output::line(&format!(
         "{}: {} segments read, {} units verified, {} problems",

@@ -33,6 +33,7 @@ pub fn check_store(
     let mut checker = Checker::new(&log);
     recovery.problems.iter().cloned().for_each(|problem| checker.problem(problem));
     let mut names = BTreeMap::new();
+    recovery.remarks.iter().cloned().for_each(|remark| checker.remark(remark));
     match open::load(&log, recovery, &Settings::default()) {
         Ok(opened) => {
             let record_len = opened.core.record_len;

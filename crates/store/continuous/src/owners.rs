@@ -25,10 +25,11 @@ impl Owners for Directories {
             error => LogError::Damaged { what: "the catalogue".to_owned(), why: error.to_string() },
         };
         let catalogue = read_catalogue(log).map_err(damaged)?.unwrap_or_default();
-        let directories = catalogue.iter().flatten().map(|stream| stream.segments.0);
-        let Some(list) = directories.filter(|pnode| *pnode >= from.list).min() else {
+        let behind = catalogue.iter().flatten().filter(|stream| stream.segments.0 >= from.list);
+        let Some(stream) = behind.min_by_key(|stream| stream.segments.0) else {
             return Ok((Vec::new(), None));
         };
+        let (list, whose) = (stream.segments.0, stream.name.as_str());
         let next_list = Some(Position { list: list + 1, record: 0 });
         let pnode = PnodeId(list);
         if log.pnode(pnode)?.is_none() {
@@ -43,7 +44,8 @@ impl Owners for Directories {
         }
         let len = (end - first) as usize * self.record_len;
         let bytes = log.read_pnode(pnode, first * self.record_len as u64, len)?;
-        let listed = bytes.chunks_exact(self.record_len).filter_map(|record| listed(pnode, record));
+        let listed =
+            bytes.chunks_exact(self.record_len).filter_map(|record| listed(pnode, whose, record));
         let next = match end < records.end {
             true => Some(Position { list, record: end }),
             false => next_list,
@@ -53,7 +55,7 @@ impl Owners for Directories {
 }
 
 /// The segment of a record, if it is sealed.
-fn listed(pnode: PnodeId, bytes: &[u8]) -> Option<Listed> {
+fn listed(pnode: PnodeId, whose: &str, bytes: &[u8]) -> Option<Listed> {
     if bytes.iter().all(|byte| *byte == 0) {
         return None; // trimmed away meanwhile
     }
@@ -66,5 +68,6 @@ fn listed(pnode: PnodeId, bytes: &[u8]) -> Option<Listed> {
     };
     let State::Sealed(sealed) = record.state else { return None };
     let index = sealed.index.filter(|index| index.segment == record.segment.id);
-    Some(Listed { last: index.map(|index| index.seq), segment: record.segment })
+    let whose = whose.to_owned();
+    Some(Listed { last: index.map(|index| index.seq), segment: record.segment, whose })
 }

@@ -105,7 +105,15 @@ fn is_pending(state: &State, target: u64) -> bool {
 
 /// Whether a checkpoint is due after it.
 fn commit(log: &Arc<Log>, frozen: &Frozen) -> Result<bool, LogError> {
+    // Whoever else commits does not wait for what is read for this.
+    let written = frozen.items.iter().filter(|item| !item.create).flat_map(|item| {
+        let pnode = item.ino.pnode();
+        let runs = runs(&item.layer, item.node.size);
+        runs.map(move |(offset, bytes)| (pnode, offset..offset + bytes.len() as u64))
+    });
+    let preloaded = log.preload(written);
     let mut batch = log.batch();
+    batch.use_preloaded(preloaded);
     for item in &frozen.items {
         put(&mut batch, item)?;
     }

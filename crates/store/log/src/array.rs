@@ -10,6 +10,7 @@ use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
 use crate::format::pnode::LogAddr;
 use crate::geometry::Geometry;
+use crate::kinds::fragment_holds;
 use crate::patience::Fitness;
 use crate::reading::Reading;
 use crate::stripe;
@@ -175,7 +176,7 @@ impl Array {
         reading.finish()
     }
 
-    /// Reads all fragments of a block on disks that live, and says what is wrong with each.
+    /// Reads all fragments of a block on disks that live, and says what is wrong with each, and what it should hold.
     pub(crate) fn read_block_fully(
         &self,
         map: &BlockMap,
@@ -191,7 +192,16 @@ impl Array {
         if !reading.suffice() {
             reading.fetch(false, |_, _| true);
         }
-        (reading.finish(), wrong)
+        let header = reading.header();
+        let payload = reading.finish();
+        let holds = |position| match (&header, &payload) {
+            (Some(header), Ok(payload)) => {
+                format!(": fragment {position}, {}", fragment_holds(header, payload, position))
+            }
+            _ => String::new(),
+        };
+        let wrong = wrong.into_iter().map(|(at, sentence)| sentence + &holds(at)).collect();
+        (payload, wrong)
     }
 
     /// Reads a piece of a log block in `segment`, as few sectors as hold it; or the whole block, to
@@ -251,6 +261,48 @@ impl Array {
     }
 
     fn read_piece_directly(&self, addr: &LogAddr, segment: &SegmentRef) -> Option<Vec<u8>> {
+        let (extents, cuts) = self.sectors_of(addr, segment)?;
+        let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
+        let spare = self.geometry.parity_of(segment.columns.len());
+        for (buf, (from, len)) in self.read_patiently(&extents, spare).into_iter().zip(cuts) {
+            bytes.extend_from_slice(&buf?.ok()?[from..from + len]);
+        }
+        if crc32c::crc32c(&bytes) == addr.crc {
+            return Some(bytes);
+        }
+        extents.iter().for_each(|(extent, _)| self.disks.count_error(extent.disk));
+        None
+    }
+
+    /// Reads pieces all at the same time, each with the segment it is in. Those that are not there right away - bad, or on
+    /// a disk that is slow or gone - are left out.
+    pub(crate) fn read_pieces(&self, pieces: &[(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut parts = Vec::new();
+        for (addr, segment) in pieces {
+            let fits = segment.columns.len() >= usize::from(addr.data);
+            if let Some((extents, cuts)) = fits.then(|| self.sectors_of(addr, segment)).flatten() {
+                parts.push((*addr, all.len(), cuts));
+                all.extend(extents);
+            }
+        }
+        let read = self.read_extents(&all);
+        let whole = |(addr, first, cuts): (LogAddr, usize, Vec<(usize, usize)>)| {
+            let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
+            for (buf, (from, len)) in read[first..].iter().zip(cuts) {
+                bytes.extend_from_slice(&buf.as_ref().ok()?[from..from + len]);
+            }
+            (crc32c::crc32c(&bytes) == addr.crc).then_some((addr, bytes))
+        };
+        parts.into_iter().filter_map(whole).collect()
+    }
+
+    /// The sectors that hold a piece, and what of each of these runs is the piece's; `None` if a disk is not quick.
+    fn sectors_of(
+        &self,
+        addr: &LogAddr,
+        segment: &SegmentRef,
+    ) -> Option<(Vec<(Extent, usize)>, Vec<(usize, usize)>)> {
         let slice = slice_bytes(u32::from(addr.sectors));
         let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
         let (mut extents, mut cuts) = (Vec::new(), Vec::new());
@@ -278,16 +330,7 @@ impl Array {
             at += here;
             left -= here;
         }
-        let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-        let spare = self.geometry.parity_of(segment.columns.len());
-        for (buf, (from, len)) in self.read_patiently(&extents, spare).into_iter().zip(cuts) {
-            bytes.extend_from_slice(&buf?.ok()?[from..from + len]);
-        }
-        if crc32c::crc32c(&bytes) == addr.crc {
-            return Some(bytes);
-        }
-        extents.iter().for_each(|(extent, _)| self.disks.count_error(extent.disk));
-        None
+        Some((extents, cuts))
     }
 
     /// All valid fragments of `sectors` sectors at a row of a segment for which `wanted` holds, by

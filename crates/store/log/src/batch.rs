@@ -21,7 +21,7 @@ use crate::pnode::Pnode;
 use crate::stripe::Built;
 use crate::writer::Writer;
 use crate::writing::Writing;
-use crate::{BlockMap, LogError, Owner, SegmentId, SegmentRef};
+use crate::{BlockMap, LogError, Owner, Preloaded, SegmentId, SegmentRef};
 
 /// Longest piece of a pnode's content that one record holds, in bytes.
 const WRITE_RECORD_BYTES_MAX: usize = 16 << 10;
@@ -71,6 +71,8 @@ pub struct Batch<'a> {
     pub(crate) content_built: BTreeMap<(SegmentId, u32), Built>,
     /// Pieces of them that something refers to.
     pub(crate) placed: Vec<LogAddr>,
+    /// What was read ahead.
+    pub(crate) preloaded: Preloaded,
 }
 
 impl<'a> Batch<'a> {
@@ -93,6 +95,7 @@ impl<'a> Batch<'a> {
             pending: BTreeSet::new(),
             content_built: BTreeMap::new(),
             placed: Vec::new(),
+            preloaded: Preloaded::default(),
             writer,
         }
     }

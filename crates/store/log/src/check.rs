@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use pegasus_disk::SECTOR;
 
 use crate::alloc::Allocator;
 use crate::array::Probe;
 use crate::format::block::Column;
-use crate::format::checkpoint::LogSegment;
+use crate::format::checkpoint::{LogSegment, Pointer};
 use crate::format::fragment::SegmentKind;
 use crate::format::pnode::{Image, LeafAddrs, LogAddr, PageAddrs};
 use crate::format::record::parse_payload;
 use crate::garbage::{GARBAGE_PNODE, Hole, parse_file};
+use crate::geometry::POINTER_OFFSETS;
 use crate::recovery::read_pointers;
 use crate::scan::{Sighting, sight};
 use crate::tail::record_bytes;
-use crate::{BlockMap, DiskState, Log, Owner, SegmentId, SegmentRef};
+use crate::{BlockMap, DiskIndex, DiskState, Log, Owner, SegmentId, SegmentRef};
 
 /// No more problems than this are listed; the rest is counted.
 const PROBLEMS_MAX: usize = 200;
@@ -31,6 +33,8 @@ pub struct CheckReport {
     pub units_verified: u64,
     /// What is wrong, a sentence each, naming disk and offset where it can.
     pub problems: Vec<String>,
+    /// What is worth saying though nothing is wrong.
+    pub remarks: Vec<String>,
 }
 
 fn place(column: &Column) -> String {
@@ -127,6 +131,11 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Adds what is worth saying though nothing is wrong.
+    pub fn remark(&mut self, sentence: String) {
+        self.report.remarks.push(sentence);
+    }
+
     /// Counts units the owner verified.
     pub fn units_verified(&mut self, units: u64) {
         self.report.units_verified += units;
@@ -176,11 +185,36 @@ impl<'a> Checker<'a> {
         let number = self.log.writer.lock().checkpoint;
         let pointers = read_pointers(&self.log.array);
         for disk in self.log.array.disks.living() {
-            if !pointers.iter().any(|(index, pointer)| (*index, pointer.number) == (disk, number)) {
-                let path = &self.log.array.disks.entry(disk).label;
-                self.problem(format!("disk {path} does not point to checkpoint {number}"));
+            let path = self.log.array.disks.entry(disk).label.clone();
+            let own = |number: u64| {
+                pointers.iter().any(|(index, pointer)| (*index, pointer.number) == (disk, number))
+            };
+            if !own(number) {
+                let at = POINTER_OFFSETS[(number % 2) as usize];
+                self.problem(format!(
+                    "disk {path} offset {at}: does not point to checkpoint {number}"
+                ));
+            }
+            // The one before may not be there: the first, or a disk that is new. It is not nonsense though.
+            let at = POINTER_OFFSETS[(number % 2 ^ 1) as usize];
+            if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) {
+                // A cut while it was written leaves that, too: it is no fault of the store.
+                self.remark(format!(
+                    "disk {path} offset {at}: a damaged pointer to a checkpoint, from a crash or since; a scrub \
+                     writes it anew"
+                ));
             }
         }
+    }
+
+    /// Whether a valid pointer of any age stands there, or nothing.
+    fn is_pointer(&self, disk: DiskIndex, offset: u64) -> bool {
+        let disks = &self.log.array.disks;
+        let sector = disks.submit_read(disk, offset, SECTOR);
+        let sector = sector.and_then(|ticket| disks.finish_read(disk, ticket).ok());
+        sector.is_some_and(|sector| {
+            sector.iter().all(|byte| *byte == 0) || Pointer::parse(&sector).is_some()
+        })
     }
 
     /// Reads all blocks of a log segment and verifies each of their fragments.

@@ -66,7 +66,10 @@ impl Batch<'_> {
                 let from = addr.offset as usize;
                 Ok(payload_part(built, from..from + addr.len_bytes as usize))
             }
-            None => self.log.load(addr),
+            None => match self.preloaded.get(addr) {
+                Some(bytes) => Ok(bytes.clone()),
+                None => self.log.load(addr),
+            },
         }
     }
 

@@ -19,6 +19,7 @@
 //! - `geometry`, `alloc`: how disks are divided into slots, and which slots a segment gets. Pure.
 //! - `code`: parity, and what is computed from it. `stripe`: a block as fragments and parity. `segments`: appending to a segment. Pure.
 //! - `content`: bulk content that is written where it stays, beside the log.
+//! - `preload`: reading ahead what a batch of small writes needs.
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
 //! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
 //!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
@@ -29,7 +30,8 @@
 //!   it is not the last.
 //! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
-//! - `check`: every byte verified, every slot accounted for. `survey`: what lies in slots, by their fragments alone.
+//! - `check`: every byte verified, every slot accounted for. `kinds`: what a damaged fragment held, in words. `survey`: what
+//!   lies in slots, by their fragments alone; `places`: where everything is.
 //!
 //! One writer at a time: a [`Batch`] holds the writer's lock from its beginning to its end. Readers take
 //! only the lock of the shared state, for moments, and never wait for a commit's disks. Locks are taken in
@@ -89,6 +91,7 @@ mod format;
 pub mod fuzz;
 mod garbage;
 mod geometry;
+mod kinds;
 mod log;
 mod log_plan;
 mod mend;
@@ -97,8 +100,10 @@ mod numbers;
 mod open;
 mod pass;
 mod patience;
+mod places;
 mod pnode;
 mod pnodes;
+mod preload;
 mod rating;
 mod reading;
 mod recovery;
@@ -122,9 +127,12 @@ pub use cleaner::CleanerStatus;
 pub use cleaning::{Cleaned, Cleaning};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
+pub use kinds::Kind;
 pub use log::{Committed, Log};
 pub use mend::{Listed, Mended, Mending, Pace, Scope};
 pub use open::{FormatOptions, OpenOptions, Recovered, RecoveredBlock, Recovery};
 pub use pass::{Owners, Pass, Position};
+pub use places::{Part, Place};
+pub use preload::Preloaded;
 pub use status::{DiskState, DiskStatus, LogStatus, PnodeInfo};
 pub use survey::{Survey, Surveyed};

@@ -15,6 +15,7 @@ use pegasus_disk::{AlignedBuf, SECTOR};
 use crate::array::{Fragments, Probe};
 use crate::disks::Write;
 use crate::format::fragment::{BlockHeader, SegmentKind};
+use crate::kinds::fragment_holds;
 use crate::scan::{Sighting, sight};
 use crate::stripe;
 use crate::{DiskIndex, Log, LogError, SegmentId, SegmentRef};
@@ -30,6 +31,8 @@ pub struct Listed {
     /// The number of its last block, where its owner knows it: without, damage to all fragments of a block
     /// looks like the segment's end.
     pub last: Option<u32>,
+    /// Whose it is, for messages.
+    pub whose: String,
 }
 
 /// Which fragments are looked at.
@@ -180,11 +183,14 @@ impl<'a> Mending<'a> {
     #[must_use]
     pub fn own_segments(&self) -> Vec<Listed> {
         let shared = self.log.shared.read();
-        let log = shared.log_segments.values().map(|log| log.segment.clone());
+        let log = shared.log_segments.values();
+        let log = log.map(|log| (log.segment.clone(), "the log".to_owned()));
         // Content segments are the log's already.
-        let open = shared.open.values().map(|open| open.cursor.segment.clone());
-        let open = open.filter(|segment| !shared.log_segments.contains_key(&segment.id));
-        log.chain(open).map(|segment| Listed { segment, last: None }).collect()
+        let open = shared.open.iter().filter(|(id, _)| !shared.log_segments.contains_key(id));
+        let open = open.map(|(_, open)| {
+            (open.cursor.segment.clone(), format!("stream {}", open.owner.stream))
+        });
+        log.chain(open).map(|(segment, whose)| Listed { segment, last: None, whose }).collect()
     }
 
     /// Goes over a segment that was listed after this began. One that was freed meanwhile is left alone.
@@ -306,8 +312,10 @@ impl<'a> Mending<'a> {
         }
         for position in missing.into_iter().filter(|position| wanted.contains(position)) {
             let buf = fragments.got[usize::from(position)].take().expect("it was completed");
-            let verify = *scope == Scope::Everything;
-            self.repair(segment, header, position, Arc::new(buf), verify, mended);
+            let holds = (*scope == Scope::Everything).then(|| {
+                format!("of {}: {}", listed.whose, fragment_holds(header, &payload, position))
+            });
+            self.repair(segment, header, position, Arc::new(buf), holds, mended);
             touched.insert(disk_of(position));
         }
     }
@@ -378,14 +386,15 @@ impl<'a> Mending<'a> {
         }
     }
 
-    /// Writes a fragment where it belongs, if the place is still its segment's.
+    /// Writes a fragment where it belongs, if the place is still its segment's. If it is known what it
+    /// `holds`, it was found bad, which is told, and is read again.
     fn repair(
         &self,
         segment: &SegmentRef,
         header: &BlockHeader,
         position: u8,
         buf: Arc<AlignedBuf>,
-        verify: bool,
+        holds: Option<String>,
         mended: &mut Mended,
     ) {
         let array = &self.log.array;
@@ -407,12 +416,12 @@ impl<'a> Mending<'a> {
         }
         mended.repaired += 1;
         mended.repaired_bytes += bytes;
-        if !verify {
-            return;
-        }
+        let Some(holds) = holds else { return };
         array.disks.count_error(extent.disk);
         let (seq, id) = (header.seq, segment.id);
-        mended.problem(format!("{place}: fragment {position} of block {seq} of {id} was bad"));
+        mended.problem(format!(
+            "{place}: fragment {position} of block {seq} of {id} was bad, {holds}"
+        ));
         array.disks.flush(&[extent.disk].into());
         if !self.is_good(segment, header, position)
             && self.log.writer.lock().alloc.kept(&segment.columns)

@@ -45,12 +45,16 @@ impl Log {
                 reads.add(&**disk, Request::Read { offset, len: SECTOR });
                 mended.read_bytes += SECTOR as u64;
             }
+            let offsets = superblock_offsets(disk.size());
             for (copy, outcome) in reads.wait_all().into_iter().enumerate() {
                 if outcome.map(Done::into_buf).is_ok_and(|buf| buf[..] == wanted[..]) {
                     continue;
                 }
                 self.array.disks.count_error(index);
-                bad.push(format!("disk {}: copy {copy} of its superblock was bad", entry.label));
+                bad.push(format!(
+                    "disk {} offset {}: copy {copy} of its superblock was bad",
+                    entry.label, offsets[copy]
+                ));
             }
         }
         if bad.is_empty() {
@@ -81,7 +85,9 @@ impl Log {
             for write in &writes {
                 let label = &self.array.disks.entry(write.disk).label;
                 let number = newest.number;
-                let problem = format!("disk {label} did not point to checkpoint {number}");
+                let problem = format!(
+                    "disk {label} offset {offset}: the pointer to checkpoint {number} was bad or missing"
+                );
                 mended.add(Mended { problems: vec![problem], ..Mended::default() });
             }
             let durable = self.array.disks.write_durably(writes);

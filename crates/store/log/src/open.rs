@@ -61,6 +61,8 @@ pub struct Recovery {
     /// Why what was recovered is not the newest state there was: damage beyond what parity bears took that. Then
     /// nothing can be written, lest it go over what is left; see [`Log::open_older`].
     pub lost: Option<String>,
+    /// What is worth saying though nothing is wrong, a sentence each: disks that were replaced, and are given still.
+    pub remarks: Vec<String>,
     /// The continuous segments that are open. Their owner may append to them, or seal them.
     pub open_segments: Vec<Recovered>,
 }
@@ -194,7 +196,8 @@ impl Log {
         options: &OpenOptions,
         go_back: bool,
     ) -> Result<(Self, Recovery), LogError> {
-        let Assembled { superblock, disks, mut problems } = assemble(disks, options.read_only)?;
+        let Assembled { superblock, disks, mut problems, remarks } =
+            assemble(disks, options.read_only)?;
         let array = Array::new(superblock.array, Geometry::of(&superblock), disks);
         let mut outcome = recover(&array)?;
         problems.append(&mut outcome.problems);
@@ -205,6 +208,7 @@ impl Log {
             repaired_fragments: 0,
             problems,
             lost: outcome.lost.take(),
+            remarks,
             open_segments,
         };
         recovery.problems.extend(recovery.lost.clone());

@@ -125,6 +125,11 @@ impl Pnode {
         }
     }
 
+    /// Where a content block stands on the disks, if that is where it is to be read.
+    pub(crate) fn stored(&self, block: u64, load: Load<'_>) -> Result<Option<LogAddr>, LogError> {
+        if self.changed.contains_key(&block) { Ok(None) } else { self.addr_of(block, load) }
+    }
+
     fn addr_of(&self, block: u64, load: Load<'_>) -> Result<Option<LogAddr>, LogError> {
         match self.leaves.get(&leaf_of(block)) {
             Some(leaf) => Ok(leaf.get(load, LeafAddrs::parse)?.0[(block % LEAF_BLOCKS) as usize]),

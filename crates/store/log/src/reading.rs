@@ -21,8 +21,8 @@ pub(crate) struct Reading<'a> {
     tried: Vec<bool>,
     /// Those that were not waited for.
     late: Vec<bool>,
-    /// What is wrong with those that were tried, a sentence each.
-    pub(crate) wrong: Vec<String>,
+    /// What is wrong with those that were tried, by position, a sentence each.
+    pub(crate) wrong: Vec<(u8, String)>,
 }
 
 impl<'a> Reading<'a> {
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
             let place = self.places[at];
             match outcome {
                 None => {}
-                Some(Err(why)) => self.wrong.push(why),
+                Some(Err(why)) => self.wrong.push((at as u8, why)),
                 Some(Ok(buf)) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
                     Ok(header) => {
                         self.header = Some(header.block);
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
                     }
                     Err(bad) => {
                         self.array.disks.count_error(place.disk);
-                        self.wrong.push(format!("{}: {bad}", self.array.place(place)));
+                        self.wrong.push((at as u8, format!("{}: {bad}", self.array.place(place))));
                     }
                 },
             }
@@ -139,24 +139,35 @@ impl<'a> Reading<'a> {
     }
 
     /// With all data there: which parity is not that of it, a sentence each.
-    pub(crate) fn parity_mismatches(&self) -> Vec<String> {
+    pub(crate) fn parity_mismatches(&self) -> Vec<(u8, String)> {
         let Some(header) = self.header else { return Vec::new() };
         let wrong = stripe::wrong_parity(&header, &self.fragments).into_iter();
         let place = |position: u8| self.array.place(self.places[usize::from(position)]);
-        wrong.map(|position| format!("{}: not the parity of its data", place(position))).collect()
+        let sentence = |position| format!("{}: not the parity of its data", place(position));
+        wrong.map(|position| (position, sentence(position))).collect()
+    }
+
+    /// What all fragments that were found say alike.
+    pub(crate) fn header(&self) -> Option<BlockHeader> {
+        self.header
+    }
+
+    fn all_wrong(&self) -> String {
+        let sentences: Vec<&str> = self.wrong.iter().map(|(_, sentence)| &**sentence).collect();
+        sentences.join("; ")
     }
 
     pub(crate) fn finish(self) -> Result<Bytes, LogError> {
         let (Some(header), true) = (self.header, self.suffice()) else {
-            let why = self.wrong.join("; ");
+            let why = self.all_wrong();
             return Err(LogError::Block { map: Box::new(self.map.clone()), why });
         };
-        let rebuilds = !self.has_data();
+        let (rebuilds, wrong) = (!self.has_data(), self.all_wrong());
         let payload = Fragments { header, got: self.fragments }.into_payload();
         if rebuilds {
             self.array.count_rebuilt();
             if crc32c::crc32c(&payload) != self.map.crc {
-                let why = format!("rebuilt wrongly; {}", self.wrong.join("; "));
+                let why = format!("rebuilt wrongly; {wrong}");
                 return Err(LogError::Block { map: Box::new(self.map.clone()), why });
             }
         }

@@ -24,6 +24,8 @@ pub(crate) struct Assembled {
     pub(crate) disks: Disks,
     /// What is wrong, a sentence each.
     pub(crate) problems: Vec<String>,
+    /// What is worth saying though nothing is wrong with the array.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// One disk and what its superblocks say.
@@ -34,6 +36,8 @@ struct Candidate {
     superblock: Superblock,
     /// The newest epoch in the copies that are written last; `None` if neither can be read.
     settled: Option<u64>,
+    /// What is wrong with it.
+    found: Vec<String>,
 }
 
 /// Puts an array together.
@@ -46,9 +50,10 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
             unseated.push((given_at, path));
             continue;
         };
-        match read_superblock(&*disk, &mut problems, &path) {
+        let mut found = Vec::new();
+        match read_superblock(&*disk, &mut found, &path) {
             Ok((superblock, settled)) => {
-                candidates.push(Candidate { given_at, path, disk, superblock, settled });
+                candidates.push(Candidate { given_at, path, disk, superblock, settled, found });
             }
             Err(why) => {
                 problems.push(format!("disk {path} {why}"));
@@ -69,7 +74,8 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         .expect("the commonest array has a disk")
         .clone();
     let began = last_begun(&newest, &candidates);
-    let mut seats = seat(&newest, candidates, &mut unseated, &mut problems)?;
+    let mut remarks = Vec::new();
+    let mut seats = seat(&newest, candidates, &mut unseated, &mut problems, &mut remarks)?;
     let states: Vec<MemberState> = seats
         .iter()
         .zip(&newest.members)
@@ -95,7 +101,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
     }
     let disks = Disks::new(entries);
     check_enough(&newest, &disks, read_only)?;
-    Ok(Assembled { superblock: newest, disks, problems })
+    Ok(Assembled { superblock: newest, disks, problems, remarks })
 }
 
 /// The newest valid superblock of a disk.
@@ -139,7 +145,10 @@ fn read_superblock(
     } else if newest.size_bytes == disk.size() {
         for (number, copy) in copies.iter().enumerate() {
             if let Err(why) = copy {
-                problems.push(format!("disk {path}: copy {number} of its superblock: it {why}"));
+                let at = superblock_offsets(disk.size())[number];
+                problems.push(format!(
+                    "disk {path} offset {at}: copy {number} of its superblock: it {why}"
+                ));
             }
         }
     }
@@ -172,9 +181,11 @@ fn seat(
     candidates: Vec<Candidate>,
     unseated: &mut Vec<(usize, String)>,
     problems: &mut Vec<String>,
+    remarks: &mut Vec<String>,
 ) -> Result<Vec<Option<Candidate>>, LogError> {
     let mut seats: Vec<Option<Candidate>> = newest.members.iter().map(|_| None).collect();
-    for candidate in candidates {
+    for mut candidate in candidates {
+        let found = std::mem::take(&mut candidate.found);
         let Candidate { given_at, path, superblock, .. } = &candidate;
         if superblock.array != newest.array {
             problems.push(format!(
@@ -200,11 +211,13 @@ fn seat(
             );
         }
         if newest.members.get(index).map(|member| member.id) != Some(superblock.member().id) {
-            problems.push(format!(
+            // Where another has its place nobody misses it, and what is wrong with it is no matter.
+            remarks.push(format!(
                 "disk {path} was replaced in the store and does not belong to it any more"
             ));
             continue;
         }
+        problems.extend(found);
         sit(&mut seats[index], candidate, problems);
     }
     Ok(seats)

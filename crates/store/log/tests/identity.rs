@@ -76,7 +76,7 @@ fn an_empty_disk_and_a_damaged_one_are_told_apart() {
         ours[0].overwrite(offset, &payload(offset, 4096));
     }
     let (log, recovery) = open_read_only(&ours).unwrap();
-    assert_mentions(&recovery.problems, "disk sim0: copy 0 of its superblock");
+    assert_mentions(&recovery.problems, "disk sim0 offset 0: copy 0 of its superblock");
     assert_eq!(log.status().disks[0].state, DiskState::Ok);
     drop(log);
     // Opening it for writing makes it whole.

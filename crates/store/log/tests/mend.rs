@@ -22,6 +22,7 @@ impl Owners for Sealed<'_> {
         let mut behind = sealed.filter(|segment| segment.segment.id.0 >= from.record);
         let listed = behind.by_ref().take(3).map(|segment| Listed {
             segment: segment.segment.clone(),
+            whose: "a test".to_owned(),
             last: segment.blocks.last().map(|(map, _)| map.seq),
         });
         let listed: Vec<Listed> = listed.collect();
@@ -227,7 +228,7 @@ fn a_rebuild_that_was_under_way_is_remembered_and_the_old_disk_refused() {
     let mut offered = given(&disks);
     offered.insert(0, ("old".to_owned(), Some(Arc::new(old.clone()))));
     let (log, recovery) = open_given(offered, false).unwrap();
-    assert!(recovery.problems.iter().any(|p| p.contains("disk old was replaced")), "{recovery:?}");
+    assert!(recovery.remarks.iter().any(|r| r.contains("disk old was replaced")), "{recovery:?}");
     assert_eq!(states(&log), [DiskState::Ok, DiskState::Rebuilding, DiskState::Ok]);
     rebuild(&log, &model, 1, &mut rng);
     assert_whole(&log, &model.lock().unwrap());
@@ -412,7 +413,7 @@ fn nothing_is_repaired_in_a_slot_that_became_anothers() {
         };
         *hook.lock().unwrap() = Some((bad.offset, Box::new(reuse) as Hook));
         let mending = log.mending().unwrap();
-        let listed = Listed { segment, last: Some(0) };
+        let listed = Listed { segment, last: Some(0), whose: "a test".to_owned() };
         let mended = mending.segment(&listed, &Scope::Everything, &mut |_| true);
         drop(mending);
         assert!(hook.lock().unwrap().is_none(), "the segment was read");

@@ -1,0 +1,96 @@
+//! Reading ahead what a batch of many small writes needs to know.
+//!
+//! Who writes a part of a content block has to know the rest. A batch asks for it block by block, holding the writer's
+//! lock, so that a thousand small writes at random would wait for a disk a thousand times, and everybody else with them. What
+//! was read ahead, many pieces at a time and with no lock, a batch finds here. A piece's address says which segment
+//! it is in, whose number is never used again: what was read at it is right for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use pegasus_base::PnodeId;
+
+use crate::format::pnode::{CONTENT_BYTES, LogAddr};
+use crate::{Batch, Log};
+
+/// Pieces read ahead of one batch at most: 128 MiB of content blocks.
+const PIECES_MAX: usize = 8192;
+/// Pieces asked for at the same time.
+const AT_ONCE: usize = 64;
+
+/// Pieces that were read ahead.
+#[derive(Debug, Default)]
+pub struct Preloaded(BTreeMap<LogAddr, Vec<u8>>);
+
+impl Log {
+    /// Reads those content blocks of which these ranges of pnodes cover a part, as they are committed now. What can't be
+    /// read, or changes meanwhile, the batch reads for itself.
+    ///
+    /// Waits for the disks, which are asked for many pieces at a time; keeps up to 128 MiB.
+    pub fn preload(&self, ranges: impl IntoIterator<Item = (PnodeId, Range<u64>)>) -> Preloaded {
+        let mut wanted = BTreeSet::new();
+        for (pnode, range) in ranges {
+            if wanted.len() >= PIECES_MAX {
+                break;
+            }
+            let partly = partly_covered(&range);
+            if partly.iter().all(Option::is_none) {
+                continue;
+            }
+            let Ok(Some(found)) = self.find_pnode(pnode) else { continue };
+            for block in partly.into_iter().flatten() {
+                wanted.extend(found.stored(block, &|addr| self.load(addr)).ok().flatten());
+            }
+        }
+        let wanted: Vec<LogAddr> = wanted.into_iter().collect();
+        let mut found = BTreeMap::new();
+        for addrs in wanted.chunks(AT_ONCE) {
+            let segments = {
+                let shared = self.shared.read();
+                let segment = |addr: &LogAddr| shared.log_segments.get(&addr.segment);
+                let known = addrs.iter().filter_map(|addr| Some((*addr, segment(addr)?)));
+                known.map(|(addr, log)| (addr, log.segment.clone())).collect::<Vec<_>>()
+            };
+            found.extend(self.array.read_pieces(&segments));
+        }
+        Preloaded(found)
+    }
+}
+
+/// The first and the last content block of a range, where it covers only a part of them.
+fn partly_covered(range: &Range<u64>) -> [Option<u64>; 2] {
+    let content = CONTENT_BYTES as u64;
+    let (first, last) = (range.start / content, range.end / content);
+    let begins = !range.start.is_multiple_of(content);
+    let ends = !range.end.is_multiple_of(content) && (last != first || !begins);
+    [begins.then_some(first), ends.then_some(last)]
+}
+
+impl Batch<'_> {
+    /// Has it find here what was read ahead.
+    pub fn use_preloaded(&mut self, preloaded: Preloaded) {
+        self.preloaded = preloaded;
+    }
+}
+
+impl Preloaded {
+    pub(crate) fn get(&self, addr: &LogAddr) -> Option<&Vec<u8>> {
+        self.0.get(addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_blocks_covered_in_part_are_read() {
+        let block = CONTENT_BYTES as u64;
+        assert_eq!(partly_covered(&(0..block)), [None, None]);
+        assert_eq!(partly_covered(&(0..10)), [None, Some(0)]);
+        assert_eq!(partly_covered(&(5..10)), [Some(0), None]);
+        assert_eq!(partly_covered(&(5..block)), [Some(0), None]);
+        assert_eq!(partly_covered(&(block - 1..2 * block + 1)), [Some(0), Some(2)]);
+        assert_eq!(partly_covered(&(block..3 * block + 4096)), [None, Some(3)]);
+    }
+}
