@@ -43,10 +43,6 @@ MUTATIONS = {
         LOG + "log_plan.rs", "for width in (usize::from(LOG_DATA)..=wanted).rev() {", "for width in (usize::from(LOG_DATA)..=wanted.min(2)).rev() {", "pegasus-log"),
     "only one parity is verified": (
         LOG + "stripe.rs", "differing.filter(|(_, pair)| differs(*pair))", "differing.take(1).filter(|(_, pair)| differs(*pair))", "pegasus-log"),
-    "only one slow disk is stood in for": (
-        LOG + "reading.rs", "            if quick == data {\n                return at;", "            if quick == data || at > data {\n                return at;", "pegasus-log"),
-    "blocks on trust are taken back one by one": (
-        LOG + "scan.rs", "self.trusted.take().unwrap_or((before, number))", "(before, number)", "pegasus-log"),
     "fragments are not verified": (
         LOG + "stripe.rs", "if found != header.slice_crc {", "if false {", "pegasus-log"),
     "a transaction counts though its blocks did not arrive": (

@@ -300,6 +300,32 @@ mod tests {
     }
 
     #[test]
+    fn each_parity_is_compared_with_the_data() {
+        for (data, parity) in [(4, 2), (1, 2), (3, 1)] {
+            let built = build(header(data, parity), &[vec![7_u8; 30_000]]);
+            let whole = |wrong: &[u8]| -> Vec<Option<AlignedBuf>> {
+                let copy = |(at, buf): (u8, &Arc<AlignedBuf>)| {
+                    let mut copy = AlignedBuf::from_slice(buf);
+                    copy[3_000] ^= u8::from(wrong.contains(&at));
+                    Some(copy)
+                };
+                (0_u8..).zip(&built.fragments).map(copy).collect()
+            };
+            assert_eq!(wrong_parity(&built.header, &whole(&[])), []);
+            for position in data..data + parity {
+                assert_eq!(wrong_parity(&built.header, &whole(&[position])), [position]);
+            }
+            let all: Vec<u8> = (data..data + parity).collect();
+            assert_eq!(wrong_parity(&built.header, &whole(&all)), all);
+            let mut lacking = whole(&all);
+            lacking[usize::from(data)] = None;
+            assert_eq!(wrong_parity(&built.header, &lacking), all[1..]);
+            lacking[0] = None;
+            assert_eq!(wrong_parity(&built.header, &lacking), [], "nothing to compare with");
+        }
+    }
+
+    #[test]
     fn a_flipped_bit_is_noticed() {
         let built = build(header(2, 1), &[vec![7_u8; 10_000]]);
         for bit in [0, 8 * 127, 8 * 128, 8 * 4_000, 8 * 5_000 + 3] {
