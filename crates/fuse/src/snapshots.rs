@@ -48,7 +48,7 @@ impl Snapshots {
             known.push(snapshot);
             known.len() - 1
         });
-        INodeNo(MARK | (at as u64 + 1 & WHICH_MASK) << WHICH_SHIFT | ino.0)
+        INodeNo(MARK | ((at as u64 + 1) & WHICH_MASK) << WHICH_SHIFT | ino.0)
     }
 
     fn of(&self, number: u64) -> Option<Past> {

@@ -126,7 +126,7 @@ fn holes_of_what_is_borrowed_are_holes() {
     assert_eq!(files.seek(from, 0, Seek::Data).unwrap(), 0);
 }
 
-/// More extents than an inode has room for, and then more than are cut finely.
+/// More extents than an inode has room for.
 #[test]
 fn a_file_of_many_pieces_is_whole() {
     let (disks, log, files) = volume(3, 64 << 20);
