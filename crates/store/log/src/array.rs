@@ -302,7 +302,7 @@ impl Array {
         &self,
         addr: &LogAddr,
         segment: &SegmentRef,
-    ) -> Option<(Vec<(Extent, usize)>, Vec<(usize, usize)>)> {
+    ) -> Option<(Sectors, Vec<(usize, usize)>)> {
         let slice = slice_bytes(u32::from(addr.sectors));
         let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
         let (mut extents, mut cuts) = (Vec::new(), Vec::new());
@@ -433,6 +433,9 @@ impl Array {
         found
     }
 }
+
+/// Runs of sectors, each with its length in bytes.
+type Sectors = Vec<(Extent, usize)>;
 
 /// Where to look for headers.
 #[derive(Clone, Copy, Debug)]
