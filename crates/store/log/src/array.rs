@@ -1,5 +1,6 @@
 //! Reading blocks and pieces: verified, and rebuilt where a fragment is bad or its disk dead.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
@@ -219,6 +220,10 @@ impl Array {
         if let Some(bytes) = self.read_piece_directly(addr, segment) {
             return Ok(bytes);
         }
+        if let Some(bytes) = self.read_piece_by_parity(addr, segment) {
+            self.count_rebuilt();
+            return Ok(bytes);
+        }
         let range = addr.offset as usize..addr.offset as usize + addr.len_bytes as usize;
         let whole = |blocks: Vec<Fragments>| {
             let whole = blocks.into_iter().filter(Fragments::suffice);
@@ -275,23 +280,87 @@ impl Array {
         None
     }
 
-    /// Reads pieces all at the same time, each with the segment it is in. Those that are not there right away - bad, or on
-    /// a disk that is slow or gone - are left out.
+    /// Reads a piece of which a part is on a disk that is not quick: that part is the exclusive-or of the same bytes
+    /// of the block's other fragments, of which no more is read than that.
+    fn read_piece_by_parity(&self, addr: &LogAddr, segment: &SegmentRef) -> Option<Vec<u8>> {
+        if self.geometry.parity != 1 || segment.columns.len() <= usize::from(addr.data) {
+            return None;
+        }
+        let slice = slice_bytes(u32::from(addr.sectors));
+        let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
+        let mut bytes = Vec::with_capacity(left);
+        while left > 0 {
+            let (position, from) = (at / slice, at % slice);
+            let here = left.min(slice - from);
+            bytes.extend(self.read_slice_part(addr, segment, position, from..from + here)?);
+            at += here;
+            left -= here;
+        }
+        (crc32c::crc32c(&bytes) == addr.crc).then_some(bytes)
+    }
+
+    /// Bytes of the slice at `position` of a block, from its disk or, if that is not quick, from all others.
+    fn read_slice_part(
+        &self,
+        addr: &LogAddr,
+        segment: &SegmentRef,
+        position: usize,
+        part: Range<usize>,
+    ) -> Option<Vec<u8>> {
+        let data = usize::from(addr.data);
+        let columns = &segment.columns;
+        let column = |position: usize| {
+            columns[(addr.seq as usize % columns.len() + position) % columns.len()]
+        };
+        let is_quick =
+            |position: usize| self.disks.fitness(column(position).disk) == Fitness::Quick;
+        let from: Vec<usize> = match position < data && is_quick(position) {
+            true => vec![position],
+            false => (0..=data).filter(|other| *other != position).collect(),
+        };
+        if position >= data || !from.iter().all(|position| is_quick(*position)) {
+            return None;
+        }
+        let first = (HEADER_BYTES + part.start) / SECTOR;
+        let end = (HEADER_BYTES + part.end).div_ceil(SECTOR);
+        let extent =
+            |position: usize| self.geometry.extent(column(position), addr.row + first as u32);
+        let extents: Vec<_> =
+            from.into_iter().map(|position| (extent(position), (end - first) * SECTOR)).collect();
+        let begin = HEADER_BYTES + part.start - first * SECTOR;
+        let mut sum = vec![0; part.len()];
+        for buf in self.read_extents(&extents) {
+            stripe::xor_into(&mut sum, &buf.ok()?[begin..begin + part.len()]);
+        }
+        Some(sum)
+    }
+
+    /// Reads pieces all at the same time, each with the segment it is in; what is side by side on a disk in one go. Those
+    /// that are not there right away - bad, or on a disk that is slow or gone - are left out.
     pub(crate) fn read_pieces(&self, pieces: &[(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
-        let mut all = Vec::new();
         let mut parts = Vec::new();
         for (addr, segment) in pieces {
             let fits = segment.columns.len() >= usize::from(addr.data);
             if let Some((extents, cuts)) = fits.then(|| self.sectors_of(addr, segment)).flatten() {
-                parts.push((*addr, all.len(), cuts));
-                all.extend(extents);
+                parts.push((*addr, extents, cuts));
             }
         }
-        let read = self.read_extents(&all);
-        let whole = |(addr, first, cuts): (LogAddr, usize, Vec<(usize, usize)>)| {
+        let runs = joined(parts.iter().flat_map(|(_, extents, _)| extents.iter().copied()));
+        let of_disk =
+            |run: &(Extent, usize)| runs.iter().filter(|r| r.0.disk == run.0.disk).count();
+        let spare = runs.iter().map(of_disk).max().unwrap_or(0);
+        let read = self.read_patiently(&runs, spare);
+        let sectors = |(extent, len): &(Extent, usize)| {
+            let at = runs
+                .partition_point(|run| (run.0.disk, run.0.offset) <= (extent.disk, extent.offset));
+            let (run, buf) = (runs[at - 1].0, read[at - 1].as_ref()?.as_ref().ok()?);
+            let from = (extent.offset - run.offset) as usize;
+            Some(&buf[from..from + len])
+        };
+        let whole = |(addr, extents, cuts): (LogAddr, Sectors, Vec<(usize, usize)>)| {
             let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-            for (buf, (from, len)) in read[first..].iter().zip(cuts) {
-                bytes.extend_from_slice(&buf.as_ref().ok()?[from..from + len]);
+            for (extent, (from, len)) in extents.iter().zip(cuts) {
+                bytes.extend_from_slice(&sectors(extent)?[from..from + len]);
             }
             (crc32c::crc32c(&bytes) == addr.crc).then_some((addr, bytes))
         };
@@ -303,7 +372,7 @@ impl Array {
         &self,
         addr: &LogAddr,
         segment: &SegmentRef,
-    ) -> Option<(Vec<(Extent, usize)>, Vec<(usize, usize)>)> {
+    ) -> Option<(Sectors, Vec<(usize, usize)>)> {
         let slice = slice_bytes(u32::from(addr.sectors));
         let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
         let (mut extents, mut cuts) = (Vec::new(), Vec::new());
@@ -434,6 +503,28 @@ impl Array {
         found
     }
 }
+
+/// The same sectors in as few runs as there are, by disk and place.
+fn joined(extents: impl Iterator<Item = (Extent, usize)>) -> Vec<(Extent, usize)> {
+    let mut sorted: Vec<(Extent, usize)> = extents.collect();
+    sorted.sort_by_key(|(extent, _)| (extent.disk, extent.offset));
+    let mut runs: Vec<(Extent, usize)> = Vec::with_capacity(sorted.len());
+    for (extent, len) in sorted {
+        let end = extent.offset + len as u64;
+        match runs.last_mut() {
+            Some((run, run_len))
+                if run.disk == extent.disk && extent.offset <= run.offset + *run_len as u64 =>
+            {
+                *run_len = (*run_len).max((end - run.offset) as usize);
+            }
+            _ => runs.push((extent, len)),
+        }
+    }
+    runs
+}
+
+/// Runs of sectors, each with its length in bytes.
+type Sectors = Vec<(Extent, usize)>;
 
 /// Where to look for headers.
 #[derive(Clone, Copy, Debug)]

@@ -173,7 +173,7 @@ impl<'a> Checker<'a> {
                 ));
             }
             // The one before may not be there: the first, or a disk that is new. It is not nonsense though.
-            let at = POINTER_OFFSETS[(number % 2 ^ 1) as usize];
+            let at = POINTER_OFFSETS[((number % 2) ^ 1) as usize];
             if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) {
                 // A cut while it was written leaves that, too: it is no fault of the store.
                 self.remark(format!(
