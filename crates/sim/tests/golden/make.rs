@@ -148,7 +148,7 @@ fn tracks() -> TrackSet {
 
 /// Bytes that compress well, others for each seed, and in each KiB.
 fn text(len: usize, seed: u64) -> Vec<u8> {
-    let line = |at: usize| format!("{:15}\n", seed << 20 | at as u64 / 64).into_bytes();
+    let line = |at: usize| format!("{:15}\n", (seed << 20) | (at as u64 / 64)).into_bytes();
     (0..).flat_map(line).take(len).collect()
 }
 

@@ -7,8 +7,7 @@ use pegasus_base::ArrayId;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::disks::Disks;
-use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, slice_bytes};
-use crate::format::pnode::LogAddr;
+use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
 use crate::geometry::Geometry;
 use crate::kinds::fragment_holds;
 use crate::patience::Fitness;
@@ -22,7 +21,7 @@ pub(crate) struct Array {
     pub(crate) id: ArrayId,
     pub(crate) geometry: Geometry,
     pub(crate) disks: Disks,
-    rebuilt: AtomicU64,
+    pub(crate) rebuilt: AtomicU64,
 }
 
 /// The fragments of one block, as far as they could be had.
@@ -204,135 +203,6 @@ impl Array {
         (payload, wrong)
     }
 
-    /// Reads a piece of a log block in `segment`, as few sectors as hold it; or the whole block, to
-    /// rebuild it.
-    pub(crate) fn read_piece(
-        &self,
-        addr: &LogAddr,
-        segment: &SegmentRef,
-    ) -> Result<Vec<u8>, LogError> {
-        if segment.columns.len() < usize::from(addr.data) {
-            return Err(self.damaged_piece(addr, "its address does not fit its segment"));
-        }
-        if let Some(bytes) = self.read_piece_directly(addr, segment) {
-            return Ok(bytes);
-        }
-        let range = addr.offset as usize..addr.offset as usize + addr.len_bytes as usize;
-        let whole = |blocks: Vec<Fragments>| {
-            let whole = blocks.into_iter().filter(Fragments::suffice);
-            let pieces = whole.filter_map(|fragments| {
-                fragments.into_payload().get(range.clone()).map(<[u8]>::to_vec)
-            });
-            pieces.into_iter().find(|bytes| crc32c::crc32c(bytes) == addr.crc)
-        };
-        let wanted = |header: &BlockHeader| header.seq == addr.seq && header.data == addr.data;
-        let sectors = u32::from(addr.sectors);
-        whole(self.read_block_quickly(addr, segment, wanted))
-            .or_else(|| whole(self.read_row(segment, addr.row, sectors, wanted)))
-            .inspect(|_| {
-                self.rebuilt.fetch_add(1, Relaxed);
-            })
-            .ok_or_else(|| {
-                self.damaged_piece(addr, "neither its fragments nor their parity hold it")
-            })
-    }
-
-    /// The fragments of a block that disks hold which are not slow.
-    fn read_block_quickly(
-        &self,
-        addr: &LogAddr,
-        segment: &SegmentRef,
-        wanted: impl Fn(&BlockHeader) -> bool,
-    ) -> Vec<Fragments> {
-        let (data, columns) = (usize::from(addr.data), segment.columns.len());
-        let fragments = data + self.geometry.parity_of(columns);
-        let places = (0..fragments).map(|at| (addr.seq as usize % columns + at) % columns);
-        let quick = places
-            .take(columns)
-            .filter(|column| self.disks.fitness(segment.columns[*column].disk) == Fitness::Quick);
-        let quick: Vec<usize> = quick.collect();
-        let Some(spare) = quick.len().checked_sub(data) else { return Vec::new() };
-        self.read_columns(segment, &quick, addr.row, u32::from(addr.sectors), spare, wanted)
-    }
-
-    fn damaged_piece(&self, addr: &LogAddr, why: &str) -> LogError {
-        let what = format!("{} bytes in block {} of {}", addr.len_bytes, addr.seq, addr.segment);
-        LogError::Damaged { what, why: why.to_owned() }
-    }
-
-    fn read_piece_directly(&self, addr: &LogAddr, segment: &SegmentRef) -> Option<Vec<u8>> {
-        let (extents, cuts) = self.sectors_of(addr, segment)?;
-        let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-        let spare = self.geometry.parity_of(segment.columns.len());
-        for (buf, (from, len)) in self.read_patiently(&extents, spare).into_iter().zip(cuts) {
-            bytes.extend_from_slice(&buf?.ok()?[from..from + len]);
-        }
-        if crc32c::crc32c(&bytes) == addr.crc {
-            return Some(bytes);
-        }
-        extents.iter().for_each(|(extent, _)| self.disks.count_error(extent.disk));
-        None
-    }
-
-    /// Reads pieces all at the same time, each with the segment it is in. Those that are not there right away - bad, or on
-    /// a disk that is slow or gone - are left out.
-    pub(crate) fn read_pieces(&self, pieces: &[(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
-        let mut all = Vec::new();
-        let mut parts = Vec::new();
-        for (addr, segment) in pieces {
-            let fits = segment.columns.len() >= usize::from(addr.data);
-            if let Some((extents, cuts)) = fits.then(|| self.sectors_of(addr, segment)).flatten() {
-                parts.push((*addr, all.len(), cuts));
-                all.extend(extents);
-            }
-        }
-        let read = self.read_extents(&all);
-        let whole = |(addr, first, cuts): (LogAddr, usize, Vec<(usize, usize)>)| {
-            let mut bytes = Vec::with_capacity(addr.len_bytes as usize);
-            for (buf, (from, len)) in read[first..].iter().zip(cuts) {
-                bytes.extend_from_slice(&buf.as_ref().ok()?[from..from + len]);
-            }
-            (crc32c::crc32c(&bytes) == addr.crc).then_some((addr, bytes))
-        };
-        parts.into_iter().filter_map(whole).collect()
-    }
-
-    /// The sectors that hold a piece, and what of each of these runs is the piece's; `None` if a disk is not quick.
-    fn sectors_of(
-        &self,
-        addr: &LogAddr,
-        segment: &SegmentRef,
-    ) -> Option<(Sectors, Vec<(usize, usize)>)> {
-        let slice = slice_bytes(u32::from(addr.sectors));
-        let (mut at, mut left) = (addr.offset as usize, addr.len_bytes as usize);
-        let (mut extents, mut cuts) = (Vec::new(), Vec::new());
-        while left > 0 {
-            let (position, from) = (at / slice, at % slice);
-            let here = left.min(slice - from);
-            let columns = segment.columns.len();
-            if position >= usize::from(addr.data) {
-                return None;
-            }
-            let column = segment.columns[(addr.seq as usize % columns + position) % columns];
-            let first = (HEADER_BYTES + from) / SECTOR;
-            let end = (HEADER_BYTES + from + here).div_ceil(SECTOR);
-            let extent = self.geometry.extent(column, addr.row + first as u32);
-            match self.disks.fitness(column.disk) {
-                Fitness::Quick => {}
-                Fitness::Slow => {
-                    self.disks.shed(extent, (end - first) * SECTOR);
-                    return None;
-                }
-                Fitness::Dead => return None,
-            }
-            extents.push((extent, (end - first) * SECTOR));
-            cuts.push((HEADER_BYTES + from - first * SECTOR, here));
-            at += here;
-            left -= here;
-        }
-        Some((extents, cuts))
-    }
-
     /// All valid fragments of `sectors` sectors at a row of a segment for which `wanted` holds, by
     /// block: after a crash there may be those of more than one.
     pub(crate) fn read_row(
@@ -347,7 +217,7 @@ impl Array {
     }
 
     /// As [`Array::read_row`], in some columns, and without waiting for up to `spare` of them.
-    fn read_columns(
+    pub(crate) fn read_columns(
         &self,
         segment: &SegmentRef,
         columns: &[usize],
@@ -433,9 +303,6 @@ impl Array {
         found
     }
 }
-
-/// Runs of sectors, each with its length in bytes.
-type Sectors = Vec<(Extent, usize)>;
 
 /// Where to look for headers.
 #[derive(Clone, Copy, Debug)]

@@ -186,7 +186,7 @@ mod field {
 }
 
 /// Exclusive-or of `other` into `acc`.
-fn xor_into(acc: &mut [u8], other: &[u8]) {
+pub(crate) fn xor_into(acc: &mut [u8], other: &[u8]) {
     assert_eq!(acc.len(), other.len(), "fragments of a block are equally long");
     let (acc_words, acc_rest) = acc.as_chunks_mut::<32>();
     let (other_words, other_rest) = other.as_chunks::<32>();

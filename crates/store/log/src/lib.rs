@@ -21,8 +21,8 @@
 //! - `content`: bulk content that is written where it stays, beside the log.
 //! - `preload`: reading ahead what a batch of small writes needs.
 //! - `room`: what is kept free for the next checkpoint. `log_plan`: where the log's next blocks go. Pure but for the allocator it is handed.
-//! - `disks`: which disks live; writing to all of them at once. `array`, `reading`: reading, verified and
-//!   rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
+//! - `disks`: which disks live; writing to all of them at once. `array`, `reading`, `pieces`: reading, verified
+//!   and rebuilt. `rating` (pure), `patience`: which disks are slow, and reading without waiting for one.
 //! - `pnode`, `pnodes`: pnodes in memory; `numbers`: which there are. `garbage`: the holes in the log. `cleaner`: which segments to
 //!   clean (pure); `cleaning`: doing it.
 //! - `log`, `batch`, `writer`, `checkpoint`: the handle and what it does. Start at [`Log`].
@@ -100,6 +100,7 @@ mod numbers;
 mod open;
 mod pass;
 mod patience;
+mod pieces;
 mod places;
 mod pnode;
 mod pnodes;

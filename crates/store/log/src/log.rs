@@ -182,7 +182,10 @@ impl Log {
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::Damaged`].
     pub fn read_pnode(&self, pnode: PnodeId, offset: u64, len: usize) -> Result<Vec<u8>, LogError> {
-        self.look(pnode, |found| found.read(offset, len, &|addr| self.load(addr)))
+        let ahead = self.read_ahead(pnode, offset..offset.saturating_add(len as u64));
+        let load =
+            |addr: &LogAddr| ahead.get(addr).map_or_else(|| self.load(addr), |b| Ok(b.clone()));
+        self.look(pnode, |found| found.read(offset, len, &load))
     }
 
     /// The first bytes of a pnode from `offset` on that room is taken for, whatever is in them; `None` if

@@ -42,6 +42,25 @@ impl Log {
                 wanted.extend(found.stored(block, &|addr| self.load(addr)).ok().flatten());
             }
         }
+        self.fetch(wanted)
+    }
+
+    /// Reads all content blocks of a range at once, if they are more than one.
+    pub(crate) fn read_ahead(&self, pnode: PnodeId, range: Range<u64>) -> Preloaded {
+        let content = CONTENT_BYTES as u64;
+        let blocks = range.start / content..range.end.div_ceil(content);
+        let count = blocks.end.saturating_sub(blocks.start);
+        let mut wanted = BTreeSet::new();
+        if (2..=PIECES_MAX as u64).contains(&count)
+            && let Ok(Some(found)) = self.find_pnode(pnode)
+        {
+            let stored = |block| found.stored(block, &|addr| self.load(addr)).ok().flatten();
+            wanted.extend(blocks.filter_map(stored));
+        }
+        self.fetch(wanted)
+    }
+
+    fn fetch(&self, wanted: BTreeSet<LogAddr>) -> Preloaded {
         let wanted: Vec<LogAddr> = wanted.into_iter().collect();
         let mut found = BTreeMap::new();
         for addrs in wanted.chunks(AT_ONCE) {

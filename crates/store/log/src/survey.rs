@@ -191,6 +191,9 @@ impl Log {
     }
 }
 
+/// What all fragments of a block say alike, and the positions of those that were found.
+type Candidate = (BlockHeader, BTreeSet<u8>);
+
 /// Goes from block to block, as far as each follows the one before; also how many are missing between.
 fn follow(found: &[Found]) -> (Vec<BlockHeader>, u64) {
     let mut voids: BTreeMap<u32, u64> = BTreeMap::new();
@@ -200,7 +203,7 @@ fn follow(found: &[Found]) -> (Vec<BlockHeader>, u64) {
             *newest = block.commit.max(*newest);
         }
     }
-    let mut blocks: BTreeMap<(u32, u32), Vec<(BlockHeader, BTreeSet<u8>)>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(u32, u32), Vec<Candidate>> = BTreeMap::new();
     for Found { header, .. } in found {
         let block = header.block;
         let taken_back = voids.get(&block.row).is_some_and(|void| block.commit <= *void);
@@ -216,7 +219,7 @@ fn follow(found: &[Found]) -> (Vec<BlockHeader>, u64) {
     let (mut headers, mut lost) = (Vec::new(), 0);
     let (mut row, mut seq, mut chain) = (0, 0, 0);
     for candidates in blocks.into_values() {
-        let follows = |(header, positions): &&(BlockHeader, BTreeSet<u8>)| {
+        let follows = |(header, positions): &&Candidate| {
             let next = header.seq == seq && header.row == row && header.previous == chain;
             // Behind a block that is lost, nobody knows what it ended with.
             let later = header.seq > seq && header.row > row;
