@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOG = "crates/store/log/src/"
 FILES = "crates/store/files/src/"
+CONTINUOUS = "crates/store/continuous/src/"
 
 # name: (file, what stands there, what is put in its place, tests of which package)
 MUTATIONS = {
@@ -106,7 +107,15 @@ MUTATIONS = {
     "the check passes over the pointer to the checkpoint before": (
         LOG + "check.rs", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) {", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) && false {", "pegasus-sim"),
     "the check passes over parity": (
-        LOG + "array.rs", "reading.fetch(false, |_, fitness| fitness != Fitness::Dead);\n        if let Some", "reading.fetch(false, |at, fitness| fitness != Fitness::Dead && at < map.fragments.len());\n        if let Some", "pegasus-sim"),
+        LOG + "array.rs", "reading.fetch(false, |_, fitness| fitness != Fitness::Dead);\n        let mut mismatches", "reading.fetch(false, |at, fitness| fitness != Fitness::Dead && at < map.fragments.len());\n        let mut mismatches", "pegasus-sim"),
+    "damage in the log is taken for a crash": (
+        LOG + "evidence.rs", "behind.iter().any(|commit| *commit < newest).then(|| {", "(behind.iter().any(|commit| *commit < newest) && false).then(|| {", "pegasus-continuous"),
+    "a repair forgets names": (
+        CONTINUOUS + "repair/found.rs", "known.or(name).filter", "known.filter", "pegasus-continuous"),
+    "a repair leaves segments without an index": (
+        CONTINUOUS + "repair/rebuild.rs", "let index = Some(batch.append(segment.id, &[payload])?);", "let index = None; let _ = payload;", "pegasus-continuous"),
+    "files take what is recordings'": (
+        FILES + "volume.rs", "self.writable(state.free_bytes).min(state.share_bytes)", "self.writable(state.free_bytes)", "pegasus-files"),
     "the check passes over what bulk content says": (
         LOG + "check.rs", "checker.check_content(&segments, &live);", "let _ = &live;", "pegasus-sim"),
     "what is damaged is looked for in the wrong slice": (

@@ -331,7 +331,10 @@ mod tests {
             let path = format!("{path} {}", command.get_name());
             if command.get_subcommands().next().is_none() {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("Example:"), "{path} has no example");
+                assert!(
+                    help.contains("Example:") || help.contains("Examples:"),
+                    "{path} has no example"
+                );
             }
             command.get_subcommands().for_each(|sub| walk(sub, &path));
         }

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{names, open, open_log, volume};
+use common::{NOW, names, open, open_log, open_with, volume};
 use pegasus_base::{ManualClock, PnodeId};
 use pegasus_files::{
     Allocate, Errno, Files, NewInode, RenameMode, Seek, SetAttributes, Settings, XattrMode,
@@ -133,6 +133,29 @@ fn a_full_volume_refuses_before_it_accepts_and_takes_deletions() {
     drop(log);
     let files = open(&open_log(&disks));
     assert_eq!(names(&files, files.root()), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn files_leave_to_recordings_what_is_theirs() {
+    let (_disks, log, files) = volume(5, 32 << 20);
+    drop(files);
+    let settings = Settings { kept_from_files_percent: 70, ..Settings::default() };
+    let files = open_with(&log, settings);
+    let capacity = log.status().capacity_bytes;
+    let bytes = vec![7; 1 << 20];
+    let mut written = 0;
+    let refused = (0..200).find_map(|number| {
+        let file = make(&files, &format!("f{number}"));
+        let refused = files.write(file, 0, &bytes).err();
+        written += if refused.is_none() { bytes.len() as u64 } else { 0 };
+        files.sync().unwrap();
+        log.checkpoint(NOW).unwrap();
+        refused
+    });
+    assert_eq!(refused.map(|error| error.errno()), Some(Errno::NOSPC));
+    let share = capacity * 3 / 10;
+    assert!((share * 8 / 10..=share).contains(&written), "{written} of {share}");
+    assert!(log.status().free_bytes > capacity / 2, "the rest is recordings'");
 }
 
 #[test]

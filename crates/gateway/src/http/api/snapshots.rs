@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use pegasus_base::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, blocking};
+use crate::http::app::{App, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::{Mounts, SnapshotReport};
 
@@ -84,7 +84,7 @@ pub(crate) async fn create_snapshot(
 )]
 pub(crate) async fn remove_snapshot(
     State(app): State<App>,
-    Query(wanted): Query<SnapshotName>,
+    QueryOf(wanted): QueryOf<SnapshotName>,
 ) -> Result<StatusCode, ApiError> {
     let files = files(&app)?;
     blocking(move || files.remove_snapshot(&wanted.name)).await?;
