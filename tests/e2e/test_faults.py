@@ -368,6 +368,7 @@ class MixedLoad(LostDisksBase):
         self.assertEqual(self.trouble, [])
         load.kill()
         load.wait()
+        time.sleep(1.5)  # what has arrived is durable within a second
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
         self.files()
         loaded = self.exported("/load")
