@@ -32,7 +32,7 @@ const FILE_MODE: u16 = 0o440;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    library: Library,
+    recordings: Library,
     dirs: Mutex<Dirs>,
     handles: Mutex<Handles>,
     uid: u32,
@@ -55,9 +55,9 @@ enum Handle {
 }
 
 impl Streams {
-    pub(crate) fn new(library: Library) -> Self {
+    pub(crate) fn new(recordings: Library) -> Self {
         Self {
-            library,
+            recordings,
             dirs: Mutex::default(),
             handles: Mutex::default(),
             uid: rustix::process::geteuid().as_raw(),
@@ -92,7 +92,7 @@ impl Streams {
         };
         let stream = self.stream(dir)?;
         let piece = self.piece(&stream, hour)?;
-        let len_bytes = self.library.len_bytes(&stream, hour).map_err(|e| errno(&e))?;
+        let len_bytes = self.recordings.len_bytes(&stream, hour).map_err(|e| errno(&e))?;
         Ok(self.attr(place, FileType::RegularFile, len_bytes, system_time(piece.end)))
     }
 
@@ -125,7 +125,7 @@ impl Streams {
 
     /// What is recorded of an hour. Who has its file open keeps it, though it has another name by now.
     fn piece(&self, stream: &StreamName, hour: Hour) -> Result<Piece, Errno> {
-        let pieces = self.library.pieces(stream, hour.range(), now()).map_err(|e| errno(&e))?;
+        let pieces = self.recordings.pieces(stream, hour.range(), now()).map_err(|e| errno(&e))?;
         pieces.into_iter().find(|piece| piece.hour == hour).ok_or(Errno::ENOENT)
     }
 
@@ -134,7 +134,7 @@ impl Streams {
         match place {
             Place::Dir(dir) => {
                 let path = self.dirs.lock().path(dir).ok_or(Errno::ENOENT)?;
-                let streams = self.library.streams().map_err(|e| errno(&e))?;
+                let streams = self.recordings.streams().map_err(|e| errno(&e))?;
                 let (names, is_stream) = below(&streams, &path);
                 if names.is_empty() && !is_stream && place != Place::TOP {
                     return Err(Errno::ENOENT);
@@ -146,7 +146,7 @@ impl Streams {
                     .collect();
                 drop(dirs);
                 if is_stream {
-                    let days = self.library.days(&self.stream(dir)?).map_err(|e| errno(&e))?;
+                    let days = self.recordings.days(&self.stream(dir)?).map_err(|e| errno(&e))?;
                     let days = days.into_iter().map(|day| (day.to_string(), Place::Day(dir, day)));
                     // Where a part of another stream's name looks like a day, that is what one finds.
                     let days = days.filter(|(name, _)| !names.contains(name));
@@ -156,7 +156,7 @@ impl Streams {
             }
             Place::Day(dir, day) => {
                 let stream = self.stream(dir)?;
-                let pieces = self.library.pieces(&stream, day.range(), now());
+                let pieces = self.recordings.pieces(&stream, day.range(), now());
                 let entry = |piece: Piece| {
                     let name = file_name(piece.hour, piece.grows);
                     Entry::new(&name, Place::File(dir, piece.hour, piece.grows))
@@ -174,9 +174,9 @@ impl Streams {
             return Ok((self.handles.lock().add(Handle::Dir(entries)), FopenFlags::empty()));
         };
         let stream = self.stream(dir)?;
-        let planned = self.library.plan(&stream, hour).map_err(|e| errno(&e))?;
+        let planned = self.recordings.plan(&stream, hour).map_err(|e| errno(&e))?;
         let tag = planned.tag.clone();
-        let reader = Arc::new(Mutex::new(self.library.reader(&stream, planned)));
+        let reader = Arc::new(Mutex::new(self.recordings.reader(&stream, planned)));
         let mut handles = self.handles.lock();
         // The kernel must not take parts of one file for those of another: of a file that grows, or has
         // lost its beginning, it keeps nothing.
