@@ -70,8 +70,8 @@ class Pegasus(Peer):
     redundant = True
 
     def start(self):
-        config = (f'[store]\ndisk_size = "{max(256, self.mib * 3 // (DISKS - 1))}MiB"\n[recording]\nenabled = false\n'
-                  f'[mount]\npath = "{self.mount}"\nallow_other = true\n')
+        config = (f'[store]\ndisk_size = "{max(512, self.mib * 6 // (DISKS - 1))}MiB"\n[recording]\nenabled = false\n'
+                  f'[retention]\nshare_percent = 20\n[mount]\npath = "{self.mount}"\nallow_other = true\n')
         self.node = Node(data=self.backing, config=config)
         self.node.start()
         wait_for("the mount", lambda: os.path.ismount(self.mount))

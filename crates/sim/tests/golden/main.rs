@@ -1,8 +1,9 @@
 //! Stores as earlier versions wrote them: each has to open with this one, complete, for ever.
 //!
-//! `v1/NAME.img.gz` are the disks, `v1/NAME.txt` what was on them when they were made. To make those of a
-//! new format version: `cargo test -p pegasus-sim --test golden -- --ignored` writes them where `PEGASUS_GOLDEN` says.
-//! Those that are there already are never made anew: they prove something because an earlier version wrote them.
+//! `v1/NAME.img.gz` are the disks, `v1/NAME.txt` what was on them when they were made. The example `golden` makes those of
+//! a new format version. Those that are there already are never made anew: they prove something because an earlier version wrote
+//! them.
+#![allow(dead_code)] // the example uses the rest
 
 mod image;
 mod inventory;
@@ -13,10 +14,8 @@ use std::path::{Path, PathBuf};
 
 use pegasus_disk::SimDisk;
 
+use make::STORES;
 use store::Store;
-
-/// Of each, what is particular.
-const STORES: [&str; 5] = ["four-and-one", "cut", "mirror", "alone", "hurt"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
@@ -73,21 +72,5 @@ fn stores_of_version_1_are_gone_on_with() {
         for line in expected.lines().filter(|line| !line.starts_with("file /\t")) {
             assert!(found.contains(line), "{name}: {line} is gone");
         }
-    }
-}
-
-#[test]
-#[ignore = "makes the stores of a new format version"]
-fn make_stores() {
-    let folder =
-        PathBuf::from(std::env::var_os("PEGASUS_GOLDEN").expect("PEGASUS_GOLDEN says where"));
-    std::fs::create_dir_all(&folder).unwrap();
-    for name in STORES {
-        let disks = make::make(name);
-        let bytes = image::save(&disks);
-        // What is there, according to this very version: whoever makes them reads them.
-        let text = inventory::of(&Store::open(&disks, None));
-        std::fs::write(folder.join(format!("{name}.img.gz")), bytes).unwrap();
-        std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
     }
 }

@@ -13,6 +13,9 @@ use crate::store::{BEGIN, Store};
 
 const MS: i64 = 1_000_000;
 
+/// Their names.
+pub(crate) const STORES: [&str; 5] = ["four-and-one", "cut", "mirror", "alone", "hurt"];
+
 /// The disks of one of the stores, as they are left behind.
 pub(crate) fn make(name: &str) -> Vec<SimDisk> {
     let (data, parity, disk_bytes) = match name {
