@@ -264,7 +264,7 @@ impl<'a> FreeSlots<'a> {
 
 impl Writer {
     /// Accounts for what was left out while units were taken in.
-    fn settle(&mut self, inner: &Inner) {
+    pub(crate) fn settle(&mut self, inner: &Inner) {
         let noted = self.assembler.take_noted();
         let released = self.assembler.take_dropped_cost();
         let name = &self.stream.name;

@@ -22,6 +22,7 @@ use crate::locate::{Finder, Place};
 use crate::settings::StreamRetention;
 use crate::step::Step;
 use crate::stream::Stream;
+use crate::writer::Writer;
 
 /// A key unit at which a span is cut.
 #[derive(Debug, Clone, Copy)]
@@ -49,13 +50,14 @@ impl Core {
             }
             None => {
                 let waiting = stream.queue(|queue| queue.take());
-                if let Some(mut writer) = self.writers.remove(&stream.name) {
-                    waiting
-                        .into_iter()
-                        .for_each(|entry| writer.assembler.take(entry, Time::MIN, PayloadMax::ANY));
-                    writer.assembler.close();
-                    writer.drop_pending(inner);
+                let writer = self.writers.remove(&stream.name);
+                let mut writer = writer.unwrap_or_else(|| Writer::new(stream.clone()));
+                for entry in waiting {
+                    writer.assembler.take(entry, Time::MIN, PayloadMax::ANY);
                 }
+                writer.assembler.close();
+                writer.settle(inner);
+                writer.drop_pending(inner);
                 self.delete_all(inner, stream)
             }
         }

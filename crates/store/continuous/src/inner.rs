@@ -193,7 +193,7 @@ impl Inner {
     pub(crate) fn forget_unrecorded(&self) {
         let idle = |stream: &Arc<Stream>| {
             stream.damage.is_none()
-                && !stream.queue(|queue| queue.is_attached() || queue.has_entries())
+                && stream.queue(|queue| queue.is_idle())
                 && stream.view(|view| view.catalogued.is_none())
         };
         if self.streams.read().values().any(idle) {

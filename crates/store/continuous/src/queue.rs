@@ -115,6 +115,11 @@ impl Queue {
         !self.entries.is_empty()
     }
 
+    /// Whether nobody pushes, and all that was pushed is durable or given up.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.attached && self.entries.is_empty() && self.held_bytes == 0
+    }
+
     pub(crate) fn set_tracks(&mut self, tracks: TrackSet) {
         self.anchor = tracks.iter().find(|track| track.kind() == Kind::Video).map(|t| t.id);
         self.tracks = tracks.clone();

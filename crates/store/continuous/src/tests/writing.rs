@@ -205,3 +205,33 @@ fn a_store_too_small_for_all_streams_says_so_and_recovers() {
     let last = rig.store().spans(&name("/cam/0"), TimeRange::ALL).unwrap().pop().unwrap();
     assert!(last.end > sample::at(30_900));
 }
+
+/// Found by the simulator, seed 2067: the stream was forgotten while its first units waited for room, and what a next
+/// recorder pushed was taken for another stream's of the same name.
+#[test]
+fn a_stream_whose_first_units_wait_for_room_is_not_forgotten() {
+    let size = Size { disk_bytes: 3 << 20, ..Size::default() };
+    let rig = Rig::new(&size, settings());
+    let mut recorders: Vec<_> = (0..80).map(|i| rig.recorder(&format!("/cam/{i}"))).collect();
+    let push = |recorder: &crate::Recorder, second| {
+        for unit in sample::camera(1, 3_000, second) {
+            assert!(recorder.push(unit).is_queued());
+        }
+    };
+    recorders.iter().for_each(|recorder| push(recorder, 0));
+    assert!(matches!(rig.store().flush(), Err(Error::Full)));
+    let stuck = recorders.iter().rposition(|r| r.status().queued_bytes > 0).unwrap();
+    let waiting = format!("/cam/{stuck}");
+    drop(recorders.remove(stuck));
+    assert!(matches!(rig.store().flush(), Err(Error::Full)));
+    let again = rig.recorder(&waiting);
+    push(&again, 1);
+    recorders.clear();
+    for second in 2..30 {
+        rig.clock.set(sample::at(second * 1_000));
+        let _ = rig.store().flush();
+    }
+    rig.store().flush().unwrap();
+    assert_eq!(again.status().queued_bytes, 0);
+    assert_eq!(rig.store().spans(&name(&waiting), TimeRange::ALL).unwrap().len(), 2);
+}
