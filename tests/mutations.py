@@ -39,7 +39,7 @@ MUTATIONS = {
     "a commit needs one fragment less than data": (
         LOG + "writing.rs", "< usize::from(header.data) {", "< usize::from(header.data) - 1 {", "pegasus-log"),
     "with disks dead parity gets narrower instead of data": (
-        LOG + "batch.rs", "min(room.saturating_sub(parity));", "min(room.saturating_sub(1));", "pegasus-log"),
+        LOG + "batch/mod.rs", "min(room.saturating_sub(parity));", "min(room.saturating_sub(1));", "pegasus-log"),
     "the log keeps two copies whatever the parity": (
         LOG + "log_plan.rs", "for width in (usize::from(LOG_DATA)..=wanted).rev() {", "for width in (usize::from(LOG_DATA)..=wanted.min(2)).rev() {", "pegasus-log"),
     "only one parity is verified": (
@@ -49,7 +49,7 @@ MUTATIONS = {
     "a transaction counts though its blocks did not arrive": (
         LOG + "recovery.rs", "notes.iter().all(arrived)", "notes.iter().all(|note| arrived(note) || true)", "pegasus-log"),
     "a dropped batch is not taken back": (
-        LOG + "batch.rs", "self.take_back_blocks();\n        self.writer.alloc", "self.writer.alloc", "pegasus-log"),
+        LOG + "batch/mod.rs", "self.take_back_blocks();\n        self.writer.alloc", "self.writer.alloc", "pegasus-log"),
     "slots are used again before the checkpoint": (
         LOG + "alloc.rs", "self.pending.extend(columns);", "self.release(&columns.to_vec());", "pegasus-log"),
     "the cleaner moves what is dead": (
@@ -115,7 +115,7 @@ MUTATIONS = {
     "a repair leaves segments without an index": (
         CONTINUOUS + "repair/rebuild.rs", "let index = Some(batch.append(segment.id, &[payload])?);", "let index = None; let _ = payload;", "pegasus-continuous"),
     "files take what is recordings'": (
-        FILES + "volume.rs", "self.writable(state.free_bytes).min(state.share_bytes)", "self.writable(state.free_bytes)", "pegasus-files"),
+        FILES + "room.rs", "self.writable(state.free_bytes).min(state.share_bytes)", "self.writable(state.free_bytes)", "pegasus-files"),
     "the check passes over what bulk content says": (
         LOG + "check.rs", "checker.check_content(&segments, &live);", "let _ = &live;", "pegasus-sim"),
     "what is damaged is looked for in the wrong slice": (

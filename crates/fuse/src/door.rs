@@ -14,7 +14,9 @@ use fuser::{
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
 };
-use pegasus_files::{Allocate, Files, NewInode, RenameMode, Seek, SetAttributes, XattrMode};
+use pegasus_files::{
+    Allocate, Files, FilesError, Ino, NewInode, RenameMode, Seek, SetAttributes, XattrMode,
+};
 
 use crate::answers::{done, generation, is_foreign, tell_bytes};
 use crate::convert::{Numbers, errno, file_type, time_or_now};
@@ -59,6 +61,12 @@ impl Door {
         Self { files, numbers, streams, snapshots, serving: Arc::default() }
     }
 
+    /// Content is changed by somebody: only root's programs, who could set them again, leave the rights it gives to whoever
+    /// runs it. (Of writes the kernel says itself whether it is such a program.)
+    fn drop_rights(&self, ino: Ino, req: &Request) -> Result<(), FilesError> {
+        if req.uid() == 0 { Ok(()) } else { self.files.drop_rights(ino) }
+    }
+
     /// Lives as long as requests are served.
     pub(crate) fn served(&self) -> Weak<()> {
         Arc::downgrade(&self.serving)
@@ -75,6 +83,8 @@ impl Filesystem for Door {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_ASYNC_DIO,
+            // Else the kernel asks for the file's capabilities before each write.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ];
         for flag in wanted {
             let _ = config.add_capabilities(flag); // an old kernel does without
@@ -116,7 +126,7 @@ impl Filesystem for Door {
 
     fn setattr(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -134,7 +144,9 @@ impl Filesystem for Door {
     ) {
         let (atime, mtime) = (atime.map(time_or_now), mtime.map(time_or_now));
         let set = SetAttributes { mode, uid, gid, size, atime, mtime };
-        self.tell(self.files.set(self.ino(ino), &set), reply);
+        let ino = self.ino(ino);
+        let dropped = if size.is_some() { self.drop_rights(ino, req) } else { Ok(()) };
+        self.tell(dropped.and_then(|()| self.files.set(ino, &set)), reply);
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -303,12 +315,15 @@ impl Filesystem for Door {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.files.write(self.ino(ino), offset, data) {
+        let ino = self.ino(ino);
+        let drop_rights = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let dropped = if drop_rights { self.files.drop_rights(ino) } else { Ok(()) };
+        match dropped.and_then(|()| self.files.write(ino, offset, data)) {
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(errno(&error)),
         }
@@ -527,7 +542,7 @@ impl Filesystem for Door {
 
     fn fallocate(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -544,7 +559,9 @@ impl Filesystem for Door {
             FALLOC_ZERO_RANGE => Allocate::Zero,
             _ => return reply.error(Errno::EOPNOTSUPP),
         };
-        done(self.files.allocate(self.ino(ino), offset, length, what), reply);
+        let ino = self.ino(ino);
+        let dropped = self.drop_rights(ino, req);
+        done(dropped.and_then(|()| self.files.allocate(ino, offset, length, what)), reply);
     }
 
     fn lseek(
@@ -582,7 +599,7 @@ impl Filesystem for Door {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        req: &Request,
         ino_in: INodeNo,
         _: FileHandle,
         offset_in: u64,
@@ -597,6 +614,9 @@ impl Filesystem for Door {
             return reply.error(Errno::EXDEV); // then the kernel reads and writes
         }
         let (to, len) = ((self.ino(ino_out), offset_out), len.min(COPY_BYTES_MAX));
+        if let Err(error) = self.drop_rights(to.0, req) {
+            return reply.error(errno(&error));
+        }
         let copied = match self.past_inode(ino_in) {
             Some((view, ino)) => view.copy((ino, offset_in), to, len),
             None => self.files.copy((self.ino(ino_in), offset_in), to, len),

@@ -16,6 +16,17 @@ use crate::{FilesError, Ino};
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
 const S_IXGRP: u32 = 0o010;
+/// The extended attribute that gives a program rights.
+const CAPABILITIES: &[u8] = b"security.capability";
+
+/// A mode that has whoever runs the file run it as himself.
+pub(crate) fn without_rights(mode: u32) -> u32 {
+    match mode {
+        _ if is_dir(mode) => mode,
+        _ if mode & S_IXGRP == 0 => mode & !S_ISUID,
+        _ => mode & !(S_ISUID | S_ISGID),
+    }
+}
 
 /// What `stat` tells of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +124,10 @@ impl Txn<'_> {
             attr.uid = set.uid.unwrap_or(attr.uid);
             attr.gid = set.gid.unwrap_or(attr.gid);
             // A new owner's programs do not run with the old one's rights.
-            if !is_dir(attr.mode) {
-                attr.mode &= !S_ISUID;
-                attr.mode &= if attr.mode & S_IXGRP != 0 { !S_ISGID } else { !0 };
-            }
+            attr.mode = without_rights(attr.mode);
+            self.drop_capabilities(ino)?;
         }
+        let attr = self.attr_mut(ino)?;
         if let Some(mode) = set.mode {
             attr.mode = attr.mode & !0o7777 | mode & 0o7777;
         }
@@ -125,6 +135,22 @@ impl Txn<'_> {
         attr.mtime = set.mtime.unwrap_or(attr.mtime);
         attr.ctime = now;
         Ok(())
+    }
+
+    /// What the file may do when it is run, beyond its user: not after its content or owner changed.
+    pub(crate) fn drop_capabilities(&mut self, ino: Ino) -> Result<(), Stop> {
+        let attr = self.attr(ino)?;
+        let any = attr.xattr_pnode != PnodeId(0) || !attr.xattrs.is_empty();
+        if any && self.xattrs(ino)?.contains_key(CAPABILITIES) {
+            self.remove_xattr(ino, CAPABILITIES)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_rights(&mut self, ino: Ino) -> Result<(), Stop> {
+        let attr = self.attr_mut(ino)?;
+        attr.mode = without_rights(attr.mode);
+        self.touch_attr(ino)
     }
 
     fn resize(&mut self, ino: Ino, size: u64) -> Result<(), Stop> {

@@ -147,9 +147,12 @@ fn put(batch: &mut Batch<'_>, item: &Item) -> Result<(), LogError> {
             batch.punch(pnode, start..end)?;
         }
     }
-    for (offset, bytes) in runs(&item.layer, wanted) {
-        batch.write(pnode, offset, &bytes)?;
+    let mut runs = runs(&item.layer, wanted);
+    loop {
+        let group = some_of(&mut runs);
+        let Some((offset, bytes)) = group.last() else { break };
         size = size.max(offset + bytes.len() as u64);
+        batch.write_all(pnode, &group)?;
     }
     if size != wanted {
         batch.truncate(pnode, wanted)?;
@@ -158,6 +161,19 @@ fn put(batch: &mut Batch<'_>, item: &Item) -> Result<(), LogError> {
         Some(attr) => batch.set_attributes(pnode, &attr.emit()),
         None => Ok(()),
     }
+}
+
+/// The next pieces, not too much at once: the disks write some while others are put together.
+fn some_of(runs: &mut impl Iterator<Item = (u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
+    let mut bytes = 0;
+    let mut group = Vec::new();
+    while bytes < RUN_BYTES_MAX
+        && let Some(run) = runs.next()
+    {
+        bytes += run.1.len();
+        group.push(run);
+    }
+    group
 }
 
 /// What changed, as few pieces, up to `size`.

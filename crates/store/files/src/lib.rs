@@ -68,6 +68,7 @@ mod names;
 mod open;
 mod ops;
 mod page;
+mod room;
 mod seek;
 mod share;
 mod snapshot;

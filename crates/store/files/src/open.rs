@@ -79,6 +79,7 @@ pub(crate) fn prepare(
         settings,
         state: Mutex::new(state),
         flushed: Condvar::new(),
+        making_room: Mutex::new(()),
         wake: Condvar::new(),
         checkpoint_due,
     };
@@ -100,6 +101,7 @@ impl State {
             failure: None,
             free_bytes: 0,
             share_bytes: 0,
+            dead_bytes: 0,
             unsettled_bytes: 0,
             checkpoints: 0,
             used_bytes: 0,

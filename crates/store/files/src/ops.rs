@@ -5,7 +5,7 @@ use std::ops::Range;
 use pegasus_base::PnodeId;
 use rustix::io::Errno;
 
-use crate::attrs::{Attributes, SetAttributes, XattrMode};
+use crate::attrs::{Attributes, SetAttributes, XattrMode, without_rights};
 use crate::cache::{Need, Stop};
 use crate::content::Place;
 use crate::dir::{Listed, check_name};
@@ -274,6 +274,18 @@ impl Files {
             txn.write(ino, offset, bytes)?;
             txn.touch_content(ino)
         })
+    }
+
+    /// Has whoever runs it run it as himself, as is due when somebody without a right to more changes its content.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn drop_rights(&self, ino: Ino) -> Result<(), FilesError> {
+        let mode = self.inner.view(|txn| Ok(txn.attr(ino)?.mode))?;
+        if without_rights(mode) == mode {
+            return Ok(());
+        }
+        self.inner.change(|txn| txn.drop_rights(ino))
     }
 
     /// As fallocate(2).

@@ -141,7 +141,7 @@ impl<'a> Txn<'a> {
         let now = self.now;
         let attr = self.attr_mut(ino)?;
         (attr.mtime, attr.ctime) = (now, now);
-        Ok(())
+        self.drop_capabilities(ino)
     }
 
     pub(crate) fn touch_attr(&mut self, ino: Ino) -> Result<(), Stop> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use pegasus_base::{Clock, PnodeId};
 use pegasus_log::{Log, LogError};
 
@@ -98,7 +98,7 @@ pub enum RenameMode {
 pub struct Room {
     /// Bytes in use, by recordings too, and those that can still be written.
     pub capacity_bytes: u64,
-    /// Bytes that can still be written in the worst case.
+    /// Bytes of files that can still be written, in pieces of 64 KiB and more; what is garbage now is cleaned for it.
     pub free_bytes: u64,
 }
 
@@ -110,6 +110,8 @@ pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     /// A flush came to its end.
     pub(crate) flushed: Condvar,
+    /// Held by who makes room. Locked before the state.
+    pub(crate) making_room: Mutex<()>,
     /// The driver is to look.
     pub(crate) wake: Condvar,
     /// Is told that a checkpoint should follow soon.
@@ -129,6 +131,8 @@ pub(crate) struct State {
     pub(crate) free_bytes: u64,
     /// What files may take besides what they have.
     pub(crate) share_bytes: u64,
+    /// Bytes of the log that cleaning gives.
+    pub(crate) dead_bytes: u64,
     /// Bytes committed since a checkpoint, which it will write once more, and how many there were then.
     pub(crate) unsettled_bytes: u64,
     pub(crate) checkpoints: u64,
@@ -196,9 +200,9 @@ impl Files {
     pub fn room(&self) -> Room {
         let mut state = self.inner.state.lock();
         self.inner.note_free(&mut state);
-        let free = self.inner.acceptable(&state);
-        let free_bytes = free.saturating_sub(state.cache.pending_bytes());
-        Room { capacity_bytes: state.used_bytes + free_bytes, free_bytes }
+        let free_bytes = self.inner.free_bytes(&state);
+        let live_bytes = state.used_bytes.saturating_sub(state.dead_bytes);
+        Room { capacity_bytes: live_bytes + free_bytes, free_bytes }
     }
 
     /// How the volume is doing. Waits for no disk.
@@ -260,8 +264,10 @@ impl Inner {
             let changes = txn.into_changes();
             match outcome {
                 Ok(value) => {
-                    if !changes.frees() {
-                        self.admit(&mut state, changes.bytes())?;
+                    if !changes.frees() && !self.admits(&mut state, changes.bytes()) {
+                        // What was looked at may be different afterwards.
+                        self.make_room(&mut state, changes.bytes())?;
+                        continue;
                     }
                     let before = state.cache.numbers.len();
                     changes.apply(&mut state.cache, now);
@@ -279,72 +285,6 @@ impl Inner {
                 }
             }
         }
-    }
-
-    /// Waits until fewer bytes wait than may.
-    fn wait_for_room(&self, state: &mut MutexGuard<'_, State>) -> Result<(), FilesError> {
-        loop {
-            if state.closed {
-                return Err(FilesError::Closed);
-            }
-            if state.cache.dirty_bytes < state.pending_bytes_max {
-                return Ok(());
-            }
-            if state.flushing {
-                self.flushed.wait(state);
-            } else {
-                self.flush(state)?;
-            }
-        }
-    }
-
-    /// Refuses what the store might have no room for.
-    fn admit(&self, state: &mut MutexGuard<'_, State>, bytes: u64) -> Result<(), FilesError> {
-        let wanted_bytes = state.cache.pending_bytes() + bytes;
-        if wanted_bytes > self.acceptable(state) {
-            self.note_free(state);
-        }
-        let free_bytes = self.acceptable(state);
-        if wanted_bytes > free_bytes {
-            return Err(FilesError::Full { wanted_bytes, free_bytes });
-        }
-        Ok(())
-    }
-
-    /// Asks the log how much is free.
-    pub(crate) fn note_free(&self, state: &mut State) {
-        let status = self.log.status();
-        if std::mem::replace(&mut state.checkpoints, status.checkpoints) != status.checkpoints {
-            state.unsettled_bytes = 0;
-        }
-        state.used_bytes = status.used_bytes;
-        let (share, of) = self.cost();
-        // Left alone: what the next checkpoint writes, the maps of it, and what the log itself keeps.
-        let unsettled = state.unsettled_bytes * share / of;
-        let slack = (status.capacity_bytes / 16).min(32 << 20);
-        state.free_bytes = status.free_bytes.saturating_sub(unsettled + slack);
-        let kept = u64::from(self.settings.kept_from_files_percent.min(100));
-        let share = status.capacity_bytes / 100 * (100 - kept);
-        state.share_bytes = share.saturating_sub(status.log_live_bytes + state.unsettled_bytes);
-    }
-
-    /// Bytes of files that fit: into the log, and into what files may take.
-    fn acceptable(&self, state: &State) -> u64 {
-        self.writable(state.free_bytes).min(state.share_bytes)
-    }
-
-    /// What a byte on one column and its parity takes of the log's free bytes, as a fraction.
-    fn cost(&self) -> (u64, u64) {
-        let (data, parity) = self.log.shape();
-        let (data, parity) = (u64::from(data), u64::from(parity));
-        ((1 + parity) * data, data + parity)
-    }
-
-    /// Bytes of files that so much of the log takes: everything is written twice, in its transaction and
-    /// by the next checkpoint.
-    pub(crate) fn writable(&self, free_bytes: u64) -> u64 {
-        let (share, of) = self.cost();
-        free_bytes / (2 * share) * of
     }
 
     /// Reads what an operation lacks. `epoch` is that of the cache it saw.

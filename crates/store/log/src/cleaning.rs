@@ -73,9 +73,7 @@ impl Log {
     #[must_use]
     pub fn cleaning(&self) -> Cleaning {
         let shared = self.shared.read();
-        let segments = shared.log_segments.values();
-        let all: u64 = segments.clone().map(|log| self.capacity_bytes(&log.segment)).sum();
-        let live: u64 = segments.map(|log| log.live_bytes).sum();
+        let (all, live) = self.log_bytes(&shared);
         let entries: u64 = shared.log_segments.values().map(|log| log.holes).sum();
         let dead = all.saturating_sub(live);
         let capacity = u64::from(self.array.geometry.unit_bytes);
@@ -93,6 +91,13 @@ impl Log {
             () if (enough && dead > live) || entries > ENTRIES_MAX => Cleaning::Worthwhile,
             () => Cleaning::NotNeeded,
         }
+    }
+
+    /// What the segments of the log and of content hold, parity apart, and how much of it is alive.
+    pub(crate) fn log_bytes(&self, shared: &Shared) -> (u64, u64) {
+        let segments = shared.log_segments.values();
+        let bytes = segments.map(|log| (self.capacity_bytes(&log.segment), log.live_bytes));
+        bytes.fold((0, 0), |(all, live), (more, alive)| (all + more, live + alive))
     }
 
     /// What a segment of the log or of content holds, parity apart.

@@ -29,6 +29,14 @@ const PLACED_MAX: usize = 128;
 const PIECES_MAX: usize = 64;
 const PIECE_BYTES: usize = PIECE_HEAD_BYTES + CONTENT_BYTES;
 
+/// What came of writing to a pnode, until its copy is back.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) records: Vec<Record>,
+    /// Blocks of the pnode that wait to be placed.
+    pub(crate) pending: Vec<u64>,
+}
+
 /// A whole content block to be written.
 pub(crate) type Piece<'a> = (PnodeId, u64, &'a [u8]);
 
@@ -79,7 +87,7 @@ impl Batch<'_> {
         changed: &mut Pnode,
         offset: u64,
         bytes: &[u8],
-        records: &mut Vec<Record>,
+        parts: &mut Parts,
     ) -> Result<(), LogError> {
         let now = bytes.len() / CONTENT_BYTES / PIECES_MAX * PIECES_MAX * CONTENT_BYTES;
         let (now, later) = bytes.split_at(now);
@@ -94,12 +102,12 @@ impl Batch<'_> {
         }
         for (at, addrs) in (0..).zip(addrs.chunks(PLACED_MAX)) {
             let first = first + at * PLACED_MAX as u64;
-            records.push(Record::Placed { pnode: changed.id, first, addrs: addrs.to_vec() });
+            parts.records.push(Record::Placed { pnode: changed.id, first, addrs: addrs.to_vec() });
         }
         changed.write(offset + now.len() as u64, later, &|addr| self.load(addr))?;
         let first = first + addrs.len() as u64;
         let blocks = first..first + (later.len() / CONTENT_BYTES) as u64;
-        self.pending.extend(blocks.map(|block| (changed.id, block)));
+        parts.pending.extend(blocks);
         Ok(())
     }
 

@@ -321,6 +321,7 @@ impl Log {
         let (data, columns) =
             (u64::from(geometry.data), u64::from(geometry.data + geometry.parity));
         let beside_parity = |slots: u64| slots * unit / columns * data;
+        let (all, live) = self.log_bytes(&shared);
         LogStatus {
             array: self.array.id,
             label: self.label.clone(),
@@ -335,7 +336,8 @@ impl Log {
             ),
             pending_slots: pending,
             log_segments: shared.log_segments.len() as u64,
-            log_live_bytes: shared.log_segments.values().map(|log| log.live_bytes).sum(),
+            log_live_bytes: live,
+            log_dead_bytes: all.saturating_sub(live),
             garbage_entries: shared.log_segments.values().map(|log| log.holes).sum(),
             open_segments: shared.open.len() as u64,
             rebuilt_fragments: self.array.rebuilt_fragments(),

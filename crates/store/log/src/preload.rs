@@ -15,8 +15,10 @@ use crate::{Batch, Log};
 
 /// Pieces read ahead of one batch at most: 128 MiB of content blocks.
 const PIECES_MAX: usize = 8192;
+/// So many blocks changed in part are worth being placed.
+const MERGED_MIN: usize = 64;
 /// Pieces asked for at the same time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 
 /// Pieces that were read ahead.
 #[derive(Debug, Default)]
@@ -86,8 +88,11 @@ fn partly_covered(range: &Range<u64>) -> [Option<u64>; 2] {
 }
 
 impl Batch<'_> {
-    /// Has it find here what was read ahead.
+    /// Has it find here what was read ahead. If that is many blocks, then those that it changes in part are not logged but
+    /// placed with what else is in them: written once with parity, they cost half of what a change in the log costs and
+    /// a copy of the block by the next checkpoint.
     pub fn use_preloaded(&mut self, preloaded: Preloaded) {
+        self.merges = preloaded.0.len() >= MERGED_MIN;
         self.preloaded = preloaded;
     }
 }

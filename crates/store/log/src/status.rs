@@ -78,6 +78,8 @@ pub struct LogStatus {
     pub log_segments: u64,
     /// Bytes in them that are in use.
     pub log_live_bytes: u64,
+    /// Bytes in them that are not: cleaning gives them back.
+    pub log_dead_bytes: u64,
     /// Holes listed in the garbage file.
     pub garbage_entries: u64,
     /// Open continuous segments.

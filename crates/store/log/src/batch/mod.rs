@@ -1,21 +1,20 @@
 //! What is to become durable together.
 
+mod pnodes;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use pegasus_base::PnodeId;
 
 use crate::alloc::Purpose;
-use crate::content::direct_part;
 use crate::format::block::Column;
 use crate::format::checkpoint::{LogSegment, OpenSegment};
 use crate::format::fragment::BlockHeader;
 use crate::format::pnode::LogAddr;
 use crate::format::record::{BlockNote, Record};
-use crate::garbage::GARBAGE_PNODE;
-use crate::log::{Committed, FILES_PNODE, FIRST_PNODE, Log, ROOT_PNODE};
+use crate::log::{Committed, Log};
 use crate::log_plan::LogPlan;
 use crate::pnode::Pnode;
 use crate::stripe::Built;
@@ -23,14 +22,14 @@ use crate::writer::Writer;
 use crate::writing::Writing;
 use crate::{BlockMap, LogError, Owner, Preloaded, SegmentId, SegmentRef};
 
-/// Longest piece of a pnode's content that one record holds, in bytes.
-const WRITE_RECORD_BYTES_MAX: usize = 16 << 10;
 /// Most blocks one record names.
 const NOTES_MAX: usize = 512;
 /// A checkpoint is due after so much log, in bytes: it bounds what recovery reads.
 const CHECKPOINT_LOG_BYTES: u64 = 8 << 20;
 /// And after so many changed content blocks: they are held in memory.
 const CHECKPOINT_CHANGED_BLOCKS: usize = 2048;
+/// And after so many that were placed, 256 MiB: what they replaced is garbage only with it.
+const CHECKPOINT_PLACED_BLOCKS: usize = 16_384;
 
 /// Changes that become durable together, by [`Log::commit`]. Dropping it undoes all of them; after a crash
 /// meanwhile, recovery may find blocks of its as the tail of a segment that was open before.
@@ -73,6 +72,8 @@ pub struct Batch<'a> {
     pub(crate) placed: Vec<LogAddr>,
     /// What was read ahead.
     pub(crate) preloaded: Preloaded,
+    /// Whether blocks changed in part are placed, too.
+    pub(crate) merges: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -96,6 +97,7 @@ impl<'a> Batch<'a> {
             content_built: BTreeMap::new(),
             placed: Vec::new(),
             preloaded: Preloaded::default(),
+            merges: false,
             writer,
         }
     }
@@ -244,160 +246,6 @@ impl<'a> Batch<'a> {
         columns.any(|column| segment.columns.contains(column))
     }
 
-    /// Makes an empty pnode. `kind` is the caller's.
-    pub fn create_pnode(&mut self, kind: u16) -> PnodeId {
-        let pnode = PnodeId(self.next_pnode);
-        self.next_pnode += 1;
-        self.pnodes.insert(pnode, Some(Arc::new(Pnode::new(pnode, kind))));
-        self.records.push(Record::Create { pnode, kind });
-        pnode
-    }
-
-    /// A pnode as the batch leaves it.
-    pub(crate) fn find(&self, pnode: PnodeId) -> Result<Option<Arc<Pnode>>, LogError> {
-        match self.pnodes.get(&pnode) {
-            Some(touched) => Ok(touched.clone()),
-            None => self.log.find_pnode(pnode),
-        }
-    }
-
-    /// Makes an empty pnode with a number that was [reserved](Log::reserve_pnodes), or the
-    /// [files' root](Log::files_root).
-    ///
-    /// # Errors
-    /// [`LogError::Exists`], or the page of its image can't be read.
-    pub fn create_numbered(&mut self, pnode: PnodeId, kind: u16) -> Result<(), LogError> {
-        let reserved = (FIRST_PNODE.0..self.next_pnode).contains(&pnode.0) || pnode == FILES_PNODE;
-        let touched = self.pnodes.contains_key(&pnode);
-        if !reserved || touched || self.log.find_pnode(pnode)?.is_some() {
-            return Err(LogError::Exists { pnode });
-        }
-        self.put(Pnode::new(pnode, kind), Record::Create { pnode, kind });
-        Ok(())
-    }
-
-    /// The working copy of a pnode. It is only put back by [`Batch::put`], so that what fails changes
-    /// nothing.
-    fn pnode(&self, pnode: PnodeId) -> Result<Pnode, LogError> {
-        match self.find(pnode)? {
-            Some(found) if pnode != GARBAGE_PNODE => Ok((*found).clone()),
-            _ => Err(LogError::NoPnode { pnode }),
-        }
-    }
-
-    fn put(&mut self, pnode: Pnode, record: Record) {
-        self.pnodes.insert(pnode.id, Some(Arc::new(pnode)));
-        self.records.push(record);
-    }
-
-    /// Writes `bytes` at `offset`; the pnode grows as needed, room never written reads as zeros. Whole
-    /// blocks of content, from 64 KiB on, are handed to the disks at once, where they stay.
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`], [`LogError::TooLong`], [`LogError::Full`], or what is overwritten in part
-    /// can't be read. The batch is as before.
-    pub fn write(&mut self, pnode: PnodeId, offset: u64, bytes: &[u8]) -> Result<(), LogError> {
-        let mut changed = self.pnode(pnode)?;
-        let end = offset.saturating_add(bytes.len() as u64).max(changed.size);
-        changed.check_leaves(end, self.log.array.geometry.leaves_max())?;
-        let direct = direct_part(offset, bytes.len(), changed.front);
-        let mut records = Vec::new();
-        let (head, rest) = bytes.split_at(direct.start);
-        let (direct, tail) = rest.split_at(direct.len());
-        let at = offset + head.len() as u64;
-        self.write_logged(&mut changed, offset, head, &mut records)?;
-        if !direct.is_empty() {
-            self.write_placed(&mut changed, at, direct, &mut records)?;
-        }
-        self.write_logged(&mut changed, at + direct.len() as u64, tail, &mut records)?;
-        self.pnodes.insert(pnode, Some(Arc::new(changed)));
-        self.adopt(records);
-        self.place_if_enough()
-    }
-
-    /// Writes by way of the log.
-    fn write_logged(
-        &self,
-        changed: &mut Pnode,
-        offset: u64,
-        bytes: &[u8],
-        records: &mut Vec<Record>,
-    ) -> Result<(), LogError> {
-        changed.write(offset, bytes, &|addr| self.load(addr))?;
-        let mut at = offset;
-        for bytes in bytes.chunks(WRITE_RECORD_BYTES_MAX) {
-            records.push(Record::Write { pnode: changed.id, offset: at, bytes: bytes.to_vec() });
-            at += bytes.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Replaces the attributes: at most [`Log::ATTRIBUTES_BYTES_MAX`].
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`], [`LogError::TooLong`].
-    pub fn set_attributes(&mut self, pnode: PnodeId, bytes: &[u8]) -> Result<(), LogError> {
-        let mut changed = self.pnode(pnode)?;
-        changed.set_attributes(bytes)?;
-        self.put(changed, Record::SetAttributes { pnode, bytes: bytes.to_vec() });
-        Ok(())
-    }
-
-    /// Gives up everything before `upto`; offsets stay what they are, the size too.
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`], or the pnode's map can't be read.
-    pub fn trim(&mut self, pnode: PnodeId, upto: u64) -> Result<(), LogError> {
-        self.place_pending()?;
-        let mut changed = self.pnode(pnode)?;
-        changed.trim(upto, &|addr| self.load(addr))?;
-        self.put(changed, Record::Trim { pnode, upto });
-        Ok(())
-    }
-
-    /// Sets the size: gives up everything from there on, or grows with zeros.
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`], [`LogError::TooLong`], or the last block can't be read.
-    pub fn truncate(&mut self, pnode: PnodeId, size: u64) -> Result<(), LogError> {
-        self.place_pending()?;
-        let mut changed = self.pnode(pnode)?;
-        changed.check_leaves(size, self.log.array.geometry.leaves_max())?;
-        changed.truncate(size, &|addr| self.load(addr))?;
-        self.put(changed, Record::Truncate { pnode, size });
-        Ok(())
-    }
-
-    /// Makes a range zeros, as far as the pnode reaches. Blocks of content with nothing else in them are
-    /// given up.
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`], or a block that is zeros in part can't be read.
-    pub fn punch(&mut self, pnode: PnodeId, range: Range<u64>) -> Result<(), LogError> {
-        self.place_pending()?;
-        let mut changed = self.pnode(pnode)?;
-        changed.punch(range.clone(), &|addr| self.load(addr))?;
-        let (offset, len) = (range.start, range.end.saturating_sub(range.start));
-        self.put(changed, Record::Punch { pnode, offset, len });
-        Ok(())
-    }
-
-    /// Removes a pnode and all it holds.
-    ///
-    /// # Errors
-    /// [`LogError::NoPnode`]; the well-known ones can't be deleted.
-    pub fn delete_pnode(&mut self, pnode: PnodeId) -> Result<(), LogError> {
-        if pnode == ROOT_PNODE {
-            return Err(LogError::NoPnode { pnode });
-        }
-        let mut changed = self.pnode(pnode)?;
-        changed.clear(&|addr| self.load(addr));
-        self.killed.append(&mut changed.take_killed());
-        self.pnodes.insert(pnode, None);
-        self.records.push(Record::Delete { pnode });
-        Ok(())
-    }
-
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -530,6 +378,7 @@ impl<'a> Batch<'a> {
         let scarce = |disk| alloc.free(disk) <= alloc.aside() + geometry.reserve(disk);
         writer.log_bytes >= CHECKPOINT_LOG_BYTES
             || writer.changed.blocks >= CHECKPOINT_CHANGED_BLOCKS
+            || writer.placed.len() >= CHECKPOINT_PLACED_BLOCKS
             || alloc.pending().iter().any(|column| short(column.disk))
             || alloc.waits() && writer.living.iter().copied().any(scarce)
     }
