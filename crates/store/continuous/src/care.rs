@@ -22,6 +22,8 @@ pub enum WorkKind {
     Rebuild,
     /// Everything is read, verified and repaired.
     Scrub,
+    /// What is on a disk that is to be removed is moved to the others.
+    Removal,
 }
 
 /// How far it is.

@@ -89,6 +89,14 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// The disk can't be removed.
+    #[error("disk {path} can't be removed: {why}")]
+    CantRemove {
+        /// Where it is.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// A repair can't be made as things are.
     #[error("nothing was repaired: {why}")]
     Hindered {

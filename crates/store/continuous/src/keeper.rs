@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::hot_spares::Spares;
 use crate::inner::Inner;
 use crate::owners::Directories;
+use crate::removal::Removal;
 use crate::store::Continuous;
 
 /// How often it looks whether there is something to do, and how long it waits after an error.
@@ -35,6 +36,8 @@ pub(crate) struct State {
     memo: Memo,
     /// Bytes a second of a rebuild, where somebody said so.
     pub(crate) rebuild_rate: Option<u64>,
+    /// And of a removal.
+    removal_rate: Option<u64>,
     /// Counts requests, so that a pass under way sees that it is not what is wanted any more.
     requests: u64,
     status: CareStatus,
@@ -98,6 +101,11 @@ impl Care {
         change(&mut state);
         state.requests += 1;
         self.changed.notify_all();
+    }
+
+    /// A disk is to be removed, or to stay after all.
+    pub(crate) fn ask_removal(&self, rate: Option<u64>) {
+        self.ask(|state| state.removal_rate = rate);
     }
 
     /// Rests; false if the pass is to stop.
@@ -167,18 +175,25 @@ impl Continuous {
             }
             finish(inner, &work)?;
         }
+        if !inner.log.leaving().is_empty() {
+            let mut removal = Removal::new(inner, None);
+            while removal.step(inner)?.is_some() {}
+        }
         inner.care.state.lock().status.work = None;
         Ok(())
     }
 }
 
 fn run(inner: &Inner) {
-    let mut work = None;
+    let (mut work, mut removal) = (None, None);
     loop {
         if work.is_none() {
             work = next_work(inner);
         }
         let Some(now) = &mut work else {
+            if remove_some(inner, &mut removal) {
+                continue;
+            }
             let request = {
                 let mut state = inner.care.state.lock();
                 state.status.work = None;
@@ -206,6 +221,42 @@ fn run(inner: &Inner) {
     }
 }
 
+/// Goes on with the removal of disks; false if there is nothing to do, or it has to wait.
+fn remove_some(inner: &Inner, removal: &mut Option<Removal>) -> bool {
+    let (request, rate) = {
+        let state = inner.care.state.lock();
+        (state.requests, state.removal_rate)
+    };
+    let has_to_stop = || inner.care.state.lock().stop || inner.log.status().poisoned.is_some();
+    if inner.log.leaving().is_empty() || has_to_stop() {
+        *removal = None;
+        return false;
+    }
+    let now = removal.get_or_insert_with(|| Removal::new(inner, rate));
+    let since = Instant::now();
+    let outcome = now.step(inner);
+    let mut state = inner.care.state.lock();
+    state.status.trouble = outcome.as_ref().err().map(ToString::to_string);
+    match outcome {
+        Ok(Some(bytes)) => {
+            state.status.work = Some(now.status(inner));
+            drop(state);
+            let rest = now.pacer.rest(now.elapsed(), since.elapsed(), bytes);
+            inner.care.rest(request, rest);
+            true
+        }
+        Ok(None) => {
+            *removal = None;
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "a disk can't be removed at present");
+            *removal = None;
+            false
+        }
+    }
+}
+
 /// What is most urgent.
 fn next_work(inner: &Inner) -> Option<Work> {
     let disks = inner.log.rebuilding();
@@ -218,14 +269,15 @@ fn next_work(inner: &Inner) -> Option<Work> {
             let scope = Scope::Disks(disks.iter().map(|(index, _)| *index).collect());
             (WorkKind::Rebuild, Pass::new(scope), state.rebuild_rate, 0)
         }
-        (true, true) => {
+        (true, true) if inner.log.leaving().is_empty() => {
             let pass = match state.memo.at {
                 Some(at) => Pass::resume(Scope::Everything, at),
                 None => Pass::new(Scope::Everything),
             };
             (WorkKind::Scrub, pass, Some(state.memo.rate), state.memo.slots)
         }
-        (true, false) => return None,
+        // Removing disks comes before a scrub, which would go over what is being moved.
+        (true, _) => return None,
     };
     let now = Instant::now();
     let request = state.requests;
@@ -313,6 +365,7 @@ fn finish(inner: &Inner, work: &Work) -> Result<(), Error> {
             }
             remember(inner)?;
         }
+        WorkKind::Removal => unreachable!("a removal is no pass"),
     }
     Ok(())
 }

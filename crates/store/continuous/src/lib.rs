@@ -90,11 +90,13 @@ mod listing;
 mod locate;
 mod marks;
 mod media;
+mod moving;
 mod open;
 mod owners;
 mod queue;
 mod read;
 mod recorder;
+mod removal;
 mod repair;
 mod retain;
 #[cfg(test)]

@@ -185,6 +185,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
             DiskState::Missing => "missing",
             DiskState::Rebuilding => "rebuilding",
             DiskState::Slow => "slow",
+            DiskState::Leaving | DiskState::Removed => "removing",
         }
         .to_owned(),
         errors: disk.errors,

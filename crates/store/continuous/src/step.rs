@@ -90,8 +90,22 @@ impl Finder {
         Error::Damaged { what: format!("block {seq} of {id} of {}", self.stream.name), source }
     }
 
-    /// Reads a block.
+    /// Reads a block, also one that was moved since its entry was read.
     pub(crate) fn read(&self, entry: &Entry) -> Result<Block, Error> {
+        self.read_at(entry).or_else(|error| match self.moved(entry) {
+            Some(entry) => self.read_at(&entry),
+            None => Err(error),
+        })
+    }
+
+    /// What the index says of a block now, if its segment was written anew elsewhere.
+    fn moved(&self, entry: &Entry) -> Option<Entry> {
+        let place = self.find_unit(entry.head.before.units).ok()??;
+        let Ok(Step::Block(now)) = self.entry(place) else { return None };
+        (now.map.segment != entry.map.segment && now.head == entry.head).then_some(now)
+    }
+
+    fn read_at(&self, entry: &Entry) -> Result<Block, Error> {
         let payload = self.inner.log.read_block(&entry.map)?;
         Block::parse(&payload, self.stream.id).map_err(|source| self.damaged(entry, source))
     }

@@ -97,6 +97,20 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Ends the open segment, with what is in it.
+    pub(crate) fn stage_end(
+        &self,
+        batch: &mut Batch<'_>,
+        geometry: &Geometry,
+    ) -> Result<Draft, Stop> {
+        let mut staging = Staging::new(self, batch, geometry);
+        staging.seal()?;
+        staging.describe()?;
+        Ok(staging.draft)
+    }
+}
+
 /// A draft in the making.
 struct Staging<'a, 'b, 'log> {
     writer: &'a Writer,

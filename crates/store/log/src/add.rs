@@ -41,7 +41,7 @@ impl Log {
         // So that nothing of the epoch that ends is in doubt.
         self.write_checkpoint(&mut writer, now, false)?;
         let index = DiskIndex(writer.superblock.members.len() as u16); // fewer than DISKS_MAX
-        let member = Member { id: DiskId::random(rng), slots, state: MemberState::Ok };
+        let member = Member::new(DiskId::random(rng), slots, MemberState::Ok);
         let mut superblock = writer.superblock.clone();
         superblock.members.push(member);
         superblock.epoch += 1;
@@ -52,11 +52,7 @@ impl Log {
             .map_err(|error| LogError::CantAdd { disk: label.clone(), why: error.to_string() })?;
         superblock.epoch -= 1;
         writer.superblock = superblock;
-        self.enlarge(
-            &mut writer,
-            slots,
-            Entry::new(member.id, label.clone(), Some(disk), member.state),
-        );
+        self.enlarge(&mut writer, slots, Entry::new(&member, label.clone(), Some(disk)));
         self.begin_epoch(&mut writer, Some(index))?;
         self.write_checkpoint(&mut writer, now, true)?;
         // The other of its two pointers.

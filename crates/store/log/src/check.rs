@@ -177,6 +177,7 @@ impl<'a> Checker<'a> {
                     self.problem(format!("disk {} is not rebuilt yet", disk.path));
                 }
                 DiskState::Ok | DiskState::Missing | DiskState::Slow => {}
+                DiskState::Leaving | DiskState::Removed => {}
             }
         }
     }

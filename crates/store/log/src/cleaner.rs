@@ -118,6 +118,11 @@ impl Cleaner {
         self.victims.is_empty()
     }
 
+    /// Forgets the segments that were to be cleaned.
+    pub(crate) fn drop_run(&mut self) {
+        self.victims.clear();
+    }
+
     /// Segments that may be cleaned.
     pub(crate) fn candidates<'a>(
         &self,

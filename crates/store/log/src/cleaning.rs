@@ -12,7 +12,7 @@ use pegasus_base::PnodeId;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
 use crate::array::Fragments;
-use crate::cleaner::{Victim, choose, rank};
+use crate::cleaner::{Cleaner, Victim, choose, rank};
 use crate::format::bytes::Fields;
 use crate::format::checkpoint::LogSegment;
 use crate::format::fragment::{BlockHeader, FragmentHeader, SegmentKind};
@@ -77,9 +77,11 @@ impl Log {
         let entries: u64 = shared.log_segments.values().map(|log| log.holes).sum();
         let dead = all.saturating_sub(live);
         let capacity = u64::from(self.array.geometry.unit_bytes);
-        let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
-        let slots: u64 = self.array.geometry.slots.iter().map(u64::from).sum();
-        let free = sum(&shared.usage.free) + sum(&shared.usage.pending);
+        let slots = self.staying_slots();
+        let staying = self.array.disks.staying();
+        let usage = &shared.usage;
+        let free = staying.iter().map(|disk| usize::from(disk.0));
+        let free: u64 = free.map(|at| u64::from(usage.free[at] + usage.pending[at])).sum();
         drop(shared);
         let enough = dead >= GARBAGE_SEGMENTS_MIN * capacity;
         match () {
@@ -130,12 +132,32 @@ impl Log {
             let chosen = choose(&ranked, entries);
             let order = ranked.iter().filter(|candidate| chosen.contains(&candidate.id));
             let refs = order.map(|candidate| segments[&candidate.id].segment.clone()).collect();
-            let (holes, entries) = self.holes_of(&chosen)?;
-            cleaner.begin(refs, &holes);
-            let mut cleaned = self.cleaned.lock();
-            cleaned.runs += 1;
-            cleaned.entries_read += entries;
+            self.begin_run(&mut cleaner, refs)?;
         }
+        self.clean_some(&mut cleaner, budget_bytes)
+    }
+
+    /// Begins a run over these segments.
+    pub(crate) fn begin_run(
+        &self,
+        cleaner: &mut Cleaner,
+        segments: Vec<SegmentRef>,
+    ) -> Result<(), LogError> {
+        let chosen = segments.iter().map(|segment| segment.id).collect();
+        let (holes, entries) = self.holes_of(&chosen)?;
+        cleaner.begin(segments, &holes);
+        let mut cleaned = self.cleaned.lock();
+        cleaned.runs += 1;
+        cleaned.entries_read += entries;
+        Ok(())
+    }
+
+    /// Goes on with a run: up to `budget_bytes` of what is alive.
+    pub(crate) fn clean_some(
+        &self,
+        cleaner: &mut Cleaner,
+        budget_bytes: u64,
+    ) -> Result<Cleaned, LogError> {
         let victims = {
             let shared = self.shared.read();
             let live = |id| shared.log_segments.get(&id).map(|log| log.live_bytes);
@@ -156,7 +178,7 @@ impl Log {
     }
 
     /// The segments that the log is being written to: they are not cleaned.
-    fn log_ends(&self) -> Vec<SegmentId> {
+    pub(crate) fn log_ends(&self) -> Vec<SegmentId> {
         let writer = self.writer.lock();
         [writer.cursor.segment.id, writer.next.id].into_iter().chain(writer.content).collect()
     }

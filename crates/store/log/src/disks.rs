@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 use pegasus_base::DiskId;
 use pegasus_disk::{AlignedBuf, Disk, DiskError, Done, Request, Ticket};
 
-use crate::format::superblock::MemberState;
+use crate::format::superblock::{Member, MemberState};
 use crate::patience::Pace;
 use crate::{DiskIndex, DiskState};
 
@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) label: String,
     disk: Option<Arc<dyn Disk>>,
     state: AtomicU8,
+    /// Whether what is on it is moved to others.
+    leaving: AtomicBool,
     errors: AtomicU64,
     pub(crate) pace: Pace,
 }
@@ -38,38 +40,49 @@ impl std::fmt::Debug for Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        id: DiskId,
-        label: String,
-        disk: Option<Arc<dyn Disk>>,
-        member: MemberState,
-    ) -> Self {
-        let state = match &disk {
-            None => DiskState::Missing,
-            Some(_) => match member {
-                MemberState::Ok => DiskState::Ok,
-                MemberState::Failed => DiskState::Failed,
-                MemberState::Rebuilding => DiskState::Rebuilding,
-            },
+    pub(crate) fn new(member: &Member, label: String, disk: Option<Arc<dyn Disk>>) -> Self {
+        let state = match (member.state, &disk) {
+            (MemberState::Removed, _) => DiskState::Removed,
+            (_, None) => DiskState::Missing,
+            (MemberState::Ok, _) => DiskState::Ok,
+            (MemberState::Failed, _) => DiskState::Failed,
+            (MemberState::Rebuilding, _) => DiskState::Rebuilding,
         };
-        let (state, errors) = (AtomicU8::new(state as u8), AtomicU64::new(0));
-        Self { id, label, disk, state, errors, pace: Pace::default() }
+        Self {
+            id: member.id,
+            label,
+            disk,
+            state: AtomicU8::new(state as u8),
+            leaving: AtomicBool::new(member.leaving),
+            errors: AtomicU64::new(0),
+            pace: Pace::default(),
+        }
     }
 
     pub(crate) fn state(&self) -> DiskState {
-        [DiskState::Ok, DiskState::Failed, DiskState::Missing, DiskState::Rebuilding]
-            .into_iter()
-            .find(|state| *state as u8 == self.state.load(Relaxed))
-            .expect("only states are stored")
+        use DiskState::{Failed, Missing, Ok, Rebuilding, Removed};
+        let stored = self.state.load(Relaxed);
+        let known = [Ok, Failed, Missing, Rebuilding, Removed];
+        known.into_iter().find(|state| *state as u8 == stored).expect("only states are stored")
     }
 
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
     }
 
-    /// The state as it is shown: one that is whole may be slow.
+    /// Whether it is being removed.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Relaxed);
+    }
+
+    /// The state as it is shown: one that is whole may be slow, or about to leave.
     pub(crate) fn shown_state(&self) -> DiskState {
         match self.state() {
+            DiskState::Ok if self.is_leaving() => DiskState::Leaving,
             DiskState::Ok if self.pace.is_slow() => DiskState::Slow,
             state => state,
         }
@@ -140,6 +153,18 @@ impl Disks {
     /// The disks that are read and written.
     pub(crate) fn living(&self) -> BTreeSet<DiskIndex> {
         self.iter().filter(|(_, entry)| entry.is_living()).map(|(index, _)| index).collect()
+    }
+
+    /// The disks that new segments are put on.
+    pub(crate) fn taking(&self) -> BTreeSet<DiskIndex> {
+        let takes = |entry: &Entry| entry.is_living() && !entry.is_leaving();
+        self.iter().filter(|(_, entry)| takes(entry)).map(|(index, _)| index).collect()
+    }
+
+    /// The disks of the array, dead or alive, but those that are removed or about to be.
+    pub(crate) fn staying(&self) -> BTreeSet<DiskIndex> {
+        let gone = |entry: &Entry| entry.is_leaving() || entry.state() == DiskState::Removed;
+        self.iter().filter(|(_, entry)| !gone(entry)).map(|(index, _)| index).collect()
     }
 
     /// Counts something bad found on a disk.

@@ -109,6 +109,14 @@ pub enum LogError {
         /// Why not.
         why: String,
     },
+    /// A disk can't be removed. Nothing changed.
+    #[error("disk {disk} can't be removed: {why}")]
+    CantRemove {
+        /// Its path, or which it is.
+        disk: String,
+        /// Why not.
+        why: String,
+    },
     /// An earlier write failed on more disks than parity can replace; nothing is written any more.
     #[error("the store takes no more writes: {why}")]
     Poisoned {

@@ -17,8 +17,8 @@ use crate::pnodes::{load_image, page_of};
 use crate::replay::load_piece;
 use crate::writer::{Shared, Usage, Writer};
 use crate::{
-    Batch, BlockMap, CleanerStatus, DiskIndex, DiskStatus, LogError, LogStatus, PnodeInfo,
-    SegmentId, SegmentRef,
+    Batch, BlockMap, CleanerStatus, DiskIndex, DiskState, DiskStatus, LogError, LogStatus,
+    PnodeInfo, SegmentId, SegmentRef,
 };
 
 /// The pnode for the owner's catalogue.
@@ -292,7 +292,8 @@ impl Log {
     }
 
     pub(crate) fn note_usage(&self, writer: &mut Writer, shared: &mut Shared) {
-        writer.set_aside(&self.array.geometry, shared, writer.changed, 0);
+        let taking = self.array.disks.taking().len();
+        writer.set_aside(&self.array.geometry, shared, writer.changed, 0, taking);
         shared.usage = Usage::of(&self.array, writer);
     }
 
@@ -305,7 +306,7 @@ impl Log {
     /// Slots of each disk for what was promised: its transaction, and the checkpoint after it.
     pub(crate) fn promised_slots(&self) -> u32 {
         let bytes = self.promised_bytes.load(Relaxed);
-        let living = self.array.disks.living().len();
+        let living = self.array.disks.taking().len();
         crate::room::promised_slots(bytes, &self.array.geometry, living)
     }
 
@@ -328,11 +329,11 @@ impl Log {
             data: geometry.data,
             parity: geometry.parity,
             unit_bytes: geometry.unit_bytes,
-            capacity_bytes: beside_parity(slots),
+            capacity_bytes: beside_parity(self.staying_slots()),
             used_bytes: beside_parity(slots - free - pending),
             free_bytes: beside_parity(self.usable_slots(&shared.usage)),
             promised_bytes: beside_parity(
-                u64::from(self.promised_slots()) * self.array.disks.living().len() as u64,
+                u64::from(self.promised_slots()) * self.array.disks.taking().len() as u64,
             ),
             pending_slots: pending,
             log_segments: shared.log_segments.len() as u64,
@@ -352,7 +353,7 @@ impl Log {
     /// Slots that segments can be opened in, now or after the next checkpoint.
     fn usable_slots(&self, usage: &Usage) -> u64 {
         let geometry = &self.array.geometry;
-        let living = self.array.disks.living();
+        let living = self.array.disks.taking();
         let on = |disk: &DiskIndex| {
             let at = usize::from(disk.0);
             let free = usage.free[at] + usage.pending[at];
@@ -361,6 +362,13 @@ impl Log {
         let free: Vec<u64> = living.iter().map(on).collect();
         // A segment takes a slot on each of one disk more than there is parity, or on all that live.
         usable(&free, geometry.parity_of(living.len()) as u64 + 1)
+    }
+
+    /// Slots of the disks that are to stay.
+    pub(crate) fn staying_slots(&self) -> u64 {
+        let staying = self.array.disks.staying();
+        let slots = staying.into_iter().filter_map(|disk| self.array.geometry.slots.get(disk));
+        slots.map(u64::from).sum()
     }
 
     fn disk_status(&self, usage: &Usage) -> Vec<DiskStatus> {
@@ -380,7 +388,10 @@ impl Log {
                 free_slots: usage.free[usize::from(index.0)],
             }
         };
-        self.array.disks.iter().map(status).collect()
+        let there = |(_, entry): &(_, std::sync::Arc<crate::disks::Entry>)| {
+            entry.state() != DiskState::Removed
+        };
+        self.array.disks.iter().filter(there).map(status).collect()
     }
 }
 

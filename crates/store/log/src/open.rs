@@ -113,8 +113,7 @@ impl Log {
             tracing::warn!(array = %id, "the store has no parity: any disk's loss loses data");
         }
         let entries = disks.iter().zip(&superblock.members);
-        let entries = entries
-            .map(|(disk, own)| Entry::new(own.id, disk.label(), Some(disk.clone()), own.state));
+        let entries = entries.map(|(disk, own)| Entry::new(own, disk.label(), Some(disk.clone())));
         let array = Array::new(id, geometry, Disks::new(entries.collect()));
         wipe(disks)?;
         let log = Self::empty(array, superblock, options.now);
@@ -288,7 +287,7 @@ fn new_superblock(
 ) -> Superblock {
     let array = ArrayId::random(rng);
     let state = MemberState::Ok;
-    let member = |slots: u32| Member { id: DiskId::random(rng), slots, state };
+    let member = |slots: u32| Member::new(DiskId::random(rng), slots, state);
     let members = geometry.slots.iter().map(member).collect();
     Superblock {
         array,

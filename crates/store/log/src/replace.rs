@@ -40,7 +40,7 @@ impl Log {
         let cant = |why: String| LogError::CantReplace { disk: index, why };
         // So that nothing of the epoch that ends is in doubt.
         self.write_checkpoint(&mut writer, now, false)?;
-        let member = Member { id: DiskId::random(rng), slots, state: MemberState::Rebuilding };
+        let member = Member::new(DiskId::random(rng), slots, MemberState::Rebuilding);
         let mut superblock = writer.superblock.clone();
         superblock.members[usize::from(index.0)] = member;
         superblock.epoch += 1;
@@ -50,7 +50,7 @@ impl Log {
             .and_then(|()| introduce(&*disk, &superblock, index))
             .map_err(|error| cant(error.to_string()))?;
         superblock.epoch -= 1;
-        let entry = Entry::new(member.id, label.clone(), Some(disk), member.state);
+        let entry = Entry::new(&member, label.clone(), Some(disk));
         self.array.disks.seat(index, entry);
         writer.superblock = superblock;
         self.begin_epoch(&mut writer, Some(index))?;
@@ -69,7 +69,11 @@ impl Log {
         if geometry.parity == 0 {
             return cant("the store has no parity to rebuild it from".to_owned());
         }
-        let state = self.array.disks.entry(index).state();
+        let entry = self.array.disks.entry(index);
+        if entry.is_leaving() {
+            return cant("it is being removed".to_owned());
+        }
+        let state = entry.state();
         if !matches!(state, DiskState::Failed | DiskState::Missing) {
             return cant("it has not failed".to_owned());
         }

@@ -37,9 +37,11 @@ impl OpenSegment {
         (slice * u64::from(self.data)).min(PAYLOAD_BYTES_MAX)
     }
 
-    /// Payload bytes that should still be put into one more block: none if a disk under it is dead.
+    /// Payload bytes that should still be put into one more block: none if a disk under it is dead, or about to leave.
     pub(crate) fn room(&self, rows: u32, disks: &Disks) -> u64 {
-        if self.dead_columns(disks) > 0 { 0 } else { self.remaining(rows) }
+        let mut columns = self.cursor.segment.columns.iter();
+        let leaves = columns.any(|column| disks.entry(column.disk).is_leaving());
+        if leaves || self.dead_columns(disks) > 0 { 0 } else { self.remaining(rows) }
     }
 
     /// Builds the next block. A payload too short to fill all data columns takes fewer.

@@ -21,6 +21,11 @@ pub enum DiskState {
     /// It is written as ever, and hardly read: it takes much longer than the others, which together hold
     /// what it holds.
     Slow,
+    /// It is read and written, and what is on it is moved to the others.
+    #[serde(rename = "removing")]
+    Leaving,
+    /// It is no disk of the array any more; such are never listed.
+    Removed,
 }
 
 /// One disk of the array.

@@ -10,9 +10,9 @@ use pegasus_base::ArrayId;
 use pegasus_disk::{Batch, Disk, Done, Request, SECTOR};
 
 use crate::disks::{Disks, Entry};
-use crate::format::superblock::{MemberState, NotASuperblock, Superblock};
+use crate::format::superblock::{Member, MemberState, NotASuperblock, Superblock};
 use crate::geometry::superblock_offsets;
-use crate::{DiskIndex, Log, LogError};
+use crate::{DiskIndex, DiskState, Log, LogError};
 
 /// A disk as it was given: where, and what is there.
 pub(crate) type Given = (String, Option<Arc<dyn Disk>>);
@@ -80,12 +80,16 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         .iter()
         .zip(&newest.members)
         .map(|(seat, member)| match (member.state, seat) {
-            (MemberState::Failed, _) | (_, None) => member.state,
+            (MemberState::Failed | MemberState::Removed, _) | (_, None) => member.state,
             (_, Some(own)) => state_of(own, &newest, began, &mut problems),
         })
         .collect();
     let mut entries = Vec::new();
     for (index, member) in newest.members.iter().enumerate() {
+        if member.state == MemberState::Removed {
+            entries.push(Entry::new(member, "removed".to_owned(), None));
+            continue;
+        }
         let (path, disk) = match seats[index].take() {
             Some(candidate) => (candidate.path, Some(candidate.disk)),
             None => (take_path(&mut unseated, index), None),
@@ -97,7 +101,8 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         } else if member.state == MemberState::Rebuilding {
             problems.push(format!("disk {path} is not rebuilt yet"));
         }
-        entries.push(Entry::new(member.id, path, disk, states[index]));
+        let member = Member { state: states[index], ..*member };
+        entries.push(Entry::new(&member, path, disk));
     }
     let disks = Disks::new(entries);
     check_enough(&newest, &disks, read_only)?;
@@ -210,6 +215,10 @@ fn seat(
                 "disks are given in another order than formatted"
             );
         }
+        if newest.members[index].state == MemberState::Removed {
+            remarks.push(format!("disk {path} was removed from the store"));
+            continue;
+        }
         if newest.members.get(index).map(|member| member.id) != Some(superblock.member().id) {
             // Where another has its place nobody misses it, and what is wrong with it is no matter.
             remarks.push(format!(
@@ -283,7 +292,7 @@ fn check_enough(newest: &Superblock, disks: &Disks, read_only: bool) -> Result<(
     let gone: Vec<DiskIndex> = disks
         .iter()
         .filter(|(index, entry)| {
-            entry.disk().is_none()
+            entry.state() == DiskState::Missing
                 && newest.members[usize::from(index.0)].state != MemberState::Failed
         })
         .map(|(index, _)| index)

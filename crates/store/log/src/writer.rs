@@ -91,6 +91,7 @@ impl Writer {
         shared: &Shared,
         changed: Changed,
         pnodes: usize,
+        taking: usize,
     ) {
         let idle = Load {
             segments: shared.log_segments.len() as u64,
@@ -104,7 +105,7 @@ impl Writer {
             holes: (self.unsettled.len() + self.killed.len() + changed.blocks) as u64,
             ..idle
         };
-        let living = self.living.len();
+        let living = taking;
         self.alloc.set_aside(load.slots(geometry, living), idle.slots(geometry, living));
     }
 
@@ -161,7 +162,7 @@ impl Log {
             array: self.array.id,
             rows: self.array.geometry.rows(),
             parity: self.array.geometry.parity,
-            living: self.array.disks.living(),
+            living: self.array.disks.taking(),
             alloc,
             purpose,
             next_segment,
@@ -199,7 +200,8 @@ impl Log {
             match entry.state() {
                 DiskState::Failed => member.state = MemberState::Failed,
                 DiskState::Rebuilding => member.state = MemberState::Rebuilding,
-                DiskState::Ok | DiskState::Missing | DiskState::Slow => {}
+                DiskState::Removed => member.state = MemberState::Removed,
+                DiskState::Ok | DiskState::Missing | DiskState::Slow | DiskState::Leaving => {}
             }
         }
         // Which copies; of the newcomer, of the others, or of all.

@@ -21,6 +21,7 @@ use crate::{Continuous, Retention};
 
 use assess::Assessment;
 use found::Finds;
+pub(crate) use rebuild::entries_of;
 
 /// Told how far it is: what is being done, bytes done, bytes in all.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use pegasus_base::StreamId;
 use pegasus_log::{Batch, Column, DiskIndex, Log, Owner, SegmentId, SegmentRef};
 
 use crate::error::Error;
 use crate::format::catalogue::{self, SLOT_LEN, StreamRecord, slot_offset};
-use crate::format::index::{self, Entry};
+use crate::format::index::Entry;
 use crate::format::segment::{SegmentRecord, State};
+use crate::moving::{Copied, write_copy};
 use crate::spans::Spans;
 use crate::stream::sealed;
 use crate::writer::{KIND_SEGMENTS, KIND_SPANS};
@@ -174,28 +174,19 @@ fn copied(
     found: &FoundSegment,
 ) -> Result<SegmentRecord, Error> {
     let columns = found.segment.columns.len();
-    let width = columns.saturating_sub(usize::from(log.status().parity)).max(1);
-    let segment = batch.open_segment(Owner { pnode: owner, stream }, width as u8)?;
-    let mut entries: Vec<Entry> = Vec::with_capacity(found.entries.len());
-    for entry in &found.entries {
-        let payload: Bytes = log.read_block(&entry.map)?;
-        let map = batch.append(segment.id, &[payload])?;
-        entries.push(Entry { map, ..entry.clone() });
-    }
-    let payload = Bytes::from(index::emit(stream, segment.id, &entries));
-    let index = Some(batch.append(segment.id, &[payload])?);
-    batch.seal_segment(segment.id)?;
-    Ok(described(&FoundSegment { segment, entries, index, open: false }, false))
+    let width = columns.saturating_sub(usize::from(log.shape().1)).max(1);
+    let block = |entry: &Entry| Ok((entry.clone(), log.read_block(&entry.map)?));
+    let blocks = found.entries.iter().map(block).collect::<Result<Vec<_>, Error>>()?;
+    let Copied { segment, entries, index } =
+        write_copy(batch, Owner { pnode: owner, stream }, width, blocks)?;
+    Ok(described(&FoundSegment { segment, entries, index: Some(index), open: false }, false))
 }
 
 /// Writes a segment of a stream that is listed as it should be once more, with an index.
 fn write_anew(log: &Log, record_len: usize, unindexed: &Unindexed) -> Result<(), Error> {
     let Unindexed { stream, index, record, .. } = unindexed;
     let segment = &record.segment;
-    let survey = log.survey(&segment.columns, &mut |_| {});
-    let surveyed = survey.segments.iter().find(|found| found.id == segment.id);
-    let maps = surveyed.map(|found| log.maps(found, segment)).unwrap_or_default();
-    let (entries, found_index) = entries(log, segment, stream.id, &maps);
+    let (entries, found_index) = surveyed(log, stream.id, segment);
     if entries.is_empty() {
         tracing::error!(stream = %stream.name, "nothing of {} is left", segment.id);
         return Ok(());
@@ -212,6 +203,23 @@ fn write_anew(log: &Log, record_len: usize, unindexed: &Unindexed) -> Result<(),
     batch.write(stream.segments, index * record_len as u64, &new.emit(record_len))?;
     log.commit(batch)?;
     Ok(())
+}
+
+/// What is in a segment, and where its index is, by what is on the disks alone.
+fn surveyed(
+    log: &Log,
+    stream: StreamId,
+    segment: &SegmentRef,
+) -> (Vec<Entry>, Option<pegasus_log::BlockMap>) {
+    let survey = log.survey(&segment.columns, &mut |_| {});
+    let found = survey.segments.iter().find(|found| found.id == segment.id);
+    let maps = found.map(|found| log.maps(found, segment)).unwrap_or_default();
+    entries(log, segment, stream, &maps)
+}
+
+/// The blocks of a segment that has no index.
+pub(crate) fn entries_of(log: &Log, stream: StreamId, segment: &SegmentRef) -> Vec<Entry> {
+    surveyed(log, stream, segment).0
 }
 
 /// Gives back slots that hold nothing.

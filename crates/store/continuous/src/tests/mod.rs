@@ -7,6 +7,7 @@ mod listing;
 mod model;
 mod racing;
 mod reading;
+mod removing;
 mod reopening;
 mod repair;
 mod retention;
@@ -46,7 +47,11 @@ impl Default for Size {
 impl Rig {
     pub(super) fn new(size: &Size, settings: Settings) -> Self {
         let count = usize::from(size.data + size.parity);
-        let disks = SimDisk::array(count, size.disk_bytes, 1);
+        Self::on(SimDisk::array(count, size.disk_bytes, 1), size, settings)
+    }
+
+    /// A new store on these disks.
+    pub(super) fn on(disks: Vec<SimDisk>, size: &Size, settings: Settings) -> Self {
         let options = FormatOptions {
             data: size.data,
             parity: size.parity,

@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
     ) -> Result<SegmentRef, LogError> {
         self.log.check_writable()?;
         let geometry = &self.log.array.geometry;
-        let living = self.log.array.disks.living();
+        let living = self.log.array.disks.taking();
         let alloc = &mut self.writer.alloc;
         let room = alloc.with_room(&living, purpose).len();
         let parity = usize::from(geometry.parity);
@@ -366,7 +366,9 @@ impl<'a> Batch<'a> {
             changed += size(pnode);
             changed -= shared.pnodes.known.get(id).map(size).unwrap_or_default();
         }
-        self.writer.set_aside(&self.log.array.geometry, &shared, changed, self.pnodes.len());
+        let taking = self.log.array.disks.taking().len();
+        let geometry = &self.log.array.geometry;
+        self.writer.set_aside(geometry, &shared, changed, self.pnodes.len(), taking);
     }
 
     fn checkpoint_due(&self) -> bool {
@@ -380,7 +382,7 @@ impl<'a> Batch<'a> {
             || writer.changed.blocks >= CHECKPOINT_CHANGED_BLOCKS
             || writer.placed.len() >= CHECKPOINT_PLACED_BLOCKS
             || alloc.pending().iter().any(|column| short(column.disk))
-            || alloc.waits() && writer.living.iter().copied().any(scarce)
+            || alloc.waits() && self.log.array.disks.taking().into_iter().any(scarce)
     }
 }
 

@@ -14,11 +14,18 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const LABEL_BYTES_MAX: usize = 64;
 /// In the feature bits that a writer must know: a disk is being rebuilt.
 const FEATURE_REBUILDING: u32 = 1;
+/// And: a disk is being removed.
+const FEATURE_LEAVING: u32 = 2;
+const WRITER_FEATURES: u32 = FEATURE_REBUILDING | FEATURE_LEAVING;
 /// In those that a reader must know: there are more disks than a stripe has columns.
 const FEATURE_MORE_DISKS: u32 = 1;
 /// And: stripes have two parity columns.
 const FEATURE_TWO_PARITIES: u32 = 2;
-const FEATURES: u32 = FEATURE_MORE_DISKS | FEATURE_TWO_PARITIES;
+/// And: a disk was removed.
+const FEATURE_REMOVED: u32 = 4;
+const FEATURES: u32 = FEATURE_MORE_DISKS | FEATURE_TWO_PARITIES | FEATURE_REMOVED;
+/// In a disk's state: it is being removed.
+const LEAVING: u32 = 1 << 8;
 const CRC_AT: usize = SECTOR - 4;
 /// Where the table of disks begins, and the length of an entry.
 const TABLE_AT: usize = 192;
@@ -38,6 +45,15 @@ pub(crate) struct Member {
     pub(crate) slots: u32,
     /// What became of it.
     pub(crate) state: MemberState,
+    /// It is being removed: what is on it is moved to others.
+    pub(crate) leaving: bool,
+}
+
+impl Member {
+    /// A disk that takes part, or does not.
+    pub(crate) fn new(id: DiskId, slots: u32, state: MemberState) -> Self {
+        Self { id, slots, state, leaving: false }
+    }
 }
 
 /// What became of a disk.
@@ -49,10 +65,12 @@ pub(crate) enum MemberState {
     Failed,
     /// It is new, or was away: what it lacks is being written to it.
     Rebuilding,
+    /// Nothing is on it any more, and it is no disk of the array. Its index is never used again.
+    Removed,
 }
 
 impl MemberState {
-    pub(super) const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rebuilding];
+    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::Failed, Self::Rebuilding, Self::Removed];
 }
 
 /// A superblock.
@@ -114,12 +132,15 @@ impl Superblock {
         // rebuilding must not take the disk for whole.
         let rebuilding = self.members.iter().any(|m| m.state == MemberState::Rebuilding);
         out.u32(0);
-        out.u32(if rebuilding { FEATURE_REBUILDING } else { 0 });
+        let leaving = self.members.iter().any(|member| member.leaving);
+        let rebuilding = if rebuilding { FEATURE_REBUILDING } else { 0 };
+        out.u32(rebuilding | if leaving { FEATURE_LEAVING } else { 0 });
         let more = self.members.len() > self.columns();
         let two = self.parity == 2;
         let more = if more { FEATURE_MORE_DISKS } else { 0 };
         let two = if two { FEATURE_TWO_PARITIES } else { 0 };
-        out.u32(more | two);
+        let removed = self.members.iter().any(|m| m.state == MemberState::Removed);
+        out.u32(more | two | if removed { FEATURE_REMOVED } else { 0 });
         out.bytes(&[0; 8]);
         out.bytes(&self.array.to_bytes());
         out.bytes(&self.member().id.to_bytes());
@@ -141,7 +162,7 @@ impl Superblock {
         for member in &self.members {
             out.bytes(&member.id.to_bytes());
             out.u32(member.slots);
-            out.u32(member.state as u32);
+            out.u32(member.state as u32 | if member.leaving { LEAVING } else { 0 });
         }
         out.resize(CRC_AT, 0);
         let crc = crc32c::crc32c(&out);
@@ -166,7 +187,7 @@ impl Superblock {
         let _compatible = fields.u32();
         // A later version may set bits in the first field freely. With unknown ones in the other two,
         // this one can't write, or can't even read; it does not tell them apart.
-        let unknown = fields.u32().is_none_or(|bits| bits & !FEATURE_REBUILDING != 0)
+        let unknown = fields.u32().is_none_or(|bits| bits & !WRITER_FEATURES != 0)
             || fields.u32().is_none_or(|bits| bits & !FEATURES != 0);
         if version != Some(VERSION) || unknown {
             return Err(NotASuperblock::Unknown);
@@ -227,6 +248,7 @@ impl Superblock {
 fn take_member(fields: &mut Fields<'_>) -> Option<Member> {
     let id = DiskId::from_bytes(fields.array()?);
     let (slots, state) = (fields.u32()?, fields.u32()?);
-    let state = MemberState::ALL.into_iter().find(|known| *known as u32 == state)?;
-    Some(Member { id, slots, state })
+    let leaving = state & LEAVING != 0;
+    let state = MemberState::ALL.into_iter().find(|known| *known as u32 == state & !LEAVING)?;
+    Some(Member { id, slots, state, leaving })
 }

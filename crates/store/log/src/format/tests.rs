@@ -366,8 +366,8 @@ fn the_superblock_has_the_documented_bytes() {
         update: 4,
         label: "tiny".to_owned(),
         members: vec![
-            Member { id: DiskId(0xa), slots: 62, state: MemberState::Failed },
-            Member { id: DiskId(0xb), slots: 62, state: MemberState::Ok },
+            Member::new(DiskId(0xa), 62, MemberState::Failed),
+            Member::new(DiskId(0xb), 62, MemberState::Ok),
         ],
     };
     let bytes = superblock.emit();
@@ -385,7 +385,7 @@ fn the_superblock_has_the_documented_bytes() {
 #[test]
 fn two_parities_are_a_feature() {
     let members = |count: u128| -> Vec<Member> {
-        (0..count).map(|id| Member { id: DiskId(id), slots: 62, state: MemberState::Ok }).collect()
+        (0..count).map(|id| Member::new(DiskId(id), 62, MemberState::Ok)).collect()
     };
     let of = |data, parity, disks| Superblock {
         array: ArrayId(1),
