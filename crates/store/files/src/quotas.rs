@@ -1,9 +1,10 @@
 //! Setting, listing and removing quotas.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::AddAssign;
 
 use crate::cache::Stop;
+use crate::names::S_IFDIR;
 use crate::txn::Txn;
 use crate::volume::{Files, Inner};
 use crate::{FilesError, Ino};
@@ -191,10 +192,8 @@ impl Files {
         while at != self.root {
             let parent = self.inner.view(|txn| txn.attr(at).map(|attr| attr.parent))?;
             let here = match names.entry(parent) {
-                std::collections::btree_map::Entry::Occupied(here) => here.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => {
-                    new.insert(self.inner.view(|txn| txn.dirs_in(parent))?)
-                }
+                Entry::Occupied(here) => here.into_mut(),
+                Entry::Vacant(new) => new.insert(self.inner.view(|txn| txn.dirs_in(parent))?),
             };
             let Some(name) = here.get(&at) else { return Ok(None) };
             path.splice(0..0, [b"/", name.as_slice()].concat());
@@ -224,7 +223,7 @@ impl Txn<'_> {
             let listed = self.list(dir, cookie)?;
             let Some(last) = listed.last() else { return Ok(found) };
             cookie = last.cookie;
-            let dirs = listed.into_iter().filter(|entry| entry.file_type == crate::names::S_IFDIR);
+            let dirs = listed.into_iter().filter(|entry| entry.file_type == S_IFDIR);
             found.extend(dirs.map(|entry| (entry.ino, entry.name)));
         }
     }

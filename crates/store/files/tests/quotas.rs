@@ -226,6 +226,28 @@ fn room_is_what_the_quota_leaves_of_the_stores() {
     assert_eq!(files.room_at(dir).unwrap().free_bytes, 0);
 }
 
+#[test]
+fn a_file_in_two_trees_is_charged_to_the_first() {
+    let (_disks, log, files) = volume(2, 64 << 20);
+    let dirs = ["one", "other"].map(|name| make_in(&files, files.root(), name, DIR));
+    let file = make_in(&files, dirs[0], "file", FILE);
+    files.write(file, 0, b"seven b").unwrap();
+    files.link(file, dirs[1], b"file").unwrap();
+    for dir in dirs {
+        files.set_quota(dir, bytes(10)).unwrap();
+    }
+    assert_eq!((used(&files, dirs[0]), used(&files, dirs[1])), ((7, 2), (0, 1)));
+    sound(&log, &files);
+    files.remove_quota(dirs[0]).unwrap();
+    files.write(file, 0, &[1; 100]).unwrap();
+    assert_eq!(used(&files, dirs[1]), (0, 1));
+    sound(&log, &files);
+    files.remove_quota(dirs[1]).unwrap();
+    files.set_quota(dirs[1], bytes(10)).unwrap();
+    assert_eq!(used(&files, dirs[1]), (100, 2));
+    sound(&log, &files);
+}
+
 /// A tree that was there before: deep, with many names, some of them also outside.
 fn grown(files: &Files, names: usize) -> (Ino, Usage) {
     let dir = make_in(files, files.root(), "dir", DIR);
