@@ -137,6 +137,15 @@ impl Files {
         Ok(())
     }
 
+    /// One step of [`Files::finish_counting`]; whether there was any.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub fn count_some(&self) -> Result<bool, FilesError> {
+        self.inner.count_some()
+    }
+
     /// Room where an inode is: what its quota leaves of the store's.
     ///
     /// # Errors

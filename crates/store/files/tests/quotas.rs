@@ -334,22 +334,30 @@ fn programs_go_on_while_a_tree_is_counted() {
     }
 }
 
-/// A directory that is not counted yet moves to where the walk has been.
+/// A directory that is not counted yet moves to where the walk has been: under some of these names.
 #[test]
 fn what_moves_behind_the_walk_is_counted() {
-    let (_disks, log, files) = volume(2, 64 << 20);
-    let (dir, sum) = grown(&files, 50);
-    files.remove_quota(dir).unwrap_err();
-    let below = files.lookup(dir, b"below").unwrap().ino;
-    let deep = files.lookup(below, b"below").unwrap().ino;
-    files.begin_quota(dir, bytes(1 << 30)).unwrap();
-    assert!(files.quota(dir).unwrap().counting);
-    files.rename((below, b"below"), (dir, b"up"), RenameMode::Replace).unwrap();
-    files.rename((deep, b"2 7"), (dir, b"2 7"), RenameMode::Replace).unwrap();
-    files.finish_counting().unwrap();
-    assert_eq!(files.quota(dir).unwrap().used, sum);
-    sound(&log, &files);
-    log.checkpoint(NOW).unwrap();
+    for n in 0..12 {
+        let (_disks, log, files) = volume(2, 64 << 20);
+        let (dir, sum) = grown(&files, 50);
+        let mut above = dir;
+        for _ in 0..3 {
+            above = files.lookup(above, b"below").unwrap().ino;
+        }
+        files.begin_quota(dir, bytes(1 << 30)).unwrap();
+        for _ in 0..=n % 2 {
+            files.count_some().unwrap();
+        }
+        assert!(files.quota(dir).unwrap().counting);
+        let name = format!("up {n}");
+        let to = (dir, name.as_bytes());
+        files.rename((above, b"below"), to, RenameMode::Replace).unwrap();
+        files.rename((above, b"3 7"), (dir, b"3 7"), RenameMode::Replace).unwrap();
+        files.finish_counting().unwrap();
+        assert_eq!(files.quota(dir).unwrap().used, sum);
+        sound(&log, &files);
+        log.checkpoint(NOW).unwrap();
+    }
 }
 
 /// A wrong account is named by the check.
