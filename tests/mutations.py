@@ -104,6 +104,28 @@ MUTATIONS = {
         FILES + "snapshot.rs", "let leaving = attr.role == Role::Leaving;", "let leaving = false;", "pegasus-files"),
     "the simulator: a snapshot shows what is now": (
         FILES + "snapshot.rs", "            if let Some(hit) = self.find_name(snapshot.ino, &key(ino))? {\n                return Ok(hit.ino);\n            }", "            let _ = snapshot;", "pegasus-sim"),
+    "a quota refuses nothing": (
+        FILES + "quota.rs", "if is_enforced && over {", "if is_enforced && over && false {", "pegasus-files"),
+    "a quota forbids to write over what is there": (
+        FILES + "quota.rs", "let over = more.bytes > less.bytes && exceeds(", "let over = exceeds(", "pegasus-files"),
+    "a tree is limited before it is counted": (
+        FILES + "quota.rs", "is_some_and(|known| known.walk.is_none());\n        let mut record", "is_some();\n        let mut record", "pegasus-files"),
+    "what is unlinked and open is charged to nobody": (
+        FILES + "quota.rs", "(attr.role == Role::Tree && quota", "(attr.role == Role::Tree && attr.nlink > 0 && quota", "pegasus-files"),
+    "what moves gets behind the walk": (
+        FILES + "quota.rs", "            walk.insert(0, (ino, 2));\n", "            let _ = walk;\n", "pegasus-files"),
+    "a crash ends a count": (
+        FILES + "quota.rs", "Known::new(record.dir, record.counting)", "Known::new(record.dir, false)", "pegasus-files"),
+    "names go from tree to tree": (
+        FILES + "quota.rs", "if from == to || self.tree_of(from)? == tree {", "if from == to || self.tree_of(from)? == tree || true {", "pegasus-files"),
+    "a quota outlives its directory": (
+        FILES + "names.rs", "        self.drop_quota(ino)?;\n", "", "pegasus-files"),
+    "the check does not count what quotas count": (
+        FILES + "check/quotas.rs", "if found != record.used {", "if found != record.used && false {", "pegasus-files"),
+    "programs that know no quotas open volumes with some": (
+        FILES + "format/volume.rs", "            _ => QUOTAS,", "            _ => SHARING,", "pegasus-files"),
+    "the simulator: a copy by reference is charged to nobody": (
+        FILES + "quota.rs", "let bytes = if is_dir(attr.mode) { 0 }", "let bytes = if is_dir(attr.mode) || !attr.sharing.extents.is_empty() { 0 }", "pegasus-sim"),
     "the check passes over the pointer to the checkpoint before": (
         LOG + "check.rs", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) {", "if !number.checked_sub(1).is_some_and(own) && !self.is_pointer(disk, at) && false {", "pegasus-sim"),
     "the check passes over parity": (

@@ -1,6 +1,7 @@
 """The mounted files: copied trees, databases, `kill -9`, and what is there afterwards."""
 
 import contextlib
+import errno
 import fcntl
 import filecmp
 import os
@@ -15,7 +16,7 @@ import unittest
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import CLIPS, ROOT, CommandFailed, Node, frame_hashes, probe, publish, wait_for
+from harness import BINARY, CLIPS, ROOT, CommandFailed, Node, frame_hashes, probe, publish, wait_for
 
 CONFIG = '[store]\ndisk_size = "256MiB"\n[recording]\nenabled = false\n[mount]\npath = "{}"\nallow_other = true\n'
 
@@ -218,6 +219,97 @@ class Files(MountTest):
         with self.assertRaises(CommandFailed) as refused:
             self.node.command(*args)
         return str(refused.exception)
+
+    def quota(self):
+        (quota,) = self.node.cli("quota", "list")
+        return quota
+
+    def test_a_quota_is_a_limit_for_programs(self):
+        tree = self.mount / "tree"
+        (tree / "below").mkdir(parents=True)
+        (tree / "below" / "there").write_bytes(os.urandom(300_000))
+        (self.mount / "outside").write_bytes(b"not in it")
+        self.assertIn("no directory", self.refused("quota", "set", "/nowhere", "--bytes", "1MiB"))
+        self.assertIn("no quota", self.refused("quota", "remove", "/tree"))
+        # On what is there already, by its path at the mount.
+        set_at = self.node.cli("quota", "set", tree, "--bytes", "1MiB", "--files", "5")
+        self.assertEqual(set_at, self.quota())
+        self.assertEqual((set_at["path"], set_at["used_bytes"], set_at["used_files"]), ("/tree", 300_000, 3))
+        self.assertIn("above it", self.refused("quota", "set", "/tree/below", "--bytes", "1MiB"))
+        self.assertIn("in it", self.refused("quota", "set", "/", "--bytes", "1MiB"))
+        room = os.statvfs(tree / "below")
+        self.assertEqual(room.f_blocks * room.f_frsize, 1 << 20)
+        self.assertEqual(room.f_bavail, ((1 << 20) - 300_000) // room.f_frsize)
+        self.assertEqual((room.f_files, room.f_favail), (5, 2))
+        self.assertGreater(os.statvfs(self.mount).f_blocks * room.f_frsize, 100 << 20)
+
+        size = 171 * 4096  # whole pages: the kernel would ask for the rest of one first, and be allowed
+        with open(tree / "file", "wb", buffering=0) as file:
+            self.assertEqual(file.write(b"x" * size), size)
+            for grow in [lambda: file.write(b"x" * 100_000), lambda: os.truncate(file.fileno(), 800_000),
+                         lambda: os.posix_fallocate(file.fileno(), 0, 800_000)]:
+                with self.assertRaises(OSError) as refused:
+                    grow()
+                self.assertEqual(refused.exception.errno, errno.EDQUOT)
+            self.assertEqual(os.fstat(file.fileno()).st_size, size)
+        (tree / "fifth").touch()
+        for make in [(tree / "sixth").touch, (tree / "sixth").mkdir, lambda: (tree / "sixth").symlink_to("x")]:
+            with self.assertRaises(OSError) as refused:
+                make()
+            self.assertEqual(refused.exception.errno, errno.EDQUOT)
+        # Names stay on their side; mv copies.
+        for move in [lambda: os.rename(tree / "file", self.mount / "file"),
+                     lambda: os.rename(self.mount / "outside", tree / "fifth"),
+                     lambda: os.link(self.mount / "outside", tree / "x")]:
+            with self.assertRaises(OSError) as refused:
+                move()
+            self.assertEqual(refused.exception.errno, errno.EXDEV)
+        subprocess.run(["mv", tree / "file", self.mount / "file"], check=True)
+        self.assertEqual((self.mount / "file").read_bytes(), b"x" * size)
+        self.assertEqual((self.quota()["used_bytes"], self.quota()["used_files"]), (300_000, 4))
+        subprocess.run(["mv", self.mount / "outside", tree / "below"], check=True)
+        subprocess.run(["cp", self.mount / "file", tree / "fifth"], check=True)
+        with open(tree / "fifth", "rb") as opened:
+            os.unlink(tree / "fifth")
+            self.assertEqual(self.quota()["used_bytes"], 300_009 + size)
+            opened.read(1)
+        wait_for("the file to be closed", lambda: self.quota()["used_bytes"] == 300_009)
+        self.settle()
+        before = self.quota()
+        self.node.kill()
+        self.assertEqual(self.node.check()["problems"], [])
+        self.start()
+        self.assertEqual(self.quota(), before)
+        os.rename(tree, self.mount / "elsewhere")
+        self.assertEqual(self.quota(), before | {"path": "/elsewhere"})
+        self.node.command("quota", "remove", "/elsewhere")
+        self.assertEqual(self.node.cli("quota", "list"), [])
+        (self.mount / "elsewhere" / "large").write_bytes(bytes(2 << 20))
+        os.rename(self.mount / "elsewhere" / "large", self.mount / "large")
+        self.node.stop()
+        self.assertEqual(self.node.check()["problems"], [])
+
+    def test_a_large_tree_gets_a_quota_while_programs_go_on(self):
+        shutil.copytree(ROOT / "crates", self.mount / "tree", symlinks=True)
+        (self.mount / "tree" / "live").mkdir()
+        command = [BINARY, "--node", self.node.http, "quota", "set", "/tree", "--bytes", "1TiB"]
+        setting = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        written = 0
+        while setting.poll() is None:
+            (self.mount / "tree" / "live" / f"{written}").write_bytes(bytes(100))
+            written += 1
+        self.assertEqual(setting.returncode, 0)
+        listed = self.quota()
+        inodes, size = 1, 0
+        for folder, folders, files in os.walk(self.mount / "tree"):
+            inodes += len(folders) + len(files)
+            size += sum(os.lstat(Path(folder) / name).st_size for name in files)
+        self.assertEqual((listed["used_files"], listed["used_bytes"], listed["counting"]), (inodes, size, False))
+        self.node.stop()
+        self.assertEqual(self.node.check()["problems"], [])
+        self.start()
+        shutil.rmtree(self.mount / "tree")
+        self.assertEqual(self.node.cli("quota", "list"), [])
 
     def test_a_root_of_many_names_is_listed_whole(self):
         names = ["streams"]

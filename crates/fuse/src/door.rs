@@ -460,12 +460,19 @@ impl Filesystem for Door {
         done(self.files.sync(), reply);
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let room = self.files.room();
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        // What is not of the tree - recordings, what was - has the room of its root.
+        let here = self.files.room_at(self.ino(ino));
+        let room = match here.or_else(|_| self.files.room_at(self.files.root())) {
+            Ok(room) => room,
+            Err(error) => return reply.error(errno(&error)),
+        };
         let block = u64::from(STATFS_BLOCK);
         let (all, free) = (room.capacity_bytes / block, room.free_bytes / block);
-        // Inodes take room as content does: there are as many as fit.
-        reply.statfs(all, free, free, all, free, STATFS_BLOCK, 255, STATFS_BLOCK);
+        // Inodes take room as content does: there are as many as fit, or as a quota allows.
+        let (files, free_files) =
+            room.files.map_or((all, free), |(used, more)| (used + more, more));
+        reply.statfs(all, free, free, files, free_files, STATFS_BLOCK, 255, STATFS_BLOCK);
     }
 
     fn setxattr(

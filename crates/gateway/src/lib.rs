@@ -23,5 +23,5 @@ pub mod sources;
 pub use access::{Access, AccessError};
 pub use disks::{DiskList, DiskListError, ListedDisks, Role};
 pub use events::{Events, Level, Report};
-pub use mounts::{FilesReport, Mounts, MountsError, SnapshotReport};
+pub use mounts::{FilesReport, Mounts, MountsError, QuotaLimits, QuotaReport, SnapshotReport};
 pub use services::{NodeInfo, Services};

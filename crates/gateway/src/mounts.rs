@@ -1,4 +1,4 @@
-//! The store's files, as a door asks for them: where they are mounted, and their snapshots. The node has them.
+//! The store's files, as a door asks for them: where they are mounted, their snapshots and quotas. The node has them.
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,24 @@ pub trait Mounts: Send + Sync {
     /// # Errors
     /// There is none of this name, or the disks fail.
     fn remove_snapshot(&self, name: &str) -> Result<(), MountsError>;
+
+    /// Quotas on directories, oldest first.
+    ///
+    /// # Errors
+    /// The files can't be opened.
+    fn quotas(&self) -> Result<Vec<QuotaReport>, MountsError>;
+
+    /// Limits what a directory may hold, durably, when what it holds is counted.
+    ///
+    /// # Errors
+    /// There is no such directory, one above or in it has a quota, or the disks fail.
+    fn set_quota(&self, path: &str, limits: QuotaLimits) -> Result<QuotaReport, MountsError>;
+
+    /// Takes the quota of a directory away, durably.
+    ///
+    /// # Errors
+    /// There is none, or the disks fail.
+    fn remove_quota(&self, path: &str) -> Result<(), MountsError>;
 }
 
 /// Why files are not mounted or unmounted.
@@ -53,6 +71,12 @@ pub enum MountsError {
     /// There is no snapshot of this name.
     #[error("there is no snapshot {0:?}")]
     NoSnapshot(String),
+    /// There is no such directory among the files.
+    #[error("the files have no directory {0:?}")]
+    NoDirectory(String),
+    /// The directory has no quota of its own.
+    #[error("there is no quota on {0:?}")]
+    NoQuota(String),
     /// The system or the disks failed.
     #[error("{0}")]
     Failed(String),
@@ -80,4 +104,28 @@ pub struct SnapshotReport {
     pub name: String,
     /// The moment it shows.
     pub made: Time,
+}
+
+/// What a directory may hold with all that is in it; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// Bytes of files.
+    pub bytes: Option<u64>,
+    /// Files and directories, itself among them.
+    pub files: Option<u64>,
+}
+
+/// A quota on a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaReport {
+    /// The directory's path, from the root of the files on.
+    pub path: String,
+    /// What it may hold.
+    pub limits: QuotaLimits,
+    /// Bytes it holds.
+    pub used_bytes: u64,
+    /// Files and directories it holds.
+    pub used_files: u64,
+    /// What it holds is still being counted; until then nothing is refused.
+    pub counting: bool,
 }

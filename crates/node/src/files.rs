@@ -9,12 +9,11 @@ use pegasus_continuous::Continuous;
 use pegasus_export::Library;
 use pegasus_files::{Files, FilesError, Settings, Snapshot};
 use pegasus_fuse::{Mount, MountOptions, Served};
-use pegasus_gateway::{FilesReport, Mounts, MountsError, SnapshotReport};
+use pegasus_gateway::{FilesReport, Mounts, MountsError, QuotaLimits, QuotaReport, SnapshotReport};
 use pegasus_log::Log;
 use rustix::io::Errno;
 
-use crate::NodeError;
-use crate::config;
+use crate::{NodeError, config, quotas};
 
 /// The files of a node. They are opened when they, or their snapshots, are first asked for. They are mounted in one
 /// place at most: a kernel takes for right what it has in memory, so that two mounts would tell two things.
@@ -168,6 +167,18 @@ impl Mounts for NodeFiles {
         tracing::info!(name, "a snapshot was removed");
         files.sync().map_err(refusal)
     }
+
+    fn quotas(&self) -> Result<Vec<QuotaReport>, MountsError> {
+        quotas::list(&*self.files()?)
+    }
+
+    fn set_quota(&self, path: &str, limits: QuotaLimits) -> Result<QuotaReport, MountsError> {
+        quotas::set(&*self.files()?, self.place().as_deref(), path, limits)
+    }
+
+    fn remove_quota(&self, path: &str) -> Result<(), MountsError> {
+        quotas::remove(&*self.files()?, self.place().as_deref(), path)
+    }
 }
 
 fn report(snapshot: Snapshot) -> SnapshotReport {
@@ -175,7 +186,7 @@ fn report(snapshot: Snapshot) -> SnapshotReport {
 }
 
 /// What is the caller's fault can be refused; all else failed.
-fn refusal(error: FilesError) -> MountsError {
+pub(crate) fn refusal(error: FilesError) -> MountsError {
     match error {
         FilesError::NoSnapshot { name } => MountsError::NoSnapshot(name),
         FilesError::Exists { name, .. } => {

@@ -11,6 +11,7 @@ mod disks;
 mod files;
 mod logging;
 mod node;
+mod quotas;
 mod recording;
 mod tls;
 

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Snapshots of the files: all of them, as they were
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// Quotas: what a directory of the files may hold with all that is in it
+    #[command(subcommand)]
+    Quota(Quota),
     /// The disks of a running node
     #[command(subcommand)]
     Disk(Disk),
@@ -209,6 +212,35 @@ pub(crate) enum Snapshot {
     Remove {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quota {
+    /// Set what a directory may hold, or change it; a limit that is left out is none
+    #[command(
+        group = clap::ArgGroup::new("limit").args(["bytes", "files"]).required(true).multiple(true),
+        after_help = "Example:\n  pegasus quota set /projects --bytes 10GiB --files 100000\n  pegasus quota \
+        set /mnt/pegasus/projects --bytes 10GiB"
+    )]
+    Set {
+        /// The directory: its path from the root of the files on, or below where they are mounted
+        dir: PathBuf,
+        /// Most bytes of files
+        #[arg(long, value_name = "BYTES")]
+        bytes: Option<ByteSize>,
+        /// Most files and directories, itself among them
+        #[arg(long, value_name = "NUMBER")]
+        files: Option<u64>,
+    },
+    /// List quotas with what is used of them
+    #[command(after_help = "Example:\n  pegasus quota list --json")]
+    List,
+    /// Take the quota of a directory away; what is in it stays
+    #[command(after_help = "Example:\n  pegasus quota remove /projects")]
+    Remove {
+        /// The directory
+        dir: PathBuf,
     },
 }
 

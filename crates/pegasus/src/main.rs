@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Mount { dir } => commands::mount::mount(&client()?, &dir, json)?,
         Command::Unmount { dir } => commands::mount::unmount(&client()?, &dir, json)?,
         Command::Snapshot(snapshot) => commands::snapshot::run(&client()?, &snapshot, json)?,
+        Command::Quota(quota) => commands::quota::run(&client()?, &quota, json)?,
         Command::Disk(disk) => commands::disk::run(&client()?, &disk, json)?,
         Command::Store(store) => return commands::store::run(&store, json),
         Command::Config(config) => commands::config::run(&config, json)?,

@@ -12,7 +12,7 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     /// Everything that a few hundred runs must have seen at least once: each kind of fault, each repair,
     /// each check.
-    pub const EXPECTED: [&'static str; 45] = [
+    pub const EXPECTED: [&'static str; 48] = [
         "bit rot",
         "blocks borrowed",
         "checked: a damaged store blames the damaged disk",
@@ -45,6 +45,9 @@ impl Coverage {
         "power cut in repair",
         "power cut, torn at 4096",
         "power cut, torn at 512",
+        "quota removed",
+        "quota set",
+        "refused by a quota",
         "repaired",
         "segments moved by the cleaner",
         "slow disk",

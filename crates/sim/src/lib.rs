@@ -31,6 +31,7 @@ mod coverage;
 mod exhaustive;
 mod fate;
 mod plan;
+mod quotas;
 mod run;
 mod streams;
 mod tree;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pegasus_files::{
-    Attributes, Errno, Files, FilesError, Ino, Listed, NewInode, RenameMode, SetAttributes, View,
+    Attributes, Errno, Files, FilesError, Ino, Limits, Listed, NewInode, RenameMode, SetAttributes,
+    View,
 };
 
+use crate::quotas::Quotas;
 use crate::{Finding, ensure, must};
 
 const DIR: u32 = 0o040_755;
@@ -28,6 +30,7 @@ pub(crate) struct Tree {
     nodes: BTreeMap<Ino, Node>,
     /// What it was, by the names of snapshots.
     past: BTreeMap<String, Arc<BTreeMap<Ino, Node>>>,
+    quotas: Quotas,
 }
 
 /// A volume now, or as it was.
@@ -68,6 +71,8 @@ pub(crate) struct Programs {
     moments: Vec<Tree>,
     /// Most bytes of a file.
     len_max: usize,
+    /// Whether they set quotas.
+    pub(crate) limits: bool,
     /// What they have done that is worth counting.
     pub(crate) done: Vec<&'static str>,
 }
@@ -84,8 +89,8 @@ impl Programs {
     pub(crate) fn new(files: &Files, len_max: usize) -> Self {
         let root = files.root();
         let nodes = [(root, Node::Dir(BTreeMap::new()))].into();
-        let now = Tree { root, nodes, past: BTreeMap::new() };
-        Self { moments: vec![now.clone()], now, len_max, done: Vec::new() }
+        let now = Tree { root, nodes, past: BTreeMap::new(), quotas: Quotas::default() };
+        Self { moments: vec![now.clone()], now, len_max, limits: false, done: Vec::new() }
     }
 
     /// A random operation.
@@ -94,13 +99,17 @@ impl Programs {
         files: &Files,
         rng: &mut fastrand::Rng,
     ) -> Result<Outcome, Finding> {
-        let len_max = self.len_max;
+        let (len_max, limits) = (self.len_max, self.limits);
+        let refusals = self.now.quotas.refusals;
         let mut done = None;
         let outcome = self.apply(|tree| match rng.u8(..12) {
             0 => tree.copy(files, rng).map(|what| done = what),
             1 => tree.snapshot(files, rng).map(|what| done = what),
+            2 if limits => tree.quota(files, len_max, rng).map(|what| done = what),
             _ => tree.change(files, len_max, rng),
         })?;
+        let refused = self.now.quotas.refusals > refusals;
+        self.done.extend(refused.then_some("refused by a quota"));
         self.done.extend(done.filter(|_| outcome == Outcome::Done));
         Ok(outcome)
     }
@@ -179,6 +188,11 @@ impl Programs {
             must("removing a snapshot", files.remove_snapshot(&name))?;
             self.moments.push(self.now.clone());
         }
+        for dir in self.now.quotas.tops() {
+            must("removing a quota", files.remove_quota(dir))?;
+            self.now.quotas.remove(dir);
+            self.moments.push(self.now.clone());
+        }
         while let Some((dir, name, is_dir)) = self.now.some_leaf() {
             let gone = match is_dir {
                 true => files.rmdir(dir, &name),
@@ -232,7 +246,53 @@ impl Tree {
         let gone = self.entries(dir).remove(name);
         if let Some(ino) = gone.filter(|ino| !self.is_named(*ino)) {
             self.nodes.remove(&ino);
+            self.quotas.forget(ino);
         }
+    }
+
+    /// All inodes of a tree.
+    fn below(&self, dir: Ino) -> Vec<Ino> {
+        let (mut all, mut at) = (vec![dir], 0);
+        while let Some(ino) = all.get(at) {
+            if let Node::Dir(entries) = &self.nodes[ino] {
+                all.extend(entries.values());
+            }
+            at += 1;
+        }
+        all
+    }
+
+    /// Gives a directory a quota, or takes it away.
+    fn quota(
+        &mut self,
+        files: &Files,
+        len_max: usize,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Option<&'static str>, FilesError> {
+        let tops = self.quotas.tops();
+        if let Some(dir) = rng.choice(&tops).filter(|_| rng.bool()) {
+            files.remove_quota(*dir)?;
+            self.quotas.remove(*dir);
+            return Ok(Some("quota removed"));
+        }
+        let dir = self.any_dir(rng);
+        let below = self.below(dir);
+        if tops.iter().any(|top| below.contains(top) || self.below(*top).contains(&dir)) {
+            return Ok(None);
+        }
+        let limits = Limits {
+            bytes: Some(rng.u64(..4 * len_max as u64 + 1)),
+            files: rng.bool().then(|| rng.u64(1..20)),
+        };
+        files.set_quota(dir, limits)?;
+        self.quotas.set(dir, limits, below);
+        Ok(Some("quota set"))
+    }
+
+    /// What a quota says to a file of this length.
+    fn refusal(&self, ino: Ino, len: usize) -> Option<Errno> {
+        let more = len.saturating_sub(self.len(ino)) as u64;
+        self.quotas.refusal(ino, (more, 0), |ino| self.len(ino))
     }
 
     /// A name of a file, or of an empty directory.
@@ -263,7 +323,11 @@ impl Tree {
         let first = rng.usize(..blocks - 1);
         let count = rng.usize(2..=blocks - first);
         let (at, into, len) = (first * BLOCK, rng.usize(..4) * BLOCK, count * BLOCK);
-        files.copy((from, at as u64), (to, into as u64), len as u64)?;
+        let refused = self.refusal(to, into + len);
+        let copied = files.copy((from, at as u64), (to, into as u64), len as u64);
+        if self.quotas.agree(copied, refused)?.is_none() {
+            return Ok(None);
+        }
         let source = self.bytes(from)[at..at + len].to_vec();
         let target = self.bytes(to);
         target.resize(target.len().max(into + len), 0);
@@ -343,8 +407,12 @@ impl Tree {
             true => (DIR, Node::Dir(BTreeMap::new())),
             false => (FILE, Node::File(Arc::default())),
         };
-        let ino = files.make(dir, name, &NewInode::new(mode, 0, 0))?.ino;
+        let refused = self.quotas.refusal(dir, (0, 1), |ino| self.len(ino));
+        let made = files.make(dir, name, &NewInode::new(mode, 0, 0));
+        let Some(made) = self.quotas.agree(made, refused)? else { return Ok(()) };
+        let ino = made.ino;
         self.nodes.insert(ino, node);
+        self.quotas.made(dir, ino);
         self.entries(dir).insert(name.to_vec(), ino);
         Ok(())
     }
@@ -367,7 +435,10 @@ impl Tree {
         dir: Ino,
         name: &[u8],
     ) -> Result<(), FilesError> {
-        files.link(ino, dir, name)?;
+        let refused = self.quotas.between(ino, dir);
+        if self.quotas.agree(files.link(ino, dir, name), refused)?.is_none() {
+            return Ok(());
+        }
         self.entries(dir).insert(name.to_vec(), ino);
         Ok(())
     }
@@ -383,7 +454,11 @@ impl Tree {
         if self.at(to.0, to.1).is_some_and(|there| self.is_dir(there) || there == moved) {
             return Ok(());
         }
-        files.rename(from, to, RenameMode::Replace)?;
+        let refused = self.quotas.between(from.0, to.0);
+        let renamed = files.rename(from, to, RenameMode::Replace);
+        if self.quotas.agree(renamed, refused)?.is_none() {
+            return Ok(());
+        }
         self.remove(to.0, to.1);
         self.entries(to.0).insert(to.1.to_vec(), moved);
         self.entries(from.0).remove(from.1);
@@ -410,7 +485,11 @@ impl Tree {
         ino: Ino,
         size: usize,
     ) -> Result<(), FilesError> {
-        files.set(ino, &SetAttributes { size: Some(size as u64), ..Default::default() })?;
+        let refused = self.refusal(ino, size);
+        let set = files.set(ino, &SetAttributes { size: Some(size as u64), ..Default::default() });
+        if self.quotas.agree(set, refused)?.is_none() {
+            return Ok(());
+        }
         self.bytes(ino).resize(size, 0);
         Ok(())
     }
@@ -422,7 +501,11 @@ impl Tree {
         at: usize,
         written: &[u8],
     ) -> Result<(), FilesError> {
-        files.write(ino, at as u64, written)?;
+        let refused = self.refusal(ino, at + written.len());
+        let done = files.write(ino, at as u64, written);
+        if self.quotas.agree(done, refused)?.is_none() {
+            return Ok(());
+        }
         let (bytes, end) = (self.bytes(ino), at + written.len());
         bytes.resize(bytes.len().max(end), 0);
         bytes[at..end].copy_from_slice(written);
@@ -446,7 +529,8 @@ impl Tree {
             let nodes = Self::read_all(Look::Then(files.at(snapshot.id)), files.root())?;
             past.insert(snapshot.name, Arc::new(nodes));
         }
-        Ok(Self { root: files.root(), nodes, past })
+        let quotas = Quotas::read(files, nodes.keys())?;
+        Ok(Self { root: files.root(), nodes, past, quotas })
     }
 
     fn read_all(look: Look<'_>, root: Ino) -> Result<BTreeMap<Ino, Node>, Finding> {

@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use pegasus_base::Time;
-use pegasus_gateway::{FilesReport, Mounts, MountsError, SnapshotReport, http};
+use pegasus_gateway::{
+    FilesReport, Mounts, MountsError, QuotaLimits, QuotaReport, SnapshotReport, http,
+};
 use serde_json::{Value, json};
 
 use crate::support::Node;
@@ -17,7 +19,7 @@ const LOCAL: Option<&str> = Some("127.0.0.1:5000");
 
 /// Remembers what it was asked to mount.
 #[derive(Default)]
-struct Asked(Mutex<Vec<PathBuf>>, Mutex<Vec<SnapshotReport>>);
+struct Asked(Mutex<Vec<PathBuf>>, Mutex<Vec<SnapshotReport>>, Mutex<Vec<QuotaReport>>);
 
 impl Mounts for Asked {
     fn mount(&self, path: &Path) -> Result<(), MountsError> {
@@ -54,6 +56,27 @@ impl Mounts for Asked {
         let mut all = self.1.lock().unwrap();
         let at = all.iter().position(|made| made.name == name);
         all.remove(at.ok_or_else(|| MountsError::NoSnapshot(name.to_owned()))?);
+        Ok(())
+    }
+
+    fn quotas(&self) -> Result<Vec<QuotaReport>, MountsError> {
+        Ok(self.2.lock().unwrap().clone())
+    }
+
+    fn set_quota(&self, path: &str, limits: QuotaLimits) -> Result<QuotaReport, MountsError> {
+        if path == "/nowhere" {
+            return Err(MountsError::NoDirectory(path.to_owned()));
+        }
+        let path = path.to_owned();
+        let set = QuotaReport { path, limits, used_bytes: 512, used_files: 2, counting: false };
+        self.2.lock().unwrap().push(set.clone());
+        Ok(set)
+    }
+
+    fn remove_quota(&self, path: &str) -> Result<(), MountsError> {
+        let mut all = self.2.lock().unwrap();
+        let at = all.iter().position(|quota| quota.path == path);
+        all.remove(at.ok_or_else(|| MountsError::NoQuota(path.to_owned()))?);
         Ok(())
     }
 }
@@ -122,6 +145,28 @@ async fn snapshots_are_made_listed_and_removed() {
         let request = Request::delete("/api/v1/snapshots?name=t%C3%A4glich%201");
         request.body(Body::empty()).unwrap()
     };
+    assert_eq!(ask(&node, remove(), LOCAL).await, 204);
+    assert_eq!(ask(&node, remove(), LOCAL).await, 404);
+}
+
+#[tokio::test]
+async fn quotas_are_set_listed_and_removed() {
+    let mut node = Node::open();
+    assert_eq!(node.get("/api/v1/quotas").await.json(), json!([]));
+    node.services.mounts = Some(Arc::new(Asked::default()));
+    node.router = http::router(node.services.clone());
+    let set = |body: Value| {
+        let request = Request::put("/api/v1/quotas").header("content-type", "application/json");
+        request.body(Body::from(body.to_string())).unwrap()
+    };
+    assert_eq!(ask(&node, set(json!({ "path": "/nowhere" })), LOCAL).await, 404);
+    assert_eq!(ask(&node, set(json!({ "path": "/a", "blocks": 1 })), LOCAL).await, 422);
+    assert_eq!(ask(&node, set(json!({ "path": "/a", "bytes": 1024 })), LOCAL).await, 200);
+    let listed = node.get("/api/v1/quotas").await.json();
+    let expected = json!([{ "path": "/a", "bytes": 1024, "files": null, "used_bytes": 512,
+        "used_files": 2, "counting": false }]);
+    assert_eq!(listed, expected);
+    let remove = || Request::delete("/api/v1/quotas?path=/a").body(Body::empty()).unwrap();
     assert_eq!(ask(&node, remove(), LOCAL).await, 204);
     assert_eq!(ask(&node, remove(), LOCAL).await, 404);
 }

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod mount;
+pub(crate) mod quota;
 pub(crate) mod recording;
 pub(crate) mod snapshot;
 pub(crate) mod source;

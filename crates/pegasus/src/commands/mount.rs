@@ -33,7 +33,7 @@ fn absolute(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(parent.canonicalize().map_or_else(|_| path.clone(), |parent| parent.join(name)))
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| Failure::new(format!("{} is not Unicode", path.display())))
 }

@@ -15,6 +15,7 @@ pub(crate) fn of(store: &Store) -> String {
         recording(store, &stream.name, &mut text);
     }
     tree(&store.files, store.files.root(), "/", &mut text);
+    quotas(&store.files, &mut text);
     text
 }
 
@@ -69,6 +70,20 @@ fn tree(files: &Files, ino: Ino, path: &str, text: &mut String) {
         for (name, child) in entries {
             tree(files, child, &format!("{}/{name}", path.trim_end_matches('/')), text);
         }
+    }
+}
+
+fn quotas(files: &Files, text: &mut String) {
+    for quota in files.quotas().unwrap() {
+        let path = String::from_utf8(files.path_of(quota.dir).unwrap()).unwrap();
+        let (limits, used) = (quota.limits, quota.used);
+        let (bytes, files) = (used.bytes, used.files);
+        writeln!(
+            text,
+            "quota {path}\t{bytes} bytes of {:?}, {files} files of {:?}",
+            limits.bytes, limits.files
+        )
+        .unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pegasus_base::{ManualClock, StreamName, Time, TimeRange};
 use pegasus_disk::{Disk, SimDisk, TearAt};
-use pegasus_files::{Allocate, Files, Ino, NewInode, RenameMode, SetAttributes, XattrMode};
+use pegasus_files::{Allocate, Files, Ino, Limits, NewInode, RenameMode, SetAttributes, XattrMode};
 use pegasus_log::{FormatOptions, Log};
 use pegasus_media::{Codec, Shape, Track, TrackId, TrackSet, Unit};
 
@@ -14,7 +14,7 @@ use crate::store::{BEGIN, Store};
 const MS: i64 = 1_000_000;
 
 /// Their names.
-pub(crate) const STORES: [&str; 5] = ["four-and-one", "cut", "mirror", "alone", "hurt"];
+pub(crate) const STORES: [&str; 6] = ["four-and-one", "cut", "mirror", "alone", "hurt", "limited"];
 
 /// The disks of one of the stores, as they are left behind.
 pub(crate) fn make(name: &str) -> Vec<SimDisk> {
@@ -38,6 +38,11 @@ pub(crate) fn make(name: &str) -> Vec<SimDisk> {
     fill(&store);
     match name {
         "cut" => cut(&store, &disks),
+        "limited" => {
+            limit(&store.files);
+            store.close();
+            disks
+        }
         "hurt" => {
             hurt(&store, &mut disks);
             disks
@@ -99,6 +104,25 @@ fn cut(store: &Store, disks: &[SimDisk]) -> Vec<SimDisk> {
     let ops = disks[0].counter().next_op();
     let mut rng = fastrand::Rng::with_seed(5);
     disks.iter().map(|disk| disk.image_at(ops - 9, TearAt::Bytes512, &mut rng)).collect()
+}
+
+/// Quotas on what is there and on what is not, with borrowed blocks, a snapshot and what it alone keeps.
+fn limit(files: &Files) {
+    let root = files.root();
+    let find = |dir: Ino, name: &[u8]| files.lookup(dir, name).unwrap().ino;
+    let films = find(root, b"films");
+    let limits = Limits { bytes: Some(8 << 20), files: Some(50) };
+    files.set_quota(films, limits).unwrap();
+    files.set_quota(find(root, b"a"), Limits { bytes: None, files: Some(10) }).unwrap();
+    let copy = files.make(films, b"copy", &file()).unwrap().ino;
+    files.copy((find(films, b"long"), 0), (copy, 0), 400_000).unwrap();
+    files.create_snapshot("kept").unwrap();
+    files.write(copy, 70_000, b"its own").unwrap();
+    files.unlink(films, b"long").unwrap();
+    let gone = files.make(root, b"gone", &NewInode::new(0o040_700, 0, 0)).unwrap().ino;
+    files.set_quota(gone, limits).unwrap();
+    files.make(gone, b"not limited any more", &file()).unwrap();
+    files.remove_quota(gone).unwrap();
 }
 
 /// A disk fails, another takes its place, and a sixth is added; nothing is rebuilt yet.

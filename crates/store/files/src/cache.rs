@@ -11,10 +11,11 @@ use std::sync::Arc;
 use pegasus_base::{PnodeId, Time};
 
 use crate::format::attr::Attr;
+use crate::format::quota::Record;
 use crate::format::volume::Head;
 use crate::page::{Extent, Found, Layer, PAGE, Page, remove_pages};
 use crate::snapshot::Known;
-use crate::{FilesError, Ino};
+use crate::{FilesError, Ino, quota};
 
 /// Clean pages kept in memory: 64 MiB.
 const CLEAN_PAGES_MAX: usize = 16 << 10;
@@ -38,11 +39,20 @@ pub(crate) enum Kind {
     Extents,
     /// Content apart from its inode's pnode.
     Body,
+    /// What a tree may hold.
+    Quota,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Volume, Self::Inode, Self::Table, Self::Xattrs, Self::Extents, Self::Body];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Volume,
+        Self::Inode,
+        Self::Table,
+        Self::Xattrs,
+        Self::Extents,
+        Self::Body,
+        Self::Quota,
+    ];
 
     /// The pnode's kind on disk. Recordings use the lower ones.
     pub(crate) fn code(self) -> u16 {
@@ -60,11 +70,19 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Of an inode, or of content apart from one.
     pub(crate) attr: Option<Arc<Attr>>,
+    /// Of a quota.
+    pub(crate) quota: Option<Record>,
     /// Bytes of content.
     pub(crate) size: u64,
 }
 
 impl Node {
+    /// What stands in the attributes of its pnode.
+    pub(crate) fn attributes(&self) -> Option<Vec<u8>> {
+        let attr = self.attr.as_ref().map(|attr| attr.emit());
+        attr.or_else(|| self.quota.map(|record| record.emit()))
+    }
+
     /// Whether it is an inode of the tree without a name.
     pub(crate) fn is_orphan(&self) -> bool {
         self.attr.as_ref().is_some_and(|attr| attr.nlink == 0)
@@ -208,6 +226,7 @@ pub(crate) struct Cache {
     head_changed: bool,
     /// In the order in which they were made, which is that of their numbers.
     pub(crate) snapshots: Vec<Known>,
+    pub(crate) quotas: BTreeMap<Ino, quota::Known>,
     /// Numbers for new pnodes, in order.
     pub(crate) numbers: std::collections::VecDeque<PnodeId>,
     /// The last one that was taken.

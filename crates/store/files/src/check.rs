@@ -11,11 +11,15 @@ use crate::cache::{Kind, Node};
 use crate::dir::Listed;
 use crate::extents::{BLOCK, Run};
 use crate::format::attr::{Attr, Role};
+use crate::format::volume::Head;
 use crate::names::is_dir;
 use crate::open::{find_head, prepare};
+use crate::quota::Known;
 use crate::snapshot::parse_key;
 use crate::volume::{Inner, Settings};
 use crate::{FilesError, Ino};
+
+mod quotas;
 
 /// Checks the volume of a log that nobody writes to; what is wrong, a sentence each. Nothing is wrong with a
 /// store that has no volume. Reads all of it but content; takes some hundred bytes of memory for each inode.
@@ -31,8 +35,8 @@ pub fn check(log: &Arc<Log>) -> Vec<String> {
 struct Check {
     inner: Inner,
     log: Arc<Log>,
-    root: Ino,
-    top: Ino,
+    head: Head,
+    known_quotas: BTreeMap<Ino, Known>,
     orphans: BTreeSet<Ino>,
     /// All pnodes of the volume but its head.
     nodes: BTreeMap<Ino, Node>,
@@ -51,11 +55,12 @@ impl Check {
         let clock = Arc::new(ManualClock::at(Time::from_secs(0)));
         let inner =
             prepare(log.clone(), Settings::default(), clock, Box::new(|| {}), head, &orphans)?;
+        let known_quotas = inner.state.lock().cache.quotas.clone();
         Ok(Some(Self {
             inner,
             log: log.clone(),
-            root: head.root,
-            top: head.snapshots,
+            head,
+            known_quotas,
             orphans: orphans.into_iter().collect(),
             nodes: BTreeMap::new(),
             reached: BTreeSet::new(),
@@ -67,12 +72,13 @@ impl Check {
 
     fn run(mut self) -> Vec<String> {
         self.load();
-        self.walk(self.root);
+        self.walk(self.head.root);
         self.check_links();
         for orphan in self.orphans.clone() {
             self.reach(orphan, "the list of orphans");
         }
         self.snapshots();
+        self.quotas();
         for (ino, attr) in self.attrs() {
             self.sharing(ino, &attr);
         }
@@ -148,6 +154,7 @@ impl Check {
                 } else if is_dir(attr.mode) {
                     self.problem(format!("{who} is not the only name of directory {}", entry.ino));
                 }
+                self.check_stamp(dir, entry.ino, &attr);
                 if is_dir(attr.mode) && attr.parent != dir {
                     let parent = attr.parent;
                     self.problem(format!("directory {} is in {dir}, not in {parent}", entry.ino));
@@ -165,7 +172,7 @@ impl Check {
         }
         for (ino, attr) in self.attrs().into_iter().filter(|(_, attr)| attr.role == Role::Tree) {
             let names = self.names.get(&ino).copied().unwrap_or(0);
-            let is_named = names > 0 || ino == self.root;
+            let is_named = names > 0 || ino == self.head.root;
             let links = match is_dir(attr.mode) && is_named {
                 true => 2 + dirs.get(&ino).copied().unwrap_or(0),
                 false => names,
@@ -178,11 +185,11 @@ impl Check {
 
     /// Follows what snapshots keep.
     fn snapshots(&mut self) {
-        if self.top == Ino(0) {
+        if self.head.snapshots == Ino(0) {
             return;
         }
-        self.reach(self.top, "the head");
-        for snapshot in self.list(self.top) {
+        self.reach(self.head.snapshots, "the head");
+        for snapshot in self.list(self.head.snapshots) {
             let index = snapshot.ino;
             let name = shown(&snapshot);
             self.reach(index, "the list of snapshots");

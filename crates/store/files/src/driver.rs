@@ -1,4 +1,4 @@
-//! The thread that flushes by age and by pressure, and finishes the removal of snapshots.
+//! The thread that flushes by age and by pressure, finishes the removal of snapshots, and counts for quotas.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,8 +34,9 @@ fn run(inner: &Inner) {
     let mut in_trouble = false;
     loop {
         let removed = inner.remove_some().unwrap_or(false);
+        let counted = inner.count_some().unwrap_or(false);
         let mut state = inner.state.lock();
-        if !state.stop && !is_due(inner, &state) && !removed {
+        if !state.stop && !is_due(inner, &state) && !removed && !counted {
             inner.wake.wait_for(&mut state, LOOK);
         }
         if state.stop {

@@ -65,6 +65,18 @@ pub enum FilesError {
         /// The name.
         name: String,
     },
+    /// The quota of the tree does not allow the change. Nothing changed.
+    #[error("the quota of {dir} allows no more")]
+    OverQuota {
+        /// The directory that has the quota.
+        dir: Ino,
+    },
+    /// The directory has no quota of its own.
+    #[error("{dir} has no quota")]
+    NoQuota {
+        /// The directory.
+        dir: Ino,
+    },
     /// The volume has been closed.
     #[error("the volume is closed")]
     Closed,
@@ -82,7 +94,11 @@ impl FilesError {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match self {
-            Self::NoInode { .. } | Self::NoEntry { .. } | Self::NoSnapshot { .. } => Errno::NOENT,
+            Self::NoInode { .. }
+            | Self::NoEntry { .. }
+            | Self::NoSnapshot { .. }
+            | Self::NoQuota { .. } => Errno::NOENT,
+            Self::OverQuota { .. } => Errno::DQUOT,
             Self::Exists { .. } => Errno::EXIST,
             Self::Refused { errno, .. } => *errno,
             Self::Full { .. } | Self::Log(LogError::Full { .. }) => Errno::NOSPC,

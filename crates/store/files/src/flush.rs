@@ -157,8 +157,8 @@ fn put(batch: &mut Batch<'_>, item: &Item) -> Result<(), LogError> {
     if size != wanted {
         batch.truncate(pnode, wanted)?;
     }
-    match &item.node.attr {
-        Some(attr) => batch.set_attributes(pnode, &attr.emit()),
+    match item.node.attributes() {
+        Some(bytes) => batch.set_attributes(pnode, &bytes),
         None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::format::attr::{Attr, Sharing};
 use crate::format::bucket::{self, Bucket};
+use crate::format::quota::Record;
 use crate::format::{volume, xattrs};
 use crate::page::PAGE;
 
@@ -21,6 +22,9 @@ pub fn parse_all(bytes: &[u8]) {
     }
     if let Some(head) = volume::Head::parse(bytes) {
         assert_eq!(head.emit(), bytes);
+    }
+    if let Some(record) = Record::parse(bytes) {
+        assert_eq!(record.emit(), bytes);
     }
     if let Some(orphans) = volume::parse_orphans(bytes) {
         assert_eq!(volume::emit_orphans(orphans.iter()), bytes);

@@ -17,10 +17,12 @@
 //! | make durable | [`Files::sync`] |
 //! | copy without copying | [`Files::copy`] |
 //! | keep a moment | [`Files::create_snapshot`], [`Files::at`] |
+//! | limit a tree | [`Files::set_quota`], [`Files::room_at`] |
 //!
 //! Inside, `txn` is one operation, which takes effect whole or not at all; `dir`, `names`, `attrs` are
 //! written on it; below them `content` says whose content is read and written, `share` lends and borrows it by
-//! the table in `extents`, `snapshot` keeps what was. It reads through `cache`, the volume in memory: pure, and told the time. Where memory does
+//! the table in `extents`, `snapshot` keeps what was, `quota` charges
+//! what there is. It reads through `cache`, the volume in memory: pure, and told the time. Where memory does
 //! not know, the operation says what it needs, `volume` reads that without holding a lock, and tries
 //! again. `flush` writes what changed; `driver` is the thread that does so in time. `format` has the bytes.
 //!
@@ -69,6 +71,8 @@ mod open;
 mod ops;
 mod page;
 mod room;
+mod quota;
+mod quotas;
 mod seek;
 mod share;
 mod snapshot;
@@ -81,6 +85,7 @@ pub use check::check;
 pub use dir::Listed;
 pub use error::FilesError;
 pub use ops::Allocate;
+pub use quotas::{Limits, Quota, TreeRoom, Usage};
 pub use rustix::io::Errno;
 pub use seek::Seek;
 pub use snapshots::{Snapshot, SnapshotId, View};

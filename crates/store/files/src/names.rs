@@ -36,7 +36,7 @@ fn kind_of(mode: u32) -> u8 {
 
 impl Txn<'_> {
     /// The attributes of a directory that is still linked.
-    fn check_dir(&self, dir: Ino) -> Result<(), Stop> {
+    pub(crate) fn check_dir(&self, dir: Ino) -> Result<(), Stop> {
         let attr = self.attr(dir)?;
         if !is_dir(attr.mode) {
             return Err(FilesError::refused(dir, Errno::NOTDIR, "it is not a directory").into());
@@ -81,6 +81,7 @@ impl Txn<'_> {
         let mut attr = Attr::new(new.mode, new.uid, new.gid, self.now);
         attr.rdev = new.rdev;
         attr.parent = dir;
+        attr.quota = self.live(parent.quota);
         if parent.mode & S_ISGID != 0 {
             attr.gid = parent.gid;
             attr.mode |= if is_dir(new.mode) { S_ISGID } else { 0 };
@@ -138,6 +139,7 @@ impl Txn<'_> {
             return Err(FilesError::NoInode { ino }.into());
         }
         self.check_new(dir, name)?;
+        self.check_link(ino, dir)?;
         self.add_link(ino)?;
         self.add_name(dir, name, Hit { ino, kind: kind_of(mode) })
     }
@@ -181,6 +183,7 @@ impl Txn<'_> {
     }
 
     fn drop_dir(&mut self, ino: Ino) -> Result<(), Stop> {
+        self.drop_quota(ino)?;
         if self.opens(ino) == 0 && self.hand_over(ino)? {
             return Ok(());
         }
@@ -222,6 +225,7 @@ impl Txn<'_> {
         }
         let moved = self.lookup(from.0, from.1)?;
         let there = self.find_name(to.0, to.1)?.map(|hit| hit.ino);
+        let tree = self.check_same_tree(from.0, to.0)?;
         match (mode, there) {
             (RenameMode::NoReplace, Some(_)) => {
                 return Err(FilesError::Exists { dir: to.0, name: shown(to.1) }.into());
@@ -231,9 +235,11 @@ impl Txn<'_> {
             _ => {}
         }
         self.check_no_loop(moved, to.0)?;
+        self.adopt(moved, tree)?;
         match there {
             Some(there) if mode == RenameMode::Exchange => {
                 self.check_no_loop(there, from.0)?;
+                self.adopt(there, tree)?;
                 self.exchange(from, moved, to, there)
             }
             there => self.move_over(from, moved, to, there),

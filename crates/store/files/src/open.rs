@@ -86,6 +86,8 @@ pub(crate) fn prepare(
     inner.note_free(&mut inner.state.lock());
     let snapshots = inner.view(|txn| txn.read_snapshots())?;
     inner.state.lock().cache.snapshots = snapshots;
+    let quotas = inner.view(|txn| txn.read_quotas())?;
+    inner.state.lock().cache.quotas = quotas;
     Ok(inner)
 }
 

@@ -18,7 +18,7 @@ use crate::format::volume::Head;
 use crate::txn::Txn;
 use crate::{FilesError, Ino};
 
-const DIR_MODE: u32 = 0o040_700;
+pub(crate) const DIR_MODE: u32 = 0o040_700;
 /// Images removed in one step.
 const STEP: usize = 32;
 
@@ -34,7 +34,7 @@ pub(crate) struct Known {
 }
 
 /// What an image is called in an index.
-fn key(ino: Ino) -> [u8; 16] {
+pub(crate) fn key(ino: Ino) -> [u8; 16] {
     let mut key = [0; 16];
     for (at, digit) in key.iter_mut().enumerate() {
         let four = (ino.0 >> (60 - 4 * at)) as usize & 15;
@@ -50,7 +50,7 @@ pub(crate) fn parse_key(key: &[u8]) -> Option<Ino> {
 
 impl Txn<'_> {
     /// The volume's head as it will be.
-    fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         self.head.unwrap_or(self.cache.head)
     }
 
@@ -113,7 +113,7 @@ impl Txn<'_> {
     /// Makes an image of an inode as it is.
     fn image_of(&mut self, ino: Ino) -> Result<Ino, Stop> {
         let mut attr = Attr::clone(self.attr(ino)?);
-        (attr.role, attr.sharing) = (Role::Kept, Default::default());
+        (attr.role, attr.sharing, attr.quota) = (Role::Kept, Default::default(), Ino(0));
         if attr.dir.table != PnodeId(0) {
             attr.dir.table = self.copy_of(attr.dir.table, Kind::Table)?;
         }
@@ -139,7 +139,8 @@ impl Txn<'_> {
     /// Lets a snapshot have an inode that is deleted, if one wants it.
     pub(crate) fn hand_over(&mut self, ino: Ino) -> Result<bool, Stop> {
         let Some(index) = self.wanted_by(ino)? else { return Ok(false) };
-        self.raw_attr_mut(ino)?.role = Role::Kept;
+        let attr = self.raw_attr_mut(ino)?;
+        (attr.role, attr.quota) = (Role::Kept, Ino(0));
         self.kept.insert(ino);
         self.enter(index, ino, ino)?;
         Ok(true)

@@ -14,7 +14,7 @@ use crate::format::attr::Attr;
 use crate::format::volume::Head;
 use crate::page::{Found, Holes, PAGE, Page, page_of, remove_pages};
 use crate::snapshot::Known;
-use crate::{FilesError, Ino};
+use crate::{FilesError, Ino, quota};
 
 /// Most pages asked for at once.
 const AHEAD: u64 = 256;
@@ -35,6 +35,8 @@ pub(crate) struct Txn<'a> {
     pub(crate) kept: BTreeSet<Ino>,
     pub(crate) head: Option<Head>,
     pub(crate) snapshots: Option<Vec<Known>>,
+    /// Quotas that changed or, with `None`, are gone.
+    pub(crate) quotas: BTreeMap<Ino, Option<quota::Known>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ pub(crate) struct Changes {
     kept: BTreeSet<Ino>,
     head: Option<Head>,
     snapshots: Option<Vec<Known>>,
+    quotas: BTreeMap<Ino, Option<quota::Known>>,
 }
 
 impl<'a> Txn<'a> {
@@ -75,13 +78,14 @@ impl<'a> Txn<'a> {
             kept: BTreeSet::new(),
             head: None,
             snapshots: None,
+            quotas: BTreeMap::new(),
         }
     }
 
     pub(crate) fn into_changes(self) -> Changes {
         let frees = self.frees();
-        let Self { nodes, contents, numbers, kept, head, snapshots, .. } = self;
-        Changes { nodes, contents, numbers, frees, kept, head, snapshots }
+        let Self { nodes, contents, numbers, kept, head, snapshots, quotas, .. } = self;
+        Changes { nodes, contents, numbers, frees, kept, head, snapshots, quotas }
     }
 
     /// Whether nothing of it takes room but what deleting takes. A hole gives more than it takes if there
@@ -155,7 +159,7 @@ impl<'a> Txn<'a> {
         let number = self.cache.numbers.get(self.numbers).ok_or(Stop::Need(Need::Numbers))?;
         self.numbers += 1;
         let ino = Ino::of(*number);
-        self.nodes.insert(ino, Some(Node { kind, attr: attr.map(Arc::new), size: 0 }));
+        self.nodes.insert(ino, Some(Node { kind, attr: attr.map(Arc::new), quota: None, size: 0 }));
         Ok(ino)
     }
 
@@ -170,6 +174,11 @@ impl<'a> Txn<'a> {
     /// Whether it was made in this operation.
     pub(crate) fn is_new(&self, ino: Ino) -> bool {
         self.nodes.contains_key(&ino) && !self.cache.entries.contains_key(&ino)
+    }
+
+    /// The pnodes that were touched, as they are now; `None` for those that are gone.
+    pub(crate) fn staged(&self) -> impl Iterator<Item = (Ino, Option<&Node>)> {
+        self.nodes.iter().map(|(ino, node)| (*ino, node.as_ref()))
     }
 
     pub(crate) fn opens(&self, ino: Ino) -> u32 {
@@ -302,7 +311,13 @@ impl Changes {
     }
 
     /// Carries it out.
-    pub(crate) fn apply(self, cache: &mut Cache, now: Time) {
+    pub(crate) fn apply(mut self, cache: &mut Cache, now: Time) {
+        for (ino, known) in std::mem::take(&mut self.quotas) {
+            match known {
+                Some(known) => cache.quotas.insert(ino, known),
+                None => cache.quotas.remove(&ino),
+            };
+        }
         if self.is_empty() {
             return;
         }

@@ -10,6 +10,7 @@ use pegasus_log::{Log, LogError};
 use crate::cache::{Cache, Kind, Need, Node, Stop};
 use crate::driver::Driver;
 use crate::format::attr::Attr;
+use crate::format::quota::Record;
 use crate::page::PAGE;
 use crate::txn::Txn;
 use crate::{FilesError, Ino};
@@ -260,7 +261,8 @@ impl Inner {
             self.wait_for_room(&mut state)?;
             let (epoch, now) = (state.cache.epoch, self.clock.now());
             let mut txn = Txn::new(&state.cache, now);
-            let outcome = op(&mut txn);
+            let done = op(&mut txn);
+            let outcome = done.and_then(|value| txn.charge().map(|()| value));
             let changes = txn.into_changes();
             match outcome {
                 Ok(value) => {
@@ -327,17 +329,24 @@ impl Inner {
         };
         let Some(info) = found else { return Ok(None) };
         let Some(kind) = Kind::of(info.kind) else { return Ok(None) };
+        let (mut quota, attributes) = (None, &info.attributes);
         let attr = match kind {
+            Kind::Quota => {
+                let why = "its quota makes no sense";
+                let record = Record::parse(attributes);
+                quota = Some(record.ok_or(FilesError::Damaged { pnode, why })?);
+                None
+            }
             Kind::Inode | Kind::Body => {
                 let why = "its attributes make no sense";
-                let attr = Attr::parse(&info.attributes);
+                let attr = Attr::parse(attributes);
                 let mut attr = attr.ok_or(FilesError::Damaged { pnode, why })?;
                 self.load_extents(&mut attr)?;
                 Some(Arc::new(attr))
             }
             _ => None,
         };
-        Ok(Some(Node { kind, attr, size: info.size }))
+        Ok(Some(Node { kind, attr, quota, size: info.size }))
     }
 
     /// Reads what an inode borrows where that stands apart.

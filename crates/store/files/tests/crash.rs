@@ -52,6 +52,7 @@ fn run(seed: u64) {
         if rng.bool() {
             files.finish_removals().unwrap(); // of snapshots
         }
+        files.finish_counting().unwrap(); // for quotas
         let found = Model::read(&files);
         assert!(is_moment(&since, &found), "seed {seed}, round {round}: the state of no moment");
         files.sync().unwrap();
@@ -101,6 +102,7 @@ fn cut(seed: u64) {
             disks.iter().map(|disk| disk.image_at(at, TearAt::Bytes512, &mut rng)).collect();
         let log = open_log(&found);
         let files = open_with(&log, tight());
+        files.finish_counting().unwrap();
         let (oldest, _) = *synced.iter().rev().find(|(_, request)| *request <= at).unwrap();
         let read = Model::read(&files);
         assert_eq!(check(&log), Vec::<String>::new(), "seed {seed}, request {at}");

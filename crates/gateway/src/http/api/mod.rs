@@ -4,6 +4,7 @@
 mod disks;
 mod events;
 pub(crate) mod mounts;
+mod quotas;
 mod recordings;
 mod snapshots;
 mod sources;
@@ -65,6 +66,7 @@ pub(crate) fn router() -> Router<App> {
             snapshots::create_snapshot,
             snapshots::remove_snapshot
         ))
+        .routes(routes!(quotas::list_quotas, quotas::set_quota, quotas::remove_quota))
         .routes(routes!(events::list_events))
         .routes(routes!(events::follow_events))
         .split_for_parts();

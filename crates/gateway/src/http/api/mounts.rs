@@ -127,7 +127,10 @@ impl From<MountsError> for ApiError {
     fn from(error: MountsError) -> Self {
         let status = match &error {
             MountsError::Refused(_) => StatusCode::CONFLICT,
-            MountsError::NotMounted(_) | MountsError::NoSnapshot(_) => StatusCode::NOT_FOUND,
+            MountsError::NotMounted(_)
+            | MountsError::NoSnapshot(_)
+            | MountsError::NoDirectory(_)
+            | MountsError::NoQuota(_) => StatusCode::NOT_FOUND,
             MountsError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

@@ -12,8 +12,10 @@ use crate::page::PAGE;
 
 /// Inodes that neither borrow nor lend and are in the tree.
 const PLAIN: u8 = 1;
-/// All others.
+/// All others,
 const SHARING: u8 = 2;
+/// but those that are charged to a quota.
+const CHARGED: u8 = 3;
 /// Longest target of a symbolic link in bytes.
 pub(crate) const TARGET_BYTES_MAX: usize = 4095;
 /// Targets up to this length stand in the attributes, longer ones in the content.
@@ -43,6 +45,8 @@ pub(crate) struct Attr {
     pub(crate) xattrs: Arc<Xattrs>,
     pub(crate) role: Role,
     pub(crate) sharing: Sharing,
+    /// The quota it is charged to, or 0. It may be gone, and means nothing then.
+    pub(crate) quota: Ino,
 }
 
 /// What an inode is there for.
@@ -113,6 +117,7 @@ impl Attr {
             xattrs: Arc::default(),
             role: Role::Tree,
             sharing: Sharing::default(),
+            quota: Ino(0),
         }
     }
 
@@ -123,7 +128,11 @@ impl Attr {
 
     pub(crate) fn emit(&self) -> Vec<u8> {
         let plain = self.role == Role::Tree && self.sharing == Sharing::default();
-        let version = if plain { PLAIN } else { SHARING };
+        let version = match self.quota {
+            Ino(0) if plain => PLAIN,
+            Ino(0) => SHARING,
+            _ => CHARGED,
+        };
         let mut out = vec![version, self.dir.depth, self.role as u8, 0];
         for word in [self.mode, self.uid, self.gid, self.nlink, self.rdev, self.generation] {
             out.extend(word.to_le_bytes());
@@ -135,8 +144,11 @@ impl Attr {
         for word in [self.parent.0, dir.entries, dir.key, dir.table.0, self.xattr_pnode.0] {
             out.extend(word.to_le_bytes());
         }
-        if !plain {
+        if version != PLAIN {
             self.sharing.emit(&mut out);
+        }
+        if version == CHARGED {
+            out.extend(self.quota.0.to_le_bytes());
         }
         out.extend((self.target.len() as u16).to_le_bytes()); // at most TARGET_BYTES_INLINE
         out.extend(&*self.target);
@@ -149,7 +161,7 @@ impl Attr {
         let (version, depth, role) = (fields.u8()?, fields.u8()?, fields.u8()?);
         let role = *Role::ALL.get(usize::from(role))?;
         let plain = version == PLAIN;
-        if !(plain && role == Role::Tree || version == SHARING)
+        if !(plain && role == Role::Tree || version == SHARING || version == CHARGED)
             || fields.u8()? != 0
             || depth > super::bucket::DEPTH_MAX
         {
@@ -165,7 +177,9 @@ impl Attr {
         let table = PnodeId(fields.u64()?);
         let xattr_pnode = PnodeId(fields.u64()?);
         let sharing = if plain { Sharing::default() } else { Sharing::parse(&mut fields)? };
-        if !plain && role == Role::Tree && sharing == Sharing::default() {
+        let quota = if version == CHARGED { Ino(fields.u64()?) } else { Ino(0) };
+        let could_be_plain = role == Role::Tree && sharing == Sharing::default();
+        if version == SHARING && could_be_plain || version == CHARGED && quota == Ino(0) {
             return None;
         }
         let len = usize::from(fields.u16()?);
@@ -189,6 +203,7 @@ impl Attr {
             xattrs: Arc::new(xattrs),
             role,
             sharing,
+            quota,
         })
     }
 }
@@ -259,6 +274,8 @@ mod tests {
             table: PnodeId(0),
         };
         attr.role = Role::Kept;
+        let charged = Attr { quota: Ino(33), ..attr.clone() };
+        assert_eq!(Attr::parse(&charged.emit()), Some(charged));
         let bytes = attr.emit();
         assert_eq!(Attr::parse(&bytes), Some(attr));
         for len in 0..bytes.len() {
@@ -268,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_longest_attributes_fit_a_pnode() {
-        let fixed = 4 + 6 * 4 + 4 * 8 + 5 * 8 + 2 + 3 * 8 + 2 * 4;
+        let fixed = 4 + 6 * 4 + 4 * 8 + 5 * 8 + 2 + 3 * 8 + 2 * 4 + 8;
         let extents = EXTENTS_INLINE * Extents::ONE_BYTES;
         let longest = fixed + extents + TARGET_BYTES_INLINE + XATTRS_BYTES_INLINE;
         assert!(longest <= pegasus_log::Log::ATTRIBUTES_BYTES_MAX);

@@ -2,6 +2,7 @@
 
 pub(crate) mod attr;
 pub(crate) mod bucket;
+pub(crate) mod quota;
 pub(crate) mod volume;
 pub(crate) mod xattrs;
 

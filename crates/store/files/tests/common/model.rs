@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pegasus_files::{
-    Allocate, Attributes, Errno, Files, FilesError, Ino, NewInode, RenameMode, Seek, SetAttributes,
-    Snapshot, View, XattrMode,
+    Allocate, Attributes, Errno, Files, FilesError, Ino, Limits, NewInode, RenameMode, Seek,
+    SetAttributes, Snapshot, Usage, View, XattrMode,
 };
 
 type Name = Vec<u8>;
@@ -24,6 +24,8 @@ pub(crate) struct Inode {
     pub(crate) holds: Holds,
     pub(crate) xattrs: BTreeMap<Name, Vec<u8>>,
     pub(crate) mode: u32,
+    /// The directory whose quota it is charged to.
+    pub(crate) quota: Option<Ino>,
 }
 
 /// All of it.
@@ -33,13 +35,16 @@ pub(crate) struct Model {
     root: Ino,
     /// What it was, by the names of snapshots.
     pub(crate) snapshots: BTreeMap<String, Arc<BTreeMap<Ino, Inode>>>,
+    /// Limits by directories.
+    pub(crate) quotas: BTreeMap<Ino, Limits>,
     /// What was copied into by the last step.
     copied: Option<Ino>,
 }
 
 impl PartialEq for Model {
     fn eq(&self, other: &Self) -> bool {
-        (self.root, &self.inodes, &self.snapshots) == (other.root, &other.inodes, &other.snapshots)
+        (self.root, &self.inodes, &self.snapshots, &self.quotas)
+            == (other.root, &other.inodes, &other.snapshots, &other.quotas)
     }
 }
 
@@ -82,6 +87,13 @@ impl Look<'_> {
         names.into_iter().map(|name| (name.clone(), find(&name))).collect()
     }
 
+    fn quota(self, ino: Ino) -> Option<Ino> {
+        match self {
+            Self::Now(files) => files.quota_of(ino).unwrap().map(|quota| quota.dir),
+            Self::Then(_) => None,
+        }
+    }
+
     fn holds(self, ino: Ino) -> Holds {
         match (self.attributes(ino).mode & 0o170_000, self) {
             (0o040_000, _) => Holds::Dir(self.entries(ino)),
@@ -93,13 +105,28 @@ impl Look<'_> {
     }
 }
 
+impl Holds {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Dir(_) => 0,
+            Self::File(bytes) => bytes.len() as u64,
+            Self::Link(target) => target.len() as u64,
+        }
+    }
+}
+
 type Done = Result<(), Errno>;
 
 impl Model {
     pub(crate) fn new(root: Ino) -> Self {
         let holds = Holds::Dir(BTreeMap::new());
-        let inode = Inode { holds, xattrs: BTreeMap::new(), mode: 0o755 };
-        Self { inodes: [(root, inode)].into(), root, snapshots: BTreeMap::new(), copied: None }
+        let inode = Inode { holds, xattrs: BTreeMap::new(), mode: 0o755, quota: None };
+        Self { inodes: [(root, inode)].into(), ..Self::empty(root) }
+    }
+
+    fn empty(root: Ino) -> Self {
+        let (inodes, snapshots, quotas) = Default::default();
+        Self { inodes, root, snapshots, quotas, copied: None }
     }
 
     /// What is on the volume.
@@ -110,12 +137,13 @@ impl Model {
             (snapshot.name, Arc::new(Self::read_all(Look::Then(files.at(snapshot.id)), root)))
         };
         let snapshots = files.snapshots().into_iter().map(then).collect();
-        Self { inodes, root, snapshots, copied: None }
+        let quotas = files.quotas().unwrap();
+        let quotas = quotas.into_iter().map(|quota| (quota.dir, quota.limits)).collect();
+        Self { inodes, snapshots, quotas, ..Self::empty(root) }
     }
 
     fn read_all(look: Look<'_>, root: Ino) -> BTreeMap<Ino, Inode> {
-        let mut model =
-            Self { inodes: BTreeMap::new(), root, snapshots: BTreeMap::new(), copied: None };
+        let mut model = Self::empty(root);
         model.read_inode(look, root);
         for ino in model.inodes.keys() {
             assert_eq!(look.attributes(*ino).nlink, model.links(*ino), "links of {ino}");
@@ -134,7 +162,9 @@ impl Model {
             Holds::Dir(entries) => entries.values().copied().collect(),
             _ => Vec::new(),
         };
-        self.inodes.insert(ino, Inode { holds, xattrs, mode: attributes.mode & 0o7777 });
+        let quota = look.quota(ino);
+        let mode = attributes.mode & 0o7777;
+        self.inodes.insert(ino, Inode { holds, xattrs, mode, quota });
         children.into_iter().for_each(|child| self.read_inode(look, child));
     }
 
@@ -185,7 +215,68 @@ impl Model {
     fn drop_unnamed(&mut self, ino: Ino) {
         if self.is_dir(ino) || self.names_of(ino) == 0 {
             self.inodes.remove(&ino);
+            let _ = self.drop_quota(ino); // it goes with its directory
         }
+    }
+
+    fn drop_quota(&mut self, dir: Ino) -> Done {
+        self.quotas.remove(&dir).ok_or(Errno::NOENT)?;
+        for inode in self.inodes.values_mut().filter(|inode| inode.quota == Some(dir)) {
+            inode.quota = None;
+        }
+        Ok(())
+    }
+
+    fn used(&self, dir: Ino) -> Usage {
+        let mut used = Usage::default();
+        for inode in self.inodes.values().filter(|inode| inode.quota == Some(dir)) {
+            used += Usage { bytes: inode.holds.bytes(), files: 1 };
+        }
+        used
+    }
+
+    /// Whether an inode may become so many bytes longer.
+    fn allows(&self, ino: Ino, more_bytes: u64, more_files: u64) -> bool {
+        let Some(dir) = self.inodes[&ino].quota else { return true };
+        let (used, limits) = (self.used(dir), self.quotas[&dir]);
+        let fits = |used, more, limit: Option<u64>| {
+            more == 0 || limit.is_none_or(|limit| used + more <= limit)
+        };
+        fits(used.bytes, more_bytes, limits.bytes) && fits(used.files, more_files, limits.files)
+    }
+
+    /// Whether a file may become `len` bytes long.
+    fn allows_len(&self, ino: Ino, len: usize) -> bool {
+        let more = (len as u64).saturating_sub(self.inodes[&ino].holds.bytes());
+        self.allows(ino, more, 0)
+    }
+
+    /// Sets a quota: all that is below and charged to nobody yet is charged to it.
+    fn set_quota(&mut self, dir: Ino, limits: Limits) -> Done {
+        let is_top = self.quotas.contains_key(&dir);
+        let tops: Vec<Ino> = self.quotas.keys().copied().collect();
+        if !is_top
+            && (self.inodes[&dir].quota.is_some() || tops.iter().any(|top| self.below(*top, dir)))
+        {
+            return Err(Errno::INVAL);
+        }
+        self.quotas.insert(dir, limits);
+        let mut todo = if is_top { Vec::new() } else { vec![dir] };
+        while let Some(ino) = todo.pop() {
+            let inode = self.inodes.get_mut(&ino).unwrap();
+            inode.quota.get_or_insert(dir);
+            if let Holds::Dir(entries) = &inode.holds {
+                todo.extend(entries.values());
+            }
+        }
+        Ok(())
+    }
+
+    /// The inodes, but for what a snapshot does not keep.
+    fn kept(&self) -> BTreeMap<Ino, Inode> {
+        let mut kept = self.inodes.clone();
+        kept.values_mut().for_each(|inode| inode.quota = None);
+        kept
     }
 
     fn below(&mut self, ino: Ino, top: Ino) -> bool {
@@ -221,6 +312,9 @@ impl Model {
     fn rename(&mut self, from: (Ino, &Name), to: (Ino, &Name), mode: RenameMode) -> Done {
         let moved = *self.entries(from.0).get(from.1).ok_or(Errno::NOENT)?;
         let there = self.entries(to.0).get(to.1).copied();
+        if self.inodes[&from.0].quota != self.inodes[&to.0].quota {
+            return Err(Errno::XDEV);
+        }
         match (mode, there) {
             (RenameMode::NoReplace, Some(_)) => return Err(Errno::EXIST),
             (RenameMode::Exchange, None) => return Err(Errno::NOENT),
@@ -301,6 +395,7 @@ pub(crate) fn step(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     match rng.u8(..24) {
         20 | 21 => copy(files, model, rng),
         22 => snapshot(files, model, rng),
+        23 => quota(files, model, rng),
         0..5 => make(files, model, rng),
         5 => agree(files.unlink(dir, &name), model.unlink(dir, &name), "unlink"),
         6 => agree(files.rmdir(dir, &name), model.rmdir(dir, &name), "rmdir"),
@@ -316,10 +411,15 @@ pub(crate) fn step(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
         }
         10 => {
             let Some(ino) = model.any(rng, |holds| !matches!(holds, Holds::Dir(_))) else { return };
-            let entries = model.entries(dir);
-            let expected = if entries.contains_key(&name) { Err(Errno::EXIST) } else { Ok(()) };
+            let expected = match model.entries(dir).contains_key(&name) {
+                true => Err(Errno::EXIST),
+                false if model.inodes[&ino].quota != model.inodes[&dir].quota => Err(Errno::XDEV),
+                false => Ok(()),
+            };
             agree(files.link(ino, dir, &name).map(|_| ()), expected, "link");
-            entries.entry(name).or_insert(ino);
+            if expected.is_ok() {
+                model.entries(dir).insert(name, ino);
+            }
         }
         11 => set_xattr(files, model, rng),
         12 => {
@@ -346,9 +446,14 @@ fn make(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
         assert_eq!(made.unwrap_err().errno(), Errno::EXIST);
         return;
     }
+    if !model.allows(dir, holds.bytes(), 1) {
+        assert_eq!(made.unwrap_err().errno(), Errno::DQUOT);
+        return;
+    }
     let ino = made.unwrap().ino;
     model.entries(dir).insert(name, ino);
-    model.inodes.insert(ino, Inode { holds, xattrs: BTreeMap::new(), mode });
+    let quota = model.inodes[&dir].quota;
+    model.inodes.insert(ino, Inode { holds, xattrs: BTreeMap::new(), mode, quota });
 }
 
 /// Where something is read or written: often where a block begins, or the file ends.
@@ -375,12 +480,19 @@ fn copy(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
         return;
     }
     let part = &source[at.min(source.len())..(at + len).min(source.len())];
+    model.copied = Some(to);
+    if !part.is_empty() && !model.allows_len(to, into + part.len()) {
+        assert_eq!(copied.unwrap_err().errno(), Errno::DQUOT);
+        // A copy takes several steps; some of them may have had room.
+        let holds = Look::Now(files).holds(to);
+        model.inodes.get_mut(&to).unwrap().holds = holds;
+        return;
+    }
     assert_eq!(
         copied.unwrap(),
         part.len() as u64,
         "{from} from {at}, {len} bytes to {to} at {into}"
     );
-    model.copied = Some(to);
     let Holds::File(target) = &mut model.inodes.get_mut(&to).unwrap().holds else { return };
     if !part.is_empty() {
         let target = Arc::make_mut(target);
@@ -394,10 +506,30 @@ fn snapshot(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     if rng.bool() {
         let expected = if model.snapshots.contains_key(&name) { Err(Errno::EXIST) } else { Ok(()) };
         agree(files.create_snapshot(&name).map(|_| ()), expected, "snapshot");
-        model.snapshots.entry(name).or_insert_with(|| Arc::new(model.inodes.clone()));
+        let kept = Arc::new(model.kept());
+        model.snapshots.entry(name).or_insert(kept);
     } else {
         let expected = model.snapshots.remove(&name).map(|_| ()).ok_or(Errno::NOENT);
         agree(files.remove_snapshot(&name), expected, "removing a snapshot");
+    }
+}
+
+fn quota(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
+    let dir = model.any_dir(rng);
+    if rng.u8(..3) == 0 {
+        let tops: Vec<Ino> = model.quotas.keys().copied().collect();
+        let dir = if rng.bool() { rng.choice(tops).unwrap_or(dir) } else { dir };
+        agree(files.remove_quota(dir), model.drop_quota(dir), "removing a quota");
+        return;
+    }
+    let limits = Limits {
+        bytes: rng.bool().then(|| rng.u64(..400_000)),
+        files: rng.bool().then(|| rng.u64(..20)),
+    };
+    let set = files.set_quota(dir, limits);
+    agree(set.map(|_| ()), model.set_quota(dir, limits), "setting a quota");
+    for quota in files.quotas().unwrap() {
+        assert_eq!(quota.used, model.used(quota.dir), "quota of {}", quota.dir);
     }
 }
 
@@ -417,28 +549,40 @@ fn set_xattr(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
 
 fn change_content(files: &Files, model: &mut Model, rng: &mut fastrand::Rng) {
     let Some(ino) = model.any(rng, |holds| matches!(holds, Holds::File(_))) else { return };
+    let at = place(rng, model.inodes[&ino].holds.bytes() as usize);
+    let limits = model.clone();
+    let has_room = |len: usize, done: &Result<(), FilesError>| {
+        let expected = if limits.allows_len(ino, len) { None } else { Some(Errno::DQUOT) };
+        assert_eq!(done.as_ref().err().map(FilesError::errno), expected, "{ino}: {len} bytes");
+        done.is_ok()
+    };
     let Holds::File(content) = &mut model.inodes.get_mut(&ino).unwrap().holds else { return };
     let content = Arc::make_mut(content);
-    let at = place(rng, content.len());
     match rng.u8(..8) {
         6 => agree_on_holes(files, ino, content, at),
         7 => {
             let len = rng.usize(1..20_000);
-            files.allocate(ino, at as u64, len as u64, Allocate::Zero).unwrap();
+            let done = files.allocate(ino, at as u64, len as u64, Allocate::Zero);
+            if !has_room(at + len, &done) {
+                return;
+            }
             content.resize(content.len().max(at + len), 0);
             content[at..at + len].fill(0);
         }
         0..3 => {
             let most = if rng.u8(..4) == 0 { 70_000 } else { 12_000 };
             let bytes = vec![rng.u8(1..); rng.usize(1..most)];
-            files.write(ino, at as u64, &bytes).unwrap();
+            if !has_room(at + bytes.len(), &files.write(ino, at as u64, &bytes)) {
+                return;
+            }
             content.resize(content.len().max(at + bytes.len()), 0);
             content[at..at + bytes.len()].copy_from_slice(&bytes);
         }
         3 => {
             let set = SetAttributes { size: Some(at as u64), ..SetAttributes::default() };
-            files.set(ino, &set).unwrap();
-            content.resize(at, 0);
+            if has_room(at, &files.set(ino, &set).map(|_| ())) {
+                content.resize(at, 0);
+            }
         }
         4 => {
             let len = rng.usize(1..20_000);
