@@ -120,7 +120,7 @@ enum What {
         /// Streams recorded.
         #[arg(long, default_value_t = 50)]
         streams: usize,
-        /// Folder for what the simulated disks keep: 20 GB at 100 TB.
+        /// Folder for what the simulated disks keep: 30 GB at 100 TB.
         #[arg(long, default_value = "/var/tmp")]
         dir: PathBuf,
     },
