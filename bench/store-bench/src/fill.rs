@@ -68,6 +68,11 @@ pub(crate) fn make_streams(disks: &[Arc<dyn Disk>], count: usize) -> Result<(), 
     Ok(())
 }
 
+/// So many segments or some more: all streams have as many, in whole runs.
+pub(crate) fn whole_runs(segments: u64, streams: usize) -> u64 {
+    segments.div_ceil(streams as u64).next_multiple_of(RUN) * streams as u64
+}
+
 impl Past {
     /// A past of so many segments for the streams there are.
     ///
@@ -80,7 +85,7 @@ impl Past {
         };
         let directories: Vec<_> =
             fabricate::directories(log)?.into_iter().map(directory).collect::<Result<_, _>>()?;
-        let wanted = segments.div_ceil(directories.len() as u64).next_multiple_of(RUN);
+        let wanted = whole_runs(segments, directories.len()) / directories.len() as u64;
         let record_len = fabricate::record_len(log) as u64;
         Ok(Self { directories, wanted, record_len, samples: Vec::new() })
     }

@@ -14,7 +14,7 @@ use pegasus_log::Log;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::array::{self, DATA, DISKS, SEGMENT_BYTES, UNIT_BYTES};
+use crate::array::{self, DISKS, SEGMENT_BYTES, UNIT_BYTES};
 use crate::figures::round;
 use crate::fill::{self, Past};
 use crate::heap;
@@ -35,15 +35,8 @@ const SPARE_BYTES: f64 = 6e9;
 /// If the store fails, or an opened one lacks something.
 pub(crate) fn run(bytes: f64, streams: usize, folder: &Path) -> Result<Value, Failure> {
     let segments = (bytes / SEGMENT_BYTES) as u64;
-    // As many as whole runs of all streams are: see `Past::new`.
-    let made = segments.div_ceil(streams as u64).next_multiple_of(256) * streams as u64;
-    let recorded = (made as f64 * f64::from(UNIT_BYTES)).max(bytes / f64::from(DATA));
-    let disk_bytes = (recorded * (1.0 + SPARE_SHARE) + SPARE_BYTES) as u64;
-    let disks = SparseDisk::array(DISKS, disk_bytes.next_multiple_of(1 << 20), folder)?;
+    let disks = empty(segments, streams, folder)?;
     let shared = array::as_disks(&disks);
-    array::format(&shared, Some(UNIT_BYTES))?;
-    fill::make_streams(&shared, streams)?;
-
     let began = Instant::now();
     let (log, _) = array::open_log(&shared, array::beginning())?;
     let mut past = Past::new(&log, segments)?;
@@ -78,6 +71,17 @@ pub(crate) fn run(bytes: f64, streams: usize, folder: &Path) -> Result<Value, Fa
         "freeing": freeing,
         "process_mib_max": heap::resident_max_mib(),
     }))
+}
+
+/// Disks with room for so many segments of so many streams, which are there already.
+fn empty(segments: u64, streams: usize, folder: &Path) -> Result<Vec<SparseDisk>, Failure> {
+    let recorded = fill::whole_runs(segments, streams) as f64 * f64::from(UNIT_BYTES);
+    let disk_bytes = (recorded * (1.0 + SPARE_SHARE) + SPARE_BYTES) as u64;
+    let disks = SparseDisk::array(DISKS, disk_bytes.next_multiple_of(1 << 20), folder)?;
+    let shared = array::as_disks(&disks);
+    array::format(&shared, Some(UNIT_BYTES))?;
+    fill::make_streams(&shared, streams)?;
+    Ok(disks)
 }
 
 /// Files there are.
