@@ -48,8 +48,8 @@ def bars(title, rows, path):
     drawing.save(path)
 
 
-def lines(title, series, path, x_label, y_label):
-    """Series of name to points (x, y); those whose name begins with `goal` are dashed."""
+def lines(title, series, path, x_label, y_label, ticks=None):
+    """Series of name to points (x, y); those whose name begins with `goal` are dashed. `ticks` are other names for x."""
     drawing = Drawing(title)
     every = [point for points in series.values() for point in points]
     x_least, x_most = min(x for x, _ in every), max(x for x, _ in every)
@@ -64,7 +64,7 @@ def lines(title, series, path, x_label, y_label):
         value = y_most * step / 4
         drawing.text(LEFT - 8, place(x_least, value)[1] + 4, f"{value:.3g}", anchor="end")
     for x in sorted({point[0] for name, points in series.items() if not name.startswith("goal") for point in points}):
-        drawing.text(place(x, 0)[0], bottom + 18, f"{x:g}", anchor="middle")
+        drawing.text(place(x, 0)[0], bottom + 18, ticks[x] if ticks else f"{x:g}", anchor="middle")
     drawing.text((LEFT + right) / 2, HEIGHT - 10, x_label, anchor="middle")
     drawing.text(LEFT - 50, TOP - 8, y_label)
     for at, (name, points) in enumerate(series.items()):
@@ -78,6 +78,36 @@ def lines(title, series, path, x_label, y_label):
         drawing.line([(right + 15, TOP + 20 * at), (right + 40, TOP + 20 * at)], colour, dashed=goal)
         drawing.text(right + 46, TOP + 20 * at + 4, name)
     drawing.save(path)
+
+
+def scale(figures, folder):
+    """What depends on a store's size: a drawing for each."""
+    ticks = [f"{row['terabytes']:g} TB" for row in figures]
+
+    def by_size(of):
+        return [(at, of(row)) for at, row in enumerate(figures)]
+
+    def drawing(name, title, y_label, series):
+        lines(title, series, folder / f"scale-{name}.svg", "recorded", y_label, ticks)
+
+    drawing("memory", "Memory of an open store", "MB", {
+        "open": by_size(lambda row: row["memory"]["store_bytes"] / 1e6),
+        "a bit a slot": by_size(lambda row: row["slots"] / 8e6),
+    })
+    drawing("checkpoint", "A checkpoint with next to nothing changed", "MB, ms", {
+        "MB written": by_size(lambda row: row["checkpoint"]["written_bytes"] / 1e6),
+        "ms": by_size(lambda row: row["checkpoint"]["ms_p50"]),
+    })
+    drawing("mount", "Opening after a kill", "ms", {
+        "with flash": by_size(lambda row: row["openings"]["flash_ms_max"]),
+        "CPU, p50": by_size(lambda row: row["openings"]["cpu_ms_p50"]),
+        "goal: under 1 s": by_size(lambda _: 1000),
+    })
+    drawing("allocation", "Allocating and freeing a segment, median", "us", {
+        "half full": by_size(lambda row: row["allocation_half_full"]["us_p50"]),
+        "nearly full": by_size(lambda row: row["allocation_nearly_full"]["us_p50"]),
+        "freeing": by_size(lambda row: row["freeing"]["us_p50"]),
+    })
 
 
 def draw(results, folder):
@@ -100,7 +130,9 @@ def draw(results, folder):
         for at, what in ((1, "MiB moved and read"), (2, "seconds")):
             series = {what: [(index, row[at]) for index, row in enumerate(figures)]}
             lines("Cleaning the same garbage in larger stores", series, folder / f"cleaning-{what.split()[0]}.svg",
-                  "stores of " + ", ".join(f"{row[0]:g}" for row in figures) + " GB", what)
+                  "stored beside it", what, [f"{row[0]:g} GB" for row in figures])
+    if "scale" in results:
+        scale(results["scale"]["figures"], folder)
     if "killed" in results:
         series = {}
         for mib, count, median, _, _ in results["killed"]["figures"]:

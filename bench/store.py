@@ -17,7 +17,8 @@ DISKS, DATA = 5, 4
 COMMIT_S = 0.5
 DISK_MIB = 2048
 SIZES_TB = (0.01, 0.1, 1)
-CLEANED_GB = (10, 100, 1000)
+CLEANED_GB = (10, 1000, 10000)
+SCALE_TB = (0.1, 1, 10, 100)
 GARBAGE_MIB = 256
 
 
@@ -125,6 +126,37 @@ def cleaning(_options):
             f"{figures['read_mib']:.0f} {figures['written_mib']:.0f} {seconds:.2f} ({figures['freed_mib']:.0f} MiB freed)")
     most, least = max(row[1] for row in result["figures"]), min(row[1] for row in result["figures"])
     result["largest over smallest, bytes"] = round(most / least, 4)
+    first = result["figures"][0][1]
+    result["furthest from the smallest store's, bytes"] = f"{max(abs(most - first), abs(least - first)) / first:.1%}"
+    return result
+
+
+def scale(_options):
+    """Stores of up to 100 TB on disks that keep nothing but what is said of the recordings."""
+    result = {"figures": []}
+    for size in SCALE_TB:
+        figures, cpu = measure("scale", "--terabytes", size)
+        result["figures"].append(figures)
+        memory, openings, checkpoint = figures["memory"], figures["openings"], figures["checkpoint"]
+        half, full, freeing = figures["allocation_half_full"], figures["allocation_nearly_full"], figures["freeing"]
+        name = f"{size:g} TB"
+        result |= {
+            f"{name}: segments, slots, files": f"{figures['segments']} {figures['slots']} {figures['files']}",
+            f"{name}: MB held, while opening at most": f"{memory['store_bytes'] / 1e6:.2f} {memory['most_bytes'] / 1e6:.1f}",
+            f"{name}: bytes held a segment, a slot":
+                f"{memory['store_bytes'] / figures['segments']:.2f} {memory['store_bytes'] / figures['slots']:.3f}",
+            f"{name}: checkpoint: MB written, ms, MB held": f"{checkpoint['written_bytes'] / 1e6:.2f} {checkpoint['ms_p50']:.1f} "
+                                                              f"{checkpoint['memory_bytes'] / 1e6:.1f}",
+            f"{name}: opening: CPU ms p50, reads, MB": f"{openings['cpu_ms_p50']:.0f} {openings['reads_max']} "
+                                                        f"{openings['read_bytes_max'] / 1e6:.1f}",
+            f"{name}: opening: ms at most with flash, hard disks":
+                f"{openings['flash_ms_max']:.0f} {openings['hard_disk_ms_max']:.0f}",
+            f"{name}: allocating, half full: us p50, p99": f"{half['us_p50']} {half['us_p99']}",
+            f"{name}: allocating, nearly full: us p50, p99": f"{full['us_p50']} {full['us_p99']}",
+            f"{name}: freeing: us p50, p99": f"{freeing['us_p50']} {freeing['us_p99']}",
+            f"{name}: s to make, CPU s in all, MiB at most":
+                f"{figures['making_s']:.0f} {cpu:.0f} {figures['process_mib_max']}",
+        }
     return result
 
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pegasus_base::{ManualClock, Time};
 use pegasus_continuous::{Continuous, Retention, Settings};
-use pegasus_disk::{Disk, SimDisk};
+use pegasus_disk::{Disk, SimDisk, SimModel};
 use pegasus_log::{FormatOptions, Log, OpenOptions, Recovery};
 
 use crate::Failure;
@@ -15,6 +15,11 @@ pub(crate) const DISKS: usize = 5;
 pub(crate) const DATA: u8 = 4;
 /// The stripe unit chosen on flash, in bytes.
 pub(crate) const UNIT_BYTES: u32 = 1 << 20;
+/// What a segment takes that is as wide as the array, in bytes.
+pub(crate) const SEGMENT_BYTES: f64 = DATA as f64 * UNIT_BYTES as f64;
+/// Two kinds of disk, for what operations would cost.
+pub(crate) const FLASH: SimModel = SimModel { position_us: 100, bytes_per_s: 500_000_000 };
+pub(crate) const HARD_DISK: SimModel = SimModel { position_us: 12_000, bytes_per_s: 200_000_000 };
 
 /// When recordings begin; any instant does.
 pub(crate) fn beginning() -> Time {
@@ -73,7 +78,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// The disks as the store wants them.
-pub(crate) fn as_disks(disks: &[SimDisk]) -> Vec<Arc<dyn Disk>> {
+pub(crate) fn as_disks<D: Disk + Clone + 'static>(disks: &[D]) -> Vec<Arc<dyn Disk>> {
     disks.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Disk>).collect()
 }
 

@@ -25,6 +25,16 @@ pub(crate) fn quantile_ms(took: &mut [Duration], share: f64) -> f64 {
     ms(took[(share * last as f64).round() as usize])
 }
 
+/// As [`quantile_ms`], in microseconds, to the hundredth.
+///
+/// # Panics
+/// If nothing was measured.
+pub(crate) fn quantile_us(took: &mut [Duration], share: f64) -> f64 {
+    took.sort_unstable();
+    let last = took.len().checked_sub(1).expect("something was measured");
+    round(took[(share * last as f64).round() as usize].as_nanos() as f64 / 1e3, 2)
+}
+
 /// `value` with so many digits behind the point.
 pub(crate) fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);

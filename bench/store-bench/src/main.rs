@@ -7,10 +7,9 @@
 //! - [`reopen`]: how long opening takes after a kill, for stores of several sizes.
 //! - [`clean`]: whether cleaning costs more in larger stores.
 //! - [`amplify`]: what cleaning costs in stores that are full to different degrees.
+//! - [`scale`]: what stores of up to 100 TB take in memory, and what their checkpoints, openings and allocations cost.
 //!
-//! [`camera`] makes the units, [`mod@array`] the store.
-
-#![forbid(unsafe_code)]
+//! [`camera`] makes the units, [`mod@array`] the store, [`fill`] a past nobody recorded; [`sparse`] is a disk for it.
 
 mod amplify;
 mod array;
@@ -18,8 +17,12 @@ mod camera;
 mod clean;
 mod disk;
 mod figures;
+mod fill;
+mod heap;
 mod listing;
 mod reopen;
+mod scale;
+mod sparse;
 mod timeline;
 
 use std::path::PathBuf;
@@ -27,6 +30,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
+
+#[global_allocator]
+static ALLOCATOR: heap::Counted = heap::Counted;
 
 /// Why a measurement could not be made.
 type Failure = Box<dyn std::error::Error>;
@@ -102,6 +108,21 @@ enum What {
         /// How much garbage there is.
         #[arg(long, default_value_t = 256)]
         garbage_mib: u64,
+        /// Folder for what the simulated disks keep.
+        #[arg(long, default_value = "/var/tmp")]
+        dir: PathBuf,
+    },
+    /// Make a store of some size and measure what depends on it.
+    Scale {
+        /// Recordings in it, in TB (10^12 bytes, parity apart).
+        #[arg(long)]
+        terabytes: f64,
+        /// Streams recorded.
+        #[arg(long, default_value_t = 50)]
+        streams: usize,
+        /// Folder for what the simulated disks keep: 30 GB at 100 TB.
+        #[arg(long, default_value = "/var/tmp")]
+        dir: PathBuf,
     },
     /// Open a killed store.
     Reopen {
@@ -140,7 +161,8 @@ fn run(what: &What) -> Result<Value, Failure> {
             disk_bytes: disk_mib << 20,
         }),
         What::Amplify { full, pattern, rounds } => amplify::run(*full, *pattern, *rounds),
-        What::Clean { gigabytes, garbage_mib } => clean::run(*gigabytes, *garbage_mib),
+        What::Clean { gigabytes, garbage_mib, dir } => clean::run(*gigabytes, *garbage_mib, dir),
+        What::Scale { terabytes, streams, dir } => scale::run(terabytes * 1e12, *streams, dir),
         What::Timeline { days, streams } => timeline::run(*days, *streams),
         What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
             dir,

@@ -16,12 +16,10 @@ use pegasus_disk::{SimDisk, SimModel};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::array::{self, DATA, DISKS, UNIT_BYTES};
+use crate::array::{self, DATA, DISKS, FLASH, HARD_DISK, SEGMENT_BYTES, UNIT_BYTES};
 use crate::camera::{self, Camera, Material, push, unit};
 use crate::figures::{cpu, ms, quantile_ms};
 
-/// What a segment takes that is as wide as the array.
-const SEGMENT_BYTES: f64 = DATA as f64 * UNIT_BYTES as f64;
 /// The largest unit of which two do not fit into a segment.
 const HALF_BYTES: usize = DATA as usize * (UNIT_BYTES as usize - (8 << 10)) / 2;
 /// Segments of the past made in one commit.
@@ -35,8 +33,6 @@ const COMMITS: usize = 1_600;
 const KILL_EVERY: usize = 200;
 /// Room beside the past's, on each disk.
 const SPARE_BYTES: f64 = 16e9;
-const FLASH: SimModel = SimModel { position_us: 100, bytes_per_s: 500_000_000 };
-const HARD_DISK: SimModel = SimModel { position_us: 12_000, bytes_per_s: 200_000_000 };
 
 /// What is recorded.
 pub(crate) struct Store {

@@ -12,8 +12,8 @@ use crate::inner::Inner;
 
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_secs(2);
-/// What one pass moves at most.
-const PASS_BYTES: u64 = 4 << 20;
+/// What one pass moves at most when slots run short.
+const URGENT_PASS_BYTES: u64 = 4 << 20;
 /// How many times as long as it works it rests.
 const REST: u32 = 4;
 
@@ -28,14 +28,12 @@ pub(crate) fn run(inner: &Inner) {
             continue;
         }
         let begun = Instant::now();
-        match pass(inner) {
+        let urgent = wanted == Cleaning::Urgent;
+        let bytes = if urgent { URGENT_PASS_BYTES } else { inner.log.pass_bytes() };
+        match pass(inner, bytes) {
             Ok(()) => {
                 in_trouble = false;
-                pause = if wanted == Cleaning::Urgent {
-                    Duration::from_millis(1)
-                } else {
-                    begun.elapsed() * REST
-                };
+                pause = if urgent { Duration::from_millis(1) } else { begun.elapsed() * REST };
             }
             Err(error) if !in_trouble => {
                 in_trouble = true;
@@ -47,7 +45,7 @@ pub(crate) fn run(inner: &Inner) {
 }
 
 /// One pass, and the checkpoint that makes its segments free.
-fn pass(inner: &Inner) -> Result<(), Error> {
-    inner.log.clean(PASS_BYTES)?;
+fn pass(inner: &Inner, bytes: u64) -> Result<(), Error> {
+    inner.log.clean(bytes)?;
     inner.core.lock().checkpoint(inner, inner.clock.now())
 }

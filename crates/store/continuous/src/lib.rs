@@ -78,6 +78,8 @@ mod directory;
 mod draft;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod fabricate;
 mod forecast;
 mod format;
 mod gate;

@@ -264,18 +264,32 @@ impl Slots {
 
     /// Takes the next free slot behind the last one taken.
     fn take(&mut self, disk: DiskIndex) -> Column {
-        assert!(self.free > 0, "only disks with a free slot are asked");
-        let mut slot = self.hint % self.count;
-        while self.get(slot) {
-            let skip_byte = slot.is_multiple_of(8) && self.bits[slot as usize / 8] == u8::MAX;
-            slot = (slot + if skip_byte { 8 } else { 1 }) % self.count.next_multiple_of(8);
-            if slot >= self.count {
-                slot = 0;
-            }
-        }
+        let found = self.free_from(self.hint).or_else(|| self.free_from(0));
+        let slot = found.expect("only disks with a free slot are asked");
         self.set(slot);
         self.hint = slot + 1;
         Column { disk, slot }
+    }
+
+    /// The first free slot from `slot` on. A disk that is nearly full has millions in use one behind the
+    /// other: they are passed over many at a time.
+    fn free_from(&self, slot: u32) -> Option<u32> {
+        let byte = slot as usize / 8;
+        let before = (1 << (slot % 8)) - 1;
+        let first = self.bits.get(byte)? | before;
+        let rest = &self.bits[byte + 1..];
+        let (byte, bits) = match first {
+            u8::MAX => {
+                let is_full =
+                    |bytes: &&[u8]| bytes.iter().fold(u8::MAX, |all, b| all & b) == u8::MAX;
+                let full = rest.chunks(64).take_while(is_full).count() * 64;
+                let at = full + rest.get(full..)?.iter().position(|bits| *bits != u8::MAX)?;
+                (byte + 1 + at, rest[at])
+            }
+            bits => (byte, bits),
+        };
+        let slot = byte as u32 * 8 + bits.trailing_ones();
+        (slot < self.count).then_some(slot)
     }
 }
 
@@ -326,6 +340,17 @@ mod tests {
     }
 
     proptest! {
+        /// Against looking at each slot.
+        #[test]
+        fn the_next_free_slot_is_found(count in 1_u32..2_000, free in prop::collection::vec(any::<prop::sample::Index>(), 1..4), hint in any::<prop::sample::Index>()) {
+            let mut slots = Slots::new(count);
+            let free: BTreeSet<u32> = free.iter().map(|at| at.index(count as usize) as u32).collect();
+            (0..count).filter(|slot| !free.contains(slot)).for_each(|slot| slots.set(slot));
+            slots.hint = hint.index(count as usize + 1) as u32;
+            let next = free.range(slots.hint..).next().or(free.first()).copied();
+            prop_assert_eq!(Some(slots.take(DiskIndex(0)).slot), next);
+        }
+
         /// Against sets of columns as the model.
         #[test]
         fn no_slot_is_given_out_twice(steps in prop::collection::vec((0_u8..3, 1_usize..6, any::<prop::sample::Index>()), 1..200)) {

@@ -98,18 +98,29 @@ fn share(candidate: &Candidate) -> f64 {
     candidate.live_bytes as f64 / candidate.capacity_bytes as f64
 }
 
-/// The segments of a run: the best, enough of them to be worth reading all entries of the garbage file,
-/// as long as their own fit into memory.
-pub(crate) fn choose(ranked: &[Candidate], entries: u64) -> BTreeSet<SegmentId> {
+/// The segments of a run: the best, enough of them to be worth reading all entries of the garbage file, and
+/// for a pass of `budget_bytes`, as long as their own entries fit into memory.
+pub(crate) fn choose(ranked: &[Candidate], entries: u64, budget_bytes: u64) -> BTreeSet<SegmentId> {
     let file_bytes = entries * ENTRY_BYTES as u64;
     let each = ranked.first().map_or(1, |best| best.capacity_bytes.max(1));
     let count = (RUN_FACTOR * file_bytes / each).clamp(RUN_SEGMENTS.0, RUN_SEGMENTS.1);
+    let mut live_bytes = 0;
+    let within = |candidate: &&Candidate| {
+        live_bytes += candidate.live_bytes;
+        live_bytes <= budget_bytes
+    };
+    let of_a_pass = ranked.iter().take(RUN_SEGMENTS.1 as usize).take_while(within).count() as u64;
     let mut bytes = 0;
     let fits = |candidate: &&Candidate| {
         bytes += candidate.entries * ENTRY_BYTES as u64;
         bytes <= RUN_BYTES_MAX
     };
-    ranked.iter().take(count as usize).take_while(fits).map(|candidate| candidate.id).collect()
+    ranked
+        .iter()
+        .take(count.max(of_a_pass) as usize)
+        .take_while(fits)
+        .map(|candidate| candidate.id)
+        .collect()
 }
 
 impl Cleaner {
@@ -204,6 +215,13 @@ mod tests {
             vec![candidate(1, 700), candidate(50, 100), candidate(51, 50), candidate(2, 990)];
         // The old one is fuller, but what is in it has stopped dying.
         assert_eq!(ids(rank(segments, 60)), [1, 50, 51]);
+    }
+
+    #[test]
+    fn a_run_is_enough_for_a_pass() {
+        let ranked: Vec<Candidate> = (0..100).map(|id| candidate(id, 100)).collect();
+        assert_eq!(choose(&ranked, 0, 400).len(), 8);
+        assert_eq!(choose(&ranked, 0, 2_000).len(), 20);
     }
 
     #[test]

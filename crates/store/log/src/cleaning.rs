@@ -20,6 +20,7 @@ use crate::format::pnode::{CONTENT_BYTES, LogAddr};
 use crate::format::record::{HEAD_BYTES, PIECE_HEAD_BYTES, PieceKind, Record, parse_payload};
 use crate::garbage::{ENTRY_BYTES, GARBAGE_PNODE, Hole};
 use crate::log::Log;
+use crate::log_plan::LOG_DATA;
 use crate::writer::{Shared, Writer};
 use crate::{LogError, SegmentId, SegmentRef, stripe};
 
@@ -33,6 +34,10 @@ const URGENT_SHARE: u64 = 33;
 const SCARCE_SHARE: u64 = 10;
 /// More entries than these are not left alone, whatever they amount to.
 const ENTRIES_MAX: u64 = 4 << 20;
+/// What a pass moves is so many times what the checkpoint after it writes whatever was changed, within
+/// bounds: time for whoever waits for the writer, and memory.
+const PASS_FACTOR: u64 = 10;
+const PASS_BYTES: (u64, u64) = (4 << 20, 32 << 20);
 /// Fewer content blocks than these are left to the checkpoint.
 const PLACED_PIECES_MIN: usize = 16;
 
@@ -102,6 +107,16 @@ impl Log {
         bytes.fold((0, 0), |(all, live), (more, alive)| (all + more, live + alive))
     }
 
+    /// How much a pass should move while there is room, so that the checkpoint after it, which has a bit for
+    /// each slot of the array, hardly counts.
+    #[must_use]
+    pub fn pass_bytes(&self) -> u64 {
+        let geometry = &self.array.geometry;
+        let slots: u64 = geometry.slots.iter().map(u64::from).sum();
+        let written = slots / 8 * u64::from(LOG_DATA + geometry.parity);
+        (PASS_FACTOR * written).clamp(PASS_BYTES.0, PASS_BYTES.1)
+    }
+
     /// What a segment of the log or of content holds, parity apart.
     fn capacity_bytes(&self, segment: &SegmentRef) -> u64 {
         let parity = self.array.geometry.parity_of(segment.columns.len());
@@ -129,7 +144,7 @@ impl Log {
             let next = kept.iter().map(|id| id.0).max().unwrap_or(0) + 1;
             let ranked = rank(candidates, next);
             let entries = segments.values().map(|log| log.holes).sum();
-            let chosen = choose(&ranked, entries);
+            let chosen = choose(&ranked, entries, budget_bytes);
             let order = ranked.iter().filter(|candidate| chosen.contains(&candidate.id));
             let refs = order.map(|candidate| segments[&candidate.id].segment.clone()).collect();
             self.begin_run(&mut cleaner, refs)?;
