@@ -25,7 +25,7 @@ export interface Span {
 
 export interface Disk {
   path: string;
-  state: "ok" | "slow" | "failed" | "missing" | "rebuilding";
+  state: "ok" | "slow" | "failed" | "missing" | "rebuilding" | "removing";
   errors: number;
 }
 
@@ -60,7 +60,7 @@ export interface Forecast {
 
 /** What is done for the disks. */
 export interface Work {
-  kind: "rebuild" | "scrub";
+  kind: "rebuild" | "scrub" | "removal";
   slots_done: number;
   slots_total: number;
   repaired_fragments: number;

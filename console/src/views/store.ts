@@ -48,8 +48,9 @@ function progress(work: Work | null): string {
   if (!work) return "";
   const share = work.slots_total ? ((work.slots_done * 100) / work.slots_total).toFixed(1) : "0";
   const left = work.eta_s === null ? "" : `, about ${duration(work.eta_s)} left`;
-  const name = work.kind === "rebuild" ? "Rebuilding" : "Scrubbing";
-  return `${name}: ${share} % of ${work.slots_total} slots${left}; ${work.repaired_fragments} fragments written anew.`;
+  const name = { rebuild: "Rebuilding", scrub: "Scrubbing", removal: "Removing a disk" }[work.kind];
+  const anew = work.kind === "removal" ? "" : `; ${work.repaired_fragments} fragments written anew`;
+  return `${name}: ${share} % of ${work.slots_total} slots${left}${anew}.`;
 }
 
 /** When the free space ends at the present rate, and how far recordings reach back then. */

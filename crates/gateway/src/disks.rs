@@ -55,6 +55,9 @@ pub struct ListedDisks {
     /// Disks that wait for one to fail; or have taken its place since.
     #[serde(default)]
     pub spares: Vec<PathBuf>,
+    /// Disks that were to be removed: blank, they are not looked at any more, whoever names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<PathBuf>,
 }
 
 /// What a disk is noted as.
@@ -68,7 +71,7 @@ pub enum Role {
 
 impl Default for ListedDisks {
     fn default() -> Self {
-        Self { version: VERSION, disks: Vec::new(), spares: Vec::new() }
+        Self { version: VERSION, disks: Vec::new(), spares: Vec::new(), removed: Vec::new() }
     }
 }
 
@@ -133,17 +136,50 @@ impl DiskList {
         let _alone = self.changing.lock();
         let before = self.read()?;
         let mut listed = before.clone();
+        listed.removed.retain(|gone| gone != disk);
         let places = match role {
             Role::Disk => &mut listed.disks,
             Role::Spare => &mut listed.spares,
         };
         if !places.iter().any(|known| known == disk) {
             places.push(disk.to_owned());
-            self.write(&listed)?;
+        }
+        self.change(&before, &listed, take)
+    }
+
+    /// Notes that a disk is to be removed, or is to stay after all, and has it so.
+    ///
+    /// # Errors
+    /// If the file can't be read or written; as `take`.
+    pub fn noted_removal<E: From<DiskListError>>(
+        &self,
+        disk: &Path,
+        leaves: bool,
+        take: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _alone = self.changing.lock();
+        let before = self.read()?;
+        let mut listed = before.clone();
+        listed.removed.retain(|gone| gone != disk);
+        if leaves {
+            listed.removed.push(disk.to_owned());
+        }
+        self.change(&before, &listed, take)
+    }
+
+    /// Writes the list, unless it is as before; as before again if what it tells of does not happen.
+    fn change<E: From<DiskListError>>(
+        &self,
+        before: &ListedDisks,
+        listed: &ListedDisks,
+        take: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if listed != before {
+            self.write(listed)?;
         }
         let taken = take();
         if taken.is_err() && listed != before {
-            self.write(&before)?;
+            self.write(before)?;
         }
         taken
     }
@@ -180,7 +216,16 @@ mod tests {
         let spare = list.resolve("spare");
         list.noted(&spare, Role::Spare, || Ok::<_, DiskListError>(())).unwrap();
         let listed = DiskList::of(folder.path()).read().unwrap();
-        assert_eq!((listed.disks, listed.spares), (paths.to_vec(), vec![spare]));
+        assert_eq!((&listed.disks[..], listed.spares), (&paths[..], vec![spare]));
+        let done = || Ok::<_, DiskListError>(());
+        list.noted_removal(&paths[0], true, done).unwrap();
+        list.noted_removal(&paths[1], true, done).unwrap();
+        list.noted_removal(&paths[1], false, done).unwrap();
+        let removed = || DiskList::of(folder.path()).read().unwrap().removed;
+        assert_eq!(removed(), [paths[0].clone()]);
+        // It may come back.
+        list.noted(&paths[0], Role::Disk, done).unwrap();
+        assert_eq!(removed(), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -149,7 +149,13 @@ fn find(config: &Config, data: &Path) -> Result<Found, StoreError> {
     let paths = config.disk_paths(data);
     let listed = DiskList::of(data).read()?;
     let mut found = Found { places: open_disks(&paths)?, ..Found::default() };
+    // One that was removed is blank. If it is not yet, the store knows what to think of it.
+    let is_gone = |path: &str| listed.removed.iter().any(|gone| gone.display().to_string() == path);
+    found.places.retain(|(path, disk)| {
+        !is_gone(path) || disk.as_ref().is_some_and(|disk| Log::is_member(&**disk))
+    });
     let mut known: BTreeSet<PathBuf> = paths.into_iter().collect();
+    known.extend(listed.removed.iter().filter(|path| !path.exists()).cloned());
     for path in listed.disks.into_iter().filter(|path| known.insert(path.clone())) {
         let disk = open_disk(&path)?;
         // One that is gone is missed, if the store knows of it; one that is blank was never added.

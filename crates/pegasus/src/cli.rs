@@ -288,6 +288,24 @@ pub(crate) enum Disk {
         #[arg(long)]
         wait: bool,
     },
+    /// Remove a disk: what is on it is moved to the others, then it is blank and the store goes on without it
+    #[command(
+        after_help = "Example:\n  pegasus disk remove /var/lib/pegasus/disk5 --wait\n  pegasus disk \
+        remove 5 --cancel"
+    )]
+    Remove {
+        /// The disk: its path, or its number in the list, from 0
+        disk: String,
+        /// Most bytes to move in a second. Default: half of the time is left to others
+        #[arg(long, value_name = "BYTES")]
+        rate: Option<ByteSize>,
+        /// Wait until it is removed
+        #[arg(long)]
+        wait: bool,
+        /// Keep it after all. What was moved stays where it is now
+        #[arg(long, conflicts_with_all = ["rate", "wait"])]
+        cancel: bool,
+    },
     /// Verify everything that is stored, parity too, and repair what is bad
     #[command(after_help = "Example:\n  pegasus disk scrub --rate 20MiB --wait")]
     Scrub {

@@ -73,7 +73,9 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
             Error::Closed => StatusCode::SERVICE_UNAVAILABLE,
-            Error::CantReplace { .. } | Error::CantAdd { .. } => StatusCode::CONFLICT,
+            Error::CantReplace { .. } | Error::CantAdd { .. } | Error::CantRemove { .. } => {
+                StatusCode::CONFLICT
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

@@ -71,6 +71,16 @@ pub(crate) fn run(client: &Client, command: &Disk, json: bool) -> Result<(), Fai
             client.send("POST", &format!("{PATH}/replace"), &[], Some(&body))?;
             *wait
         }
+        Disk::Remove { disk, cancel: true, .. } => {
+            let body = json!({ "disk": disk });
+            client.send("POST", &format!("{PATH}/keep"), &[], Some(&body))?;
+            false
+        }
+        Disk::Remove { disk, rate, wait, .. } => {
+            let body = json!({ "disk": disk, "rate": rate.map(ByteSize::bytes) });
+            client.send("POST", &format!("{PATH}/remove"), &[], Some(&body))?;
+            *wait
+        }
         Disk::Scrub { stop: true, .. } => {
             client.send("DELETE", &format!("{PATH}/scrub"), &[], None)?;
             false
@@ -104,7 +114,8 @@ fn wait_for_end(client: &Client) -> Result<(), Failure> {
         if let Some(trouble) = answer.care.trouble {
             return Err(Failure::new(trouble));
         }
-        let rebuilding = answer.disks.iter().any(|disk| disk.state == "rebuilding");
+        let is_busy = |disk: &Row| matches!(disk.state.as_str(), "rebuilding" | "removing");
+        let busy = answer.disks.iter().any(is_busy);
         match answer.care.work {
             Some(work) => {
                 idle = 0;
@@ -112,7 +123,7 @@ fn wait_for_end(client: &Client) -> Result<(), Failure> {
                 bar.set_position(work.slots_done);
                 bar.set_message(work.kind);
             }
-            None if rebuilding => idle = 0,
+            None if busy => idle = 0,
             None => idle += 1,
         }
         std::thread::sleep(LOOK_EVERY);

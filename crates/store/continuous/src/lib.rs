@@ -128,7 +128,7 @@ pub use format::fuzz_formats;
 pub use hot_spares::SpareStatus;
 pub use listing::{Listed, Listing};
 pub use marks::Mark;
-pub use pegasus_log::CheckReport;
+pub use pegasus_log::{CheckReport, DiskIndex};
 pub use queue::Pushed;
 pub use read::{Item, ReadOptions, Reader};
 pub use recorder::Recorder;

@@ -1,4 +1,4 @@
-//! The disks: adding and replacing one, and going over all of them.
+//! The disks: adding, replacing and removing one, and going over all of them.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,10 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use pegasus_base::Time;
-use pegasus_continuous::{CareStatus, SpareStatus, StoreStatus, WorkKind, WorkStatus};
+use pegasus_continuous::{
+    CareStatus, Continuous, DiskIndex, Error as StoreError, SpareStatus, StoreStatus, WorkKind,
+    WorkStatus,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -60,10 +63,10 @@ pub(crate) struct Care {
 /// How far it is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Work {
-    /// `rebuild` or `scrub`.
+    /// `rebuild`, `scrub` or `removal`.
     #[schema(value_type = String, example = "rebuild")]
     kind: WorkKind,
-    /// Slots gone over.
+    /// Slots gone over, or emptied.
     slots_done: u64,
     /// Slots to go over, as far as is known.
     slots_total: u64,
@@ -112,6 +115,26 @@ pub(crate) struct NewDisk {
     /// Whether what is on it may be overwritten.
     #[serde(default)]
     overwrite: bool,
+}
+
+/// A disk to remove.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removal {
+    /// Which disk: its path, or its number in the list.
+    #[schema(example = "/var/lib/pegasus/disk5")]
+    disk: String,
+    /// Most bytes a second to move. Without it, half of the time is left to others.
+    rate: Option<u64>,
+}
+
+/// A disk that is to stay.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    /// Which disk: its path, or its number in the list.
+    #[schema(example = "/var/lib/pegasus/disk5")]
+    disk: String,
 }
 
 /// A scrub to begin.
@@ -206,6 +229,68 @@ pub(crate) async fn add_disk(
             Role::Spare => store.add_spare(&path, size, overwrite).map_err(ApiError::from),
         })?;
         Ok::<_, ApiError>(StatusCode::CREATED)
+    })
+    .await
+}
+
+/// Begins to remove a disk: what is on it is moved to the others, then the store goes on without it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/remove",
+    tag = "disks",
+    request_body = Removal,
+    responses(
+        (status = 202, description = "Nothing new is put on it; what is there is being moved"),
+        (status = 404, description = "There is no such disk", body = ErrorBody),
+        (status = 409, description = "Too few disks or too little room would be left", body = ErrorBody),
+    )
+)]
+pub(crate) async fn remove_disk(
+    State(app): State<App>,
+    body: Result<Json<Removal>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(Removal { disk, rate }) =
+        body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    set_removal(app, disk, true, move |store, index| store.remove_disk(index, rate)).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Keeps a disk that is being removed. What was moved stays where it is now.
+#[utoipa::path(
+    post,
+    path = "/api/v1/disks/keep",
+    tag = "disks",
+    request_body = Kept,
+    responses(
+        (status = 204, description = "It takes new recordings again"),
+        (status = 404, description = "There is no such disk", body = ErrorBody),
+        (status = 409, description = "It is not being removed", body = ErrorBody),
+    )
+)]
+pub(crate) async fn keep_disk(
+    State(app): State<App>,
+    body: Result<Json<Kept>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(Kept { disk }) =
+        body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+    set_removal(app, disk, false, |store, index| store.keep_disk(index)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Finds a disk, notes what is to become of it, and has it done.
+async fn set_removal(
+    app: App,
+    disk: String,
+    leaves: bool,
+    change: impl FnOnce(&Continuous, DiskIndex) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), ApiError> {
+    let (store, list) = (app.store.clone(), app.disks.clone());
+    blocking(move || {
+        let unknown = || ApiError::missing(format!("the store has no disk {disk}"));
+        let index = store.find_disk(&disk).ok_or_else(unknown)?;
+        let path = store.disk_path(index).ok_or_else(unknown)?;
+        let change = || change(&store, index).map_err(ApiError::from);
+        list.noted_removal(std::path::Path::new(&path), leaves, change)
     })
     .await
 }

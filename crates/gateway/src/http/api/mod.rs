@@ -58,6 +58,8 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(sources::remove_source))
         .routes(routes!(disks::list_disks))
         .routes(routes!(disks::add_disk))
+        .routes(routes!(disks::remove_disk))
+        .routes(routes!(disks::keep_disk))
         .routes(routes!(disks::replace_disk))
         .routes(routes!(disks::begin_scrub, disks::stop_scrub))
         .routes(routes!(mounts::list_mounts, mounts::add_mount, mounts::remove_mount))

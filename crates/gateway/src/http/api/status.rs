@@ -79,7 +79,8 @@ struct Forecast {
 pub(crate) struct Disk {
     /// Where it is.
     path: String,
-    /// `ok`, `slow` (what it holds is read from the others), `failed`, `missing` or `rebuilding`.
+    /// `ok`, `slow` (what it holds is read from the others), `failed`, `missing`,
+    /// `rebuilding` or `removing`.
     state: String,
     /// Failed operations and bad checksums since the node started.
     errors: u64,
