@@ -148,6 +148,28 @@ MUTATIONS = {
         LOG + "superblocks.rs", "remarks.push(format!(", "problems.push(format!(", "pegasus-log"),
     "what is behind a hole is looked for in memory alone": (
         FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(here(kept.start)),", "Seek::Data if kept.start < to && false => return Ok(here(kept.start)),", "pegasus-files"),
+    "a full volume is not cleaned": (
+        FILES + "room.rs", "!MutexGuard::unlocked(state, || self.clean())?", "true", "pegasus-files"),
+    "many small changes are logged": (
+        LOG + "preload.rs", ">= MERGED_MIN;", ">= usize::MAX;", "pegasus-files"),
+    "changed content keeps capabilities": (
+        FILES + "txn.rs", "        self.drop_capabilities(ino)\n", "        Ok(())\n", "pegasus-files"),
+    "a stream whose units wait is forgotten": (
+        CONTINUOUS + "queue.rs", "!self.attached && self.entries.is_empty() && self.held_bytes == 0", "!self.attached && self.entries.is_empty()", "pegasus-continuous"),
+    "new segments are put on a disk that leaves": (
+        LOG + "disks.rs", "entry.is_living() && !entry.is_leaving()", "entry.is_living()", "pegasus-continuous"),
+    "open segments on a disk that leaves go on": (
+        LOG + "segments.rs", "if leaves || self.dead_columns(disks) > 0", "if self.dead_columns(disks) > 0", "pegasus-sim"),
+    "a moved segment keeps its old slots": (
+        CONTINUOUS + "moving.rs", "batch.free_segment(&old.segment)?;", "", "pegasus-continuous"),
+    "a moved segment is not looked up again": (
+        CONTINUOUS + "moving.rs", "stream.segment_changed(index);", "", "pegasus-continuous"),
+    "the log stays where a disk leaves": (
+        LOG + "remove.rs", "self.move_ends(now)?;", "", "pegasus-continuous"),
+    "a disk that leaves is forgotten by a restart": (
+        LOG + "format/superblock.rs", "| if member.leaving { LEAVING } else { 0 }", "", "pegasus-log"),
+    "a removed disk is not wiped": (
+        LOG + "remove.rs", "            forget(disk, &old.label);\n", "", "pegasus-continuous"),
 }
 
 

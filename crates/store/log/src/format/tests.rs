@@ -127,7 +127,7 @@ fn superblock() -> impl Strategy<Value = Superblock> {
                     .into_iter()
                     .map(|(id, slots, state)| {
                         let state = MemberState::ALL[state.index(MemberState::ALL.len())];
-                        Member { id: DiskId(id), slots, state }
+                        Member { id: DiskId(id), slots, state, leaving: slots % 3 == 0 }
                     })
                     .collect(),
             }
