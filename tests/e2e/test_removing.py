@@ -1,5 +1,7 @@
 """A disk is taken out of a running store, under load, with crashes, and nobody misses it."""
 
+import os
+import random
 import time
 
 import test_faults
@@ -65,13 +67,18 @@ class Removing(test_faults.MixedLoad):
         self.node.command("disk", "add", "disk5")
         self.record("/more", 8)
         more = self.exported("/more")
-        self.node.command("disk", "remove", str(self.node.data / "disk5"), "--rate", "1MiB")
+        self.node.command("mount", self.mount)
+        data = random.Random(5).randbytes(40 << 20)
+        with open(self.mount / "large", "wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())
+        self.node.command("disk", "remove", str(self.node.data / "disk5"), "--rate", "16KiB")
         states = {disk["path"].rsplit("/", 1)[-1]: disk["state"] for disk in self.disks()}
         self.assertEqual(states["disk5"], "removing")
         self.node.command("disk", "remove", str(self.node.data / "disk5"), "--cancel")
         self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 6)
         self.assertIn("not being removed", self.refused("disk", "remove", "2", "--cancel"))
-        self.node.command("disk", "remove", "2", "--rate", "1MiB")
+        self.node.command("disk", "remove", "2", "--rate", "8MiB")
         time.sleep(1)
         self.node.kill()
         self.node.start()
@@ -80,6 +87,8 @@ class Removing(test_faults.MixedLoad):
         for _ in range(2):
             self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
             self.assertEqual((self.exported("/before"), self.exported("/more")), (self.want, more))
+            self.node.command("mount", self.mount)
+            self.assertEqual((self.mount / "large").read_bytes(), data)
             self.node.stop()
             self.assertTrue(self.node.check()["ok"])
             self.node.start()
