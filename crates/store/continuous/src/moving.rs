@@ -37,13 +37,13 @@ pub(crate) fn write_copy(
     batch: &mut Batch<'_>,
     owner: Owner,
     width: usize,
-    blocks: Vec<(Entry, Bytes)>,
+    blocks: &[(Entry, Bytes)],
 ) -> Result<Copied, LogError> {
     let segment = batch.open_segment(owner, width as u8)?;
     let mut entries = Vec::with_capacity(blocks.len());
     for (entry, payload) in blocks {
         let map = batch.append(segment.id, &[payload])?;
-        entries.push(Entry { map, ..entry });
+        entries.push(Entry { map, ..entry.clone() });
     }
     let payload = Bytes::from(index::emit(owner.stream, segment.id, &entries));
     let index = batch.append(segment.id, &[payload])?;
@@ -136,12 +136,17 @@ fn move_one(
     }
     let bytes = blocks.iter().map(|(_, payload)| payload.len() as u64).sum();
     let mut core = inner.core.lock();
-    let outcome = core.replace_segment(inner, stream, index, record, blocks);
+    let mut outcome = core.replace_segment(inner, stream, index, record, &blocks);
     if let Err(Error::Log(LogError::Full { after_checkpoint: true, .. })) = outcome {
         core.checkpoint(inner, inner.clock.now())?;
-        return Ok(0); // tried again
+        outcome = core.replace_segment(inner, stream, index, record, &blocks);
     }
-    outcome.map(|()| bytes)
+    match outcome {
+        Ok(()) => Ok(bytes),
+        // Or fewer disks have room than it is wide.
+        Err(Error::Log(LogError::Full { .. } | LogError::SegmentFull { .. })) => Err(Error::Full),
+        Err(error) => Err(error),
+    }
 }
 
 impl Core {
@@ -152,7 +157,7 @@ impl Core {
         stream: &Arc<Stream>,
         index: u64,
         old: &SegmentRecord,
-        blocks: Vec<(Entry, Bytes)>,
+        blocks: &[(Entry, Bytes)],
     ) -> Result<(), Error> {
         inner.check_failed()?;
         let now = stream.segment(&inner.log, self.record_len, index)?;

@@ -178,7 +178,7 @@ fn copied(
     let block = |entry: &Entry| Ok((entry.clone(), log.read_block(&entry.map)?));
     let blocks = found.entries.iter().map(block).collect::<Result<Vec<_>, Error>>()?;
     let Copied { segment, entries, index } =
-        write_copy(batch, Owner { pnode: owner, stream }, width, blocks)?;
+        write_copy(batch, Owner { pnode: owner, stream }, width, &blocks)?;
     Ok(described(&FoundSegment { segment, entries, index: Some(index), open: false }, false))
 }
 
