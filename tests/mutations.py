@@ -53,7 +53,7 @@ MUTATIONS = {
     "slots are used again before the checkpoint": (
         LOG + "alloc.rs", "self.pending.extend(columns);", "self.release(&columns.to_vec());", "pegasus-log"),
     "the cleaner moves what is dead": (
-        LOG + "pnode.rs", "Ok(held && self.addr_of(block, load)? == Some(*addr))", "let _ = (addr, load); Ok(held)", "pegasus-log"),
+        LOG + "pnode/map.rs", "Ok(held && self.addr_of(block, load)? == Some(*addr))", "let _ = (addr, load); Ok(held)", "pegasus-log"),
     "the cleaner moves nothing": (
         LOG + "cleaning.rs", "collect(victim, &header, &fragments.payload_or_rebuilt(), pieces);", "let _ = (&header, &mut *pieces);", "pegasus-log"),
     "what bulk content replaces is not counted as dead": (
