@@ -274,13 +274,15 @@ proptest! {
         prop_assert_eq!(BlockMap::parse(&bytes[segment_len..]), Some((map, map_len)));
         prop_assert_eq!(bytes.len(), segment_len + map_len);
         prop_assert_eq!(FragmentHeader::parse(&fragment.emit()), Some(fragment));
-        // One that does not know of more disks than columns, or of two parities, has to be told by a bit in the
-        // last field.
+        // One that does not know of more disks than columns, of two parities, or of removed disks, has to be told by
+        // a bit in the last field.
         let bytes = superblock.emit();
         let columns = usize::from(superblock.data + superblock.parity);
         let more = u8::from(superblock.members.len() > columns);
         let two = u8::from(superblock.parity == 2) * 2;
-        prop_assert_eq!(&bytes[20..24], &[more | two, 0, 0, 0]);
+        let is_removed = |member: &Member| member.state == MemberState::Removed;
+        let removed = u8::from(superblock.members.iter().any(is_removed)) * 4;
+        prop_assert_eq!(&bytes[20..24], &[more | two | removed, 0, 0, 0]);
         prop_assert_eq!(Superblock::parse(&bytes), Ok(superblock));
         prop_assert_eq!(Image::parse(&image.emit()), Some(image));
         prop_assert_eq!(Body::parse(&body.emit()), Some(body));
@@ -403,7 +405,7 @@ fn two_parities_are_a_feature() {
         assert_eq!(bytes[20..24], u32::to_le_bytes(features));
         assert_eq!(Superblock::parse(&bytes), Ok(superblock));
         // What a later program adds, this one refuses in the same way.
-        bytes[20] |= 4;
+        bytes[20] |= 8;
         let crc = crc32c::crc32c(&bytes[..SECTOR - 4]);
         bytes[SECTOR - 4..].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(Superblock::parse(&bytes), Err(NotASuperblock::Unknown));
