@@ -53,7 +53,7 @@ MUTATIONS = {
     "slots are used again before the checkpoint": (
         LOG + "alloc.rs", "self.pending.extend(columns);", "self.release(&columns.to_vec());", "pegasus-log"),
     "the cleaner moves what is dead": (
-        LOG + "pnode.rs", "Ok(held && self.addr_of(block, load)? == Some(*addr))", "let _ = (addr, load); Ok(held)", "pegasus-log"),
+        LOG + "pnode/map.rs", "Ok(held && self.addr_of(block, load)? == Some(*addr))", "let _ = (addr, load); Ok(held)", "pegasus-log"),
     "the cleaner moves nothing": (
         LOG + "cleaning.rs", "collect(victim, &header, &fragments.payload_or_rebuilt(), pieces);", "let _ = (&header, &mut *pieces);", "pegasus-log"),
     "what bulk content replaces is not counted as dead": (
@@ -135,7 +135,7 @@ MUTATIONS = {
     "a repair forgets names": (
         CONTINUOUS + "repair/found.rs", "known.or(name).filter", "known.filter", "pegasus-continuous"),
     "a repair leaves segments without an index": (
-        CONTINUOUS + "repair/rebuild.rs", "let index = Some(batch.append(segment.id, &[payload])?);", "let index = None; let _ = payload;", "pegasus-continuous"),
+        CONTINUOUS + "repair/rebuild.rs", "index: Some(index), open: false", "index: None, open: false", "pegasus-continuous"),
     "files take what is recordings'": (
         FILES + "room.rs", "self.writable(state.free_bytes).min(state.share_bytes)", "self.writable(state.free_bytes)", "pegasus-files"),
     "the check passes over what bulk content says": (
@@ -145,7 +145,7 @@ MUTATIONS = {
     "a scrub passes over superblocks": (
         LOG + "mend_heads.rs", "self.mend_superblocks(&mut writer, &mut mended)?;", "let _ = &mut writer;", "pegasus-sim"),
     "what is wrong with a disk that was replaced is blamed on the array": (
-        LOG + "superblocks.rs", "remarks.push(format!(", "problems.push(format!(", "pegasus-log"),
+        LOG + "superblocks.rs", "remarks.push(format!(\n                \"disk {path} was replaced", "problems.push(format!(\n                \"disk {path} was replaced", "pegasus-log"),
     "what is behind a hole is looked for in memory alone": (
         FILES + "seek.rs", "Seek::Data if kept.start < to => return Ok(here(kept.start)),", "Seek::Data if kept.start < to && false => return Ok(here(kept.start)),", "pegasus-files"),
     "a full volume is not cleaned": (

@@ -71,6 +71,38 @@ class LostDisksBase(NodeTest):
     def disks(self):
         return self.node.cli("status")["store"]["disks"]
 
+    def load(self):
+        """A camera that goes on until it is ended, as /load."""
+        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
+        self.addCleanup(load.kill)
+        wait_for("load", lambda: self.node.spans("/load"))
+        return load
+
+    @staticmethod
+    def end(load):
+        load.kill()
+        load.wait()
+
+    def lose(self, name):
+        """Takes a disk away, and waits until the node knows."""
+        disk = self.node.data / name
+        disk.unlink()
+        wait_for("the alarm", lambda: any(d["state"] == "failed" for d in self.disks()), 30)
+        return disk
+
+    def assert_rebuilt(self):
+        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
+        self.assertEqual(self.node.cli("disk", "list")["care"]["lost_blocks"], 0)
+
+    def assert_scrubs_clean(self):
+        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
+        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
+
+    def stop_and_check(self):
+        self.node.stop()
+        report = self.node.check()
+        self.assertTrue(report["ok"], report)
+
 
 class LostDisks(LostDisksBase):
     options = {"disk_size": "300MiB"}
@@ -78,19 +110,15 @@ class LostDisks(LostDisksBase):
     def test_one_of_five_removed_under_load(self):
         self.record("/before", 6)
         want = self.exported("/before")
-        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
-        self.addCleanup(load.kill)
-        wait_for("load", lambda: self.node.spans("/load"))
-        (self.node.data / "disk2").unlink()
-        wait_for("the alarm", lambda: any(d["state"] != "ok" for d in self.disks()), 30)
+        load = self.load()
+        self.lose("disk2")
         self.assertEqual([d["state"] for d in self.disks()].count("ok"), 4)
         before = self.node.spans("/load")[-1]["end"]
         wait_for("recording to go on", lambda: seconds(self.node.spans("/load")[-1]["end"]) > seconds(before) + 3)
         self.assertEqual(self.exported("/before"), want)
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
         self.assertIn("disk2", self.node.log.read_text())
-        load.kill()
-        load.wait()
+        self.end(load)
         self.node.stop()
         self.node.start()
         states = {os.path.basename(d["path"]): d["state"] for d in self.disks()}
@@ -101,26 +129,17 @@ class LostDisks(LostDisksBase):
     def test_a_disk_removed_under_load_is_replaced(self):
         self.record("/before", 6)
         want = self.exported("/before")
-        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
-        self.addCleanup(load.kill)
-        wait_for("load", lambda: self.node.spans("/load"))
-        disk = self.node.data / "disk2"
-        disk.unlink()
-        wait_for("the alarm", lambda: any(d["state"] == "failed" for d in self.disks()), 30)
+        load = self.load()
+        disk = self.lose("disk2")
         time.sleep(3)
         self.node.command("disk", "replace", disk, "--wait")
-        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
-        self.assertEqual(self.node.cli("disk", "list")["care"]["lost_blocks"], 0)
+        self.assert_rebuilt()
         time.sleep(3)
-        load.kill()
-        load.wait()
-        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
-        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
+        self.end(load)
+        self.assert_scrubs_clean()
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
         loaded = self.exported("/load")
-        self.node.stop()
-        report = self.node.check()
-        self.assertTrue(report["ok"], report)
+        self.stop_and_check()
         (self.node.data / "disk0").unlink()
         self.node.start()
         self.assertEqual(self.exported("/before"), want)
@@ -129,22 +148,17 @@ class LostDisks(LostDisksBase):
     def test_a_disk_is_added_under_load_and_found_again(self):
         self.record("/before", 4)
         want = self.exported("/before")
-        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
-        self.addCleanup(load.kill)
-        wait_for("load", lambda: self.node.spans("/load"))
+        load = self.load()
         before = self.node.cli("status")["store"]
         disks = self.node.cli("disk", "add", "disk5", "--size", "400MiB")["disks"]
         self.assertEqual([d["state"] for d in disks], ["ok"] * 6)
         self.assertGreater(self.node.cli("status")["store"]["capacity_bytes"], before["capacity_bytes"])
         self.record("/after", 4)
         after = self.exported("/after")
-        load.kill()
-        load.wait()
+        self.end(load)
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
-        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
-        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []))
-        self.node.stop()
-        self.assertEqual(self.node.check()["ok"], True)
+        self.assert_scrubs_clean()
+        self.stop_and_check()
         self.node.start()
         self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 6)
         self.assertEqual((self.exported("/before"), self.exported("/after")), (want, after))
@@ -209,8 +223,7 @@ class LostDisks(LostDisksBase):
 
     def test_check_finds_a_flipped_bit_and_names_it(self):
         self.record("/cam", 6)
-        self.node.stop()
-        self.assertEqual(self.node.check()["ok"], True)
+        self.stop_and_check()
         path = self.node.data / "disk0"
         data = path.read_bytes()
         at = next(i for i in range(1 << 20, len(data), 4096) if any(data[i : i + 4096])) + 1000
@@ -347,34 +360,25 @@ class MixedLoad(LostDisksBase):
         self.record("/before", 6)
         self.want = self.exported("/before")
         self.node.command("mount", self.mount)
-        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
-        self.addCleanup(load.kill)
-        wait_for("load", lambda: self.node.spans("/load"))
+        load = self.load()
         work = [self.doing(self.write), self.doing(self.play)]
         self.further("at first")
-        disk = self.node.data / "disk2"
-        disk.unlink()
-        wait_for("the alarm", lambda: any(d["state"] == "failed" for d in self.disks()), 30)
+        disk = self.lose("disk2")
         self.further("without the disk")
         self.node.command("disk", "replace", disk, "--wait")
         self.further("with another")
-        self.assertEqual([d["state"] for d in self.disks()], ["ok"] * 5)
-        self.assertEqual(self.node.cli("disk", "list")["care"]["lost_blocks"], 0)
-        scrub = self.node.cli("disk", "scrub", "--wait")["care"]
-        self.assertEqual((scrub["lost_blocks"], scrub["problems"]), (0, []), "under load")
+        self.assert_rebuilt()
+        self.assert_scrubs_clean()  # under load
         self.stop.set()
         for thread in work:
             thread.join(60)
         self.assertEqual(self.trouble, [])
-        load.kill()
-        load.wait()
+        self.end(load)
         time.sleep(1.5)  # what has arrived is durable within a second
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
         self.files()
         loaded = self.exported("/load")
-        self.node.stop()
-        report = self.node.check()
-        self.assertTrue(report["ok"], report)
+        self.stop_and_check()
         # All of it is on the new disk, too: another may go.
         (self.node.data / "disk0").unlink()
         self.node.start()
@@ -391,20 +395,16 @@ class HotSpare(LostDisksBase):
         want = self.exported("/before")
         answer = self.node.cli("disk", "add", "--spare", "spare")
         self.assertEqual([os.path.basename(s["path"]) for s in answer["spares"]], ["spare"])
-        load = publish(self.node.rtsp + "/load", CLIPS["car"], loop=-1)
-        self.addCleanup(load.kill)
-        wait_for("load", lambda: self.node.spans("/load"))
+        load = self.load()
         (self.node.data / "disk2").unlink()
         wait_for("the spare", lambda: any(d["path"].endswith("spare") for d in self.disks()), 40)
         wait_for("the end of the rebuild", lambda: all(d["state"] == "ok" for d in self.disks()), 60)
         self.assertEqual(self.node.cli("disk", "list")["spares"], [])
-        load.kill()
-        load.wait()
+        self.end(load)
         self.assertEqual(len(self.node.spans("/load")), 1, "no gap")
         events = lambda: [e["text"] for e in self.node.get("/api/v1/events") if e["subject"].endswith("spare")]
         wait_for("the event", lambda: any("takes the place" in text for text in events()), 10)
-        self.node.stop()
-        self.assertEqual(self.node.check()["ok"], True)
+        self.stop_and_check()
         (self.node.data / "disk0").unlink()
         self.node.start()
         states = sorted(d["state"] for d in self.disks())

@@ -4,10 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyXattr,
+    Errno, FileAttr, Generation, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyXattr,
 };
-use pegasus_files::{Attributes, FilesError, Ino, Listed};
+use pegasus_files::{Attributes, FilesError, Ino};
 
 use crate::convert::errno;
 use crate::door::{Door, TTL};
@@ -37,30 +36,6 @@ impl Door {
         attr.nlink += u32::from(attr.ino == INodeNo::ROOT && self.streams.is_some());
         attr
     }
-
-    pub(crate) fn open_any(&self, ino: INodeNo, flags: FopenFlags, reply: ReplyOpen) {
-        match self.files.open_inode(self.ino(ino)) {
-            Ok(()) => reply.opened(FileHandle(0), flags),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-
-    /// Goes through a directory until `take` has enough; whether it came to the end.
-    pub(crate) fn walk(
-        &self,
-        ino: INodeNo,
-        mut cookie: u64,
-        mut take: impl FnMut(&Listed) -> bool,
-    ) -> Result<bool, FilesError> {
-        loop {
-            let batch = self.files.list(self.ino(ino), cookie)?;
-            let Some(last) = batch.last() else { return Ok(true) };
-            cookie = last.cookie;
-            if batch.iter().any(&mut take) {
-                return Ok(false);
-            }
-        }
-    }
 }
 
 pub(crate) fn generation(of: &Attributes) -> Generation {
@@ -70,6 +45,13 @@ pub(crate) fn generation(of: &Attributes) -> Generation {
 pub(crate) fn done(outcome: Result<(), FilesError>, reply: ReplyEmpty) {
     match outcome {
         Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(crate) fn tell_content(bytes: Result<Vec<u8>, FilesError>, reply: ReplyData) {
+    match bytes {
+        Ok(bytes) => reply.data(&bytes),
         Err(error) => reply.error(errno(&error)),
     }
 }

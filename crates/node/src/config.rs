@@ -6,8 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pegasus_base::{ByteSize, StreamName, parse_duration};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+mod doors;
+mod storage;
+mod streams;
+
+pub use doors::{Credentials, Http, Rtsp, Tls};
+pub use storage::{Mount, Retention, Store, StreamRetention};
+pub use streams::{Recording, SourceEntry, TestCameras};
 
 /// The sample configuration shipped with the program: every key with its default and meaning.
 pub const SAMPLE: &str = include_str!("../pegasus.sample.toml");
@@ -40,219 +47,6 @@ pub struct Config {
     pub source: Vec<SourceEntry>,
     /// Log output.
     pub log: Log,
-}
-
-/// The HTTP door.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address and port. Default `127.0.0.1:7070`.
-    pub listen: SocketAddr,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)) }
-    }
-}
-
-/// The RTSP door.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rtsp {
-    /// Address and port. Default `127.0.0.1:8554`.
-    pub listen: SocketAddr,
-}
-
-impl Default for Rtsp {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8554)) }
-    }
-}
-
-/// A certificate chain and its key, PEM files. Turns HTTP into HTTPS and RTSP into RTSPS.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Certificate chain.
-    pub certificate: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-}
-
-/// Who may come in.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Credentials {
-    /// User name.
-    pub user: String,
-    /// The password, or `sha256:` and the hexadecimal digest of it.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Credentials {{ user: {:?}, password: *** }}", self.user)
-    }
-}
-
-/// The disk array.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// Files or block devices. Default: `disk0` to `disk4` in the data folder. What
-    /// the store is made of on the first start; others are added later, and listed in the data folder.
-    pub disks: Vec<PathBuf>,
-    /// Files or block devices, blank, that take the place of a disk that fails. Default none.
-    pub spares: Vec<PathBuf>,
-    /// How long a disk has been gone before a spare takes its place. Default 30 s.
-    #[serde(deserialize_with = "duration")]
-    pub spare_after: Duration,
-    /// Parity columns, 0 to 2: as many disks as may be lost. The rest of them hold data. Default 1.
-    pub parity: u8,
-    /// Size of each disk file made on the first start. Default: a tenth of the free space over all
-    /// disks, between 256 MiB and 4 GiB each.
-    pub disk_size: Option<ByteSize>,
-    /// Stripe unit, a power of two from 1 to 64 MiB. Default: measured, so that positioning costs
-    /// less than a tenth of the disk's time.
-    pub stripe_unit: Option<ByteSize>,
-    /// Longest time a unit may wait in memory before it is on disk. Default 1 s, least 100 ms.
-    #[serde(deserialize_with = "duration")]
-    pub durable_within: Duration,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            disks: Vec::new(),
-            spares: Vec::new(),
-            spare_after: Duration::from_secs(30),
-            parity: 1,
-            disk_size: None,
-            stripe_unit: None,
-            durable_within: Duration::from_secs(1),
-        }
-    }
-}
-
-/// Ordinary files of the store, as a mounted file system.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mount {
-    /// The directory, made if it is not there. Default: the files are not mounted.
-    pub path: Option<PathBuf>,
-    /// Whether users other than the one the node runs as may use it, by the files' permissions.
-    /// Default false.
-    pub allow_other: bool,
-    /// Whether recordings are shown there too, in `/streams`, for the user the node runs as. Default true.
-    pub streams: bool,
-    /// Longest time a change stays in memory unless a program asks for it to be durable. Default 30 s.
-    #[serde(deserialize_with = "duration")]
-    pub flush_after: Duration,
-}
-
-impl Default for Mount {
-    fn default() -> Self {
-        Self { path: None, allow_other: false, streams: true, flush_after: Duration::from_secs(30) }
-    }
-}
-
-/// How long recordings are kept; the oldest go first.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retention {
-    /// Delete what is older. Default: keep until space is needed.
-    #[serde(deserialize_with = "optional_duration")]
-    pub age: Option<Duration>,
-    /// Most bytes for one stream. Default: no limit.
-    pub bytes_per_stream: Option<ByteSize>,
-    /// Share of the store kept free, in percent, 1 to 50. Default 5.
-    pub keep_free_percent: u8,
-    /// Share of the store that only recordings may take, in percent, 0 to 100: ordinary files are refused before.
-    /// Default 50.
-    pub share_percent: u8,
-    /// Exceptions for single streams.
-    pub stream: Vec<StreamRetention>,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            age: None,
-            bytes_per_stream: None,
-            keep_free_percent: 5,
-            share_percent: 50,
-            stream: Vec::new(),
-        }
-    }
-}
-
-/// Retention of one stream, instead of the general rule.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StreamRetention {
-    /// The stream.
-    pub name: StreamName,
-    /// Delete what is older.
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub age: Option<Duration>,
-    /// Most bytes.
-    #[serde(default)]
-    pub bytes: Option<ByteSize>,
-}
-
-/// Which streams are recorded.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Recording {
-    /// Whether streams are recorded as they arrive. Default true.
-    pub enabled: bool,
-    /// Streams not to record: names, or prefixes ending in `/*`.
-    pub exclude: Vec<String>,
-}
-
-impl Default for Recording {
-    fn default() -> Self {
-        Self { enabled: true, exclude: Vec::new() }
-    }
-}
-
-impl Recording {
-    /// Whether `name` is to be recorded.
-    #[must_use]
-    pub fn wants(&self, name: &StreamName) -> bool {
-        let matches = |pattern: &String| match pattern.strip_suffix("/*") {
-            Some(prefix) => {
-                name.as_str().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
-            }
-            None => name.as_str() == pattern,
-        };
-        self.enabled && !self.exclude.iter().any(matches)
-    }
-}
-
-/// The built-in test cameras.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TestCameras {
-    /// Whether they run. Default true.
-    pub enabled: bool,
-}
-
-impl Default for TestCameras {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
-/// A stream to pull.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceEntry {
-    /// Its name here.
-    pub name: StreamName,
-    /// Where it comes from: `rtsp://`, `rtsps://` or `file://`.
-    pub url: String,
 }
 
 /// Log output.
@@ -415,17 +209,6 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(d)?;
-    parse_duration(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!("'{text}' is not a duration (write 500ms, 30s, 12h, 30d)"))
-    })
-}
-
-fn optional_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-    duration(d).map(Some)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -482,14 +265,5 @@ mod tests {
             let error = parse(text).unwrap().check().unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
-    }
-
-    #[test]
-    fn exclusion_by_name_and_by_prefix() {
-        let recording =
-            Recording { enabled: true, exclude: vec!["/test/*".into(), "/cam/door".into()] };
-        let wants = |name: &str| recording.wants(&name.parse().unwrap());
-        assert!(!wants("/test/card") && !wants("/cam/door"));
-        assert!(wants("/tests/card") && wants("/cam/door/faces"));
     }
 }

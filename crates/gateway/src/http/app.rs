@@ -3,7 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use pegasus_base::StreamName;
 use pegasus_export::Plans;
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use super::hls::Feeds;
 use super::metrics::Counters;
-use crate::Services;
+use crate::{Mounts, Services};
 
 /// The state of the HTTP door. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,11 @@ impl App {
     pub(crate) fn new(services: Services) -> Self {
         let feeds = Feeds::new(services.switch.clone(), services.stop.clone());
         Self { services, feeds, plans: Plans::default(), counters: Arc::default() }
+    }
+
+    /// The store's files.
+    pub(crate) fn files(&self) -> Result<Arc<dyn Mounts>, ApiError> {
+        self.mounts.clone().ok_or_else(|| ApiError::missing("this node has no files"))
     }
 }
 
@@ -64,6 +70,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::from_request_parts(parts, state).await;
         query.map(|Query(asked)| Self(asked)).map_err(|error| ApiError::bad(error.body_text()))
+    }
+}
+
+/// What the body says, as JSON. What it can't be is refused as everything else is.
+pub(crate) struct BodyOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BodyOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Json::from_request(request, state).await;
+        body.map(|Json(said)| Self(said))
+            .map_err(|error| ApiError::new(error.status(), error.body_text()))
     }
 }
 

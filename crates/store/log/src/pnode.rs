@@ -7,7 +7,6 @@
 //! Values are shared by `Arc` and changed by copying, so that readers keep what they saw.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +17,15 @@ use crate::format::pnode::{
 };
 use crate::pnodes::{Lazy, Load};
 use crate::{LogError, PnodeInfo};
+
+mod checkpoint;
+mod holes;
+mod map;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use checkpoint::Changed;
+use map::leaf_of;
 
 const CONTENT: u64 = CONTENT_BYTES as u64;
 const LEAF_BLOCKS: u64 = LEAF_ENTRIES as u64;
@@ -128,13 +136,6 @@ impl Pnode {
     /// Where a content block stands on the disks, if that is where it is to be read.
     pub(crate) fn stored(&self, block: u64, load: Load<'_>) -> Result<Option<LogAddr>, LogError> {
         if self.changed.contains_key(&block) { Ok(None) } else { self.addr_of(block, load) }
-    }
-
-    fn addr_of(&self, block: u64, load: Load<'_>) -> Result<Option<LogAddr>, LogError> {
-        match self.leaves.get(&leaf_of(block)) {
-            Some(leaf) => Ok(leaf.get(load, LeafAddrs::parse)?.0[(block % LEAF_BLOCKS) as usize]),
-            None => Ok(None),
-        }
     }
 
     pub(crate) fn write(
@@ -252,68 +253,6 @@ impl Pnode {
         self.killed.extend(self.image.take());
     }
 
-    /// Gives up whole blocks.
-    fn remove(&mut self, blocks: Range<u64>, load: Load<'_>) -> Result<(), LogError> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        let gone: Vec<u64> = self.changed.range(blocks.clone()).map(|(block, _)| *block).collect();
-        for block in gone {
-            self.changed.remove(&block);
-        }
-        let numbers: Vec<u32> = self
-            .leaves
-            .range(leaf_of(blocks.start)..=leaf_of(blocks.end - 1))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in numbers {
-            let all = u64::from(number) * LEAF_BLOCKS..(u64::from(number) + 1) * LEAF_BLOCKS;
-            if blocks.start <= all.start && all.end <= blocks.end {
-                let leaf = self.leaves.remove(&number).expect("it was found just now");
-                self.kill_leaf(&leaf, load);
-            } else {
-                for block in all.start.max(blocks.start)..all.end.min(blocks.end) {
-                    self.detach(block, load)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn kill_leaf(&mut self, leaf: &Leaf, load: Load<'_>) {
-        self.killed.extend(leaf.addr);
-        match leaf.get(load, LeafAddrs::parse) {
-            Ok(addrs) => self.killed.extend(addrs.0.iter().flatten()),
-            Err(error) => tracing::warn!(%error, pnode = self.id.0, "garbage can't be listed"),
-        }
-    }
-
-    /// Takes a block out of its leaf.
-    fn detach(&mut self, block: u64, load: Load<'_>) -> Result<(), LogError> {
-        if let Some(addr) = self.addr_of(block, load)? {
-            self.killed.push(addr);
-            self.set_addr(block, None, load)?;
-        }
-        Ok(())
-    }
-
-    fn set_addr(
-        &mut self,
-        block: u64,
-        addr: Option<LogAddr>,
-        load: Load<'_>,
-    ) -> Result<(), LogError> {
-        let number = leaf_of(block);
-        let mut addrs = match self.leaves.get(&number) {
-            Some(leaf) => leaf.get(load, LeafAddrs::parse)?.clone(),
-            None => LeafAddrs::empty(),
-        };
-        addrs.0[(block % LEAF_BLOCKS) as usize] = addr;
-        let old = self.leaves.insert(number, Arc::new(Leaf::new(addrs)));
-        self.killed.extend(old.and_then(|leaf| leaf.addr));
-        Ok(())
-    }
-
     fn check_span(&self, end: u64) -> Result<(), LogError> {
         self.check_leaves(end, LEAVES_MAX)
     }
@@ -332,156 +271,4 @@ impl Pnode {
         let why = "it would be longer than this store's slots allow for (32 GiB at most)";
         LogError::TooLong { pnode: self.id, why }
     }
-
-    /// Whether its map says that a block is at `addr`, and nothing changed it since.
-    pub(crate) fn knows_block(
-        &self,
-        block: u64,
-        addr: &LogAddr,
-        load: Load<'_>,
-    ) -> Result<bool, LogError> {
-        let held = u32::try_from(block / LEAF_BLOCKS).is_ok() && !self.changed.contains_key(&block);
-        Ok(held && self.addr_of(block, load)? == Some(*addr))
-    }
-
-    /// Lets the next checkpoint write a block to a new place; false if it is not at `addr` any more.
-    pub(crate) fn move_block(
-        &mut self,
-        block: u64,
-        addr: &LogAddr,
-        content: Bytes,
-        load: Load<'_>,
-    ) -> Result<bool, LogError> {
-        let known = self.knows_block(block, addr, load)?;
-        if known {
-            self.changed.insert(block, content);
-        }
-        Ok(known)
-    }
-
-    /// Lets the next checkpoint write a leaf to a new place; false if it is not at `addr` any more.
-    pub(crate) fn move_leaf(
-        &mut self,
-        number: u64,
-        addr: &LogAddr,
-        load: Load<'_>,
-    ) -> Result<bool, LogError> {
-        let found = u32::try_from(number).ok().and_then(|n| Some((n, self.leaves.get(&n)?)));
-        let Some((number, leaf)) = found.filter(|(_, leaf)| leaf.addr == Some(*addr)) else {
-            return Ok(false);
-        };
-        let addrs = leaf.get(load, LeafAddrs::parse)?.clone();
-        self.leaves.insert(number, Arc::new(Leaf::new(addrs)));
-        self.killed.push(*addr);
-        Ok(true)
-    }
-
-    /// What a changed block holds.
-    pub(crate) fn changed_block(&self, block: u64) -> Option<Bytes> {
-        self.changed.get(&block).cloned()
-    }
-
-    /// Changed blocks.
-    pub(crate) fn changed_size(&self) -> Changed {
-        let last = self.changed.last_key_value().map_or(0, |(_, bytes)| bytes.len());
-        let whole = self.changed.len().saturating_sub(1);
-        Changed { blocks: self.changed.len(), bytes: (whole * CONTENT_BYTES + last) as u64 }
-    }
 }
-
-/// Content blocks that are in memory until the next checkpoint, and about how many bytes they have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changed {
-    pub(crate) blocks: usize,
-    pub(crate) bytes: u64,
-}
-
-impl std::ops::AddAssign for Changed {
-    fn add_assign(&mut self, other: Self) {
-        self.blocks += other.blocks;
-        self.bytes += other.bytes;
-    }
-}
-
-impl std::ops::SubAssign for Changed {
-    fn sub_assign(&mut self, other: Self) {
-        self.blocks -= other.blocks;
-        self.bytes -= other.bytes;
-    }
-}
-
-/// What a checkpoint does to a pnode, in this order: detach, take blocks, place blocks, place leaves,
-/// image.
-impl Pnode {
-    /// Takes the changed blocks out of the map: their old pieces and leaves are dead.
-    pub(crate) fn detach_changed(&mut self, load: Load<'_>) -> Result<(), LogError> {
-        let blocks: Vec<u64> = self.changed.keys().copied().collect();
-        for block in blocks {
-            self.detach(block, load)?;
-            // The leaf will hold the new address: it is written anew.
-            self.set_addr(block, None, load)?;
-        }
-        self.killed.extend(self.image.take());
-        Ok(())
-    }
-
-    /// What died since it was last asked.
-    pub(crate) fn take_killed(&mut self) -> Vec<LogAddr> {
-        std::mem::take(&mut self.killed)
-    }
-
-    /// The changed blocks; they count as unchanged from now on.
-    pub(crate) fn take_changed(&mut self) -> BTreeMap<u64, Bytes> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|_, content| !content.is_empty());
-        changed
-    }
-
-    /// A block's new place.
-    pub(crate) fn place_block(&mut self, block: u64, addr: LogAddr) {
-        let never: Load<'_> = &|_| unreachable!("the leaf of a changed block is in memory");
-        self.set_addr(block, Some(addr), never).expect("nothing is read");
-    }
-
-    /// The leaves that have to be written; those that became empty are dropped.
-    pub(crate) fn dirty_leaves(&mut self) -> Vec<(u32, Vec<u8>)> {
-        let empty =
-            |leaf: &Leaf| leaf.value().is_some_and(|addrs| addrs.0.iter().all(Option::is_none));
-        self.leaves.retain(|_, leaf| leaf.addr.is_some() || !empty(leaf));
-        self.leaves
-            .iter()
-            .filter(|(_, leaf)| leaf.addr.is_none())
-            .filter_map(|(number, leaf)| Some((*number, leaf.value()?.emit())))
-            .collect()
-    }
-
-    /// A leaf's new place.
-    pub(crate) fn place_leaf(&mut self, number: u32, addr: LogAddr) {
-        let leaf = self.leaves.get_mut(&number).expect("it was among the dirty ones");
-        Arc::make_mut(leaf).addr = Some(addr);
-    }
-
-    pub(crate) fn to_image(&self) -> Image {
-        let first_leaf = self.leaves.keys().next().copied().unwrap_or(0);
-        let end = self.leaves.keys().next_back().map_or(first_leaf, |last| last + 1);
-        let addr = |number| self.leaves.get(&number).and_then(|leaf| leaf.addr);
-        Image {
-            id: self.id,
-            kind: self.kind,
-            version: self.version,
-            front: self.front,
-            size: self.size,
-            attributes: self.attributes.clone(),
-            first_leaf,
-            leaves: (first_leaf..end).map(addr).collect(),
-        }
-    }
-}
-
-fn leaf_of(block: u64) -> u32 {
-    u32::try_from(block / LEAF_BLOCKS).expect("a pnode's span is checked before it grows")
-}
-
-mod holes;
-#[cfg(test)]
-mod tests;

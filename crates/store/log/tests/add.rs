@@ -5,29 +5,11 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::model::Model;
-use common::{check, format, given, open, open_given, owner, seed};
+use common::model::{Model, assert_whole, commit_some};
+use common::{format, given, open, open_given, owner, seed};
 use pegasus_base::Time;
 use pegasus_disk::{Fault, OpCounter, SimDisk, TearAt, Trigger};
 use pegasus_log::{DiskIndex, DiskState, Log, LogError, Recovery};
-
-fn commit_some(log: &Log, model: &mut Model, commits: usize, rng: &mut fastrand::Rng) {
-    for _ in 0..commits {
-        let mut batch = log.batch();
-        model.change(&mut batch, rng);
-        if log.commit(batch).unwrap().checkpoint_due || rng.u8(..6) == 0 {
-            log.checkpoint(common::NOW).unwrap();
-        }
-    }
-}
-
-#[track_caller]
-fn assert_whole(log: &Log, model: &Model) {
-    assert_eq!(model.pnodes_differ(log), None);
-    model.assert_blocks(log);
-    let (segments, blocks) = model.claims();
-    check(log, &segments, &blocks);
-}
 
 fn add(log: &Log, disk: &SimDisk, rng: &mut fastrand::Rng) -> Result<DiskIndex, LogError> {
     // Another time than that of any opening, by which the two are told apart.

@@ -2,27 +2,10 @@
 
 mod common;
 
-use common::model::Model;
+use common::model::{Model, assert_is, commit_some};
 use common::{check, format, given, open, open_given, owner, payload, report, seed};
 use pegasus_disk::{Disk, Fault, SimDisk, Trigger};
 use pegasus_log::{DiskIndex, DiskState, Log, LogError};
-
-fn commit_some(log: &Log, model: &mut Model, commits: usize, rng: &mut fastrand::Rng) {
-    for _ in 0..commits {
-        let mut batch = log.batch();
-        model.change(&mut batch, rng);
-        let committed = log.commit(batch).unwrap();
-        if committed.checkpoint_due || rng.u8(..6) == 0 {
-            log.checkpoint(common::NOW).unwrap();
-        }
-    }
-}
-
-#[track_caller]
-fn assert_is(log: &Log, model: &Model) {
-    assert_eq!(model.pnodes_differ(log), None);
-    model.assert_blocks(log);
-}
 
 /// Asserts that nothing is wrong but with the disks labelled so.
 #[track_caller]

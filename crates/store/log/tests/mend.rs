@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::model::Model;
-use common::{check, format, given, open, open_given, owner, payload, seed};
+use common::model::{Model, assert_whole, commit_some};
+use common::{format, given, open, open_given, owner, payload, seed};
 use pegasus_base::Time;
 use pegasus_disk::{Disk, DiskError, DiskStats, Op, Request, SimDisk, TearAt, Ticket};
 use pegasus_log::{
@@ -31,17 +31,6 @@ impl Owners for Sealed<'_> {
     }
 }
 
-fn commit_some(log: &Log, model: &mut Model, commits: usize, rng: &mut fastrand::Rng) {
-    for _ in 0..commits {
-        let mut batch = log.batch();
-        model.change(&mut batch, rng);
-        let committed = log.commit(batch).unwrap();
-        if committed.checkpoint_due || rng.u8(..6) == 0 {
-            log.checkpoint(common::NOW).unwrap();
-        }
-    }
-}
-
 /// Goes over everything at once.
 fn mend(log: &Log, model: &Mutex<Model>, scope: Scope) -> Mended {
     let mut pass = Pass::new(scope);
@@ -61,14 +50,6 @@ fn rebuild(log: &Log, model: &Mutex<Model>, commits: usize, rng: &mut fastrand::
     }
     log.rebuilt(&disks).unwrap();
     pass.mended().clone()
-}
-
-#[track_caller]
-fn assert_whole(log: &Log, model: &Model) {
-    assert_eq!(model.pnodes_differ(log), None);
-    model.assert_blocks(log);
-    let (segments, blocks) = model.claims();
-    check(log, &segments, &blocks);
 }
 
 fn states(log: &Log) -> Vec<DiskState> {

@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::model::Model;
+use common::model::{Model, assert_is};
 use common::{format, given, open, open_given, owner, payload, seed};
 use pegasus_disk::{
     Disk, DiskError, DiskStats, Fault, Op, Promise, Request, SimDisk, Ticket, Trigger,
@@ -25,12 +25,6 @@ fn filled(log: &Log, rng: &mut fastrand::Rng) -> Model {
     }
     log.checkpoint(common::NOW).unwrap();
     model
-}
-
-#[track_caller]
-fn assert_is(log: &Log, model: &Model) {
-    assert_eq!(model.pnodes_differ(log), None);
-    model.assert_blocks(log);
 }
 
 fn states(log: &Log) -> Vec<DiskState> {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, QueryOf, blocking};
+use crate::http::app::{App, BodyOf, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::live::Client;
 use crate::{FilesReport, Mounts, MountsError};
@@ -67,9 +66,8 @@ pub(crate) async fn list_mounts(State(app): State<App>) -> Result<Json<Vec<Mount
 pub(crate) async fn add_mount(
     State(app): State<App>,
     client: Client,
-    body: Result<Json<MountPoint>, JsonRejection>,
+    BodyOf(wanted): BodyOf<MountPoint>,
 ) -> Result<(StatusCode, Json<MountPoint>), ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let mounts = local(&app, &client)?;
     let path = PathBuf::from(&wanted.path);
     blocking(move || mounts.mount(&path)).await?;

@@ -1,17 +1,14 @@
 //! Quotas on directories of the store's files.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, QueryOf, blocking};
+use crate::http::app::{App, BodyOf, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::{Mounts, QuotaLimits, QuotaReport};
+use crate::{QuotaLimits, QuotaReport};
 
 /// What a directory may hold with all that is in it, and does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -81,10 +78,9 @@ pub(crate) async fn list_quotas(State(app): State<App>) -> Result<Json<Vec<Quota
 )]
 pub(crate) async fn set_quota(
     State(app): State<App>,
-    body: Result<Json<Wanted>, JsonRejection>,
+    BodyOf(wanted): BodyOf<Wanted>,
 ) -> Result<Json<Quota>, ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
-    let files = files(&app)?;
+    let files = app.files()?;
     let limits = QuotaLimits { bytes: wanted.bytes, files: wanted.files };
     let set = blocking(move || files.set_quota(&wanted.path, limits)).await?;
     Ok(Json(Quota::from(set)))
@@ -105,13 +101,9 @@ pub(crate) async fn remove_quota(
     State(app): State<App>,
     QueryOf(wanted): QueryOf<Directory>,
 ) -> Result<StatusCode, ApiError> {
-    let files = files(&app)?;
+    let files = app.files()?;
     blocking(move || files.remove_quota(&wanted.path)).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn files(app: &App) -> Result<Arc<dyn Mounts>, ApiError> {
-    app.mounts.clone().ok_or_else(|| ApiError::missing("this node has no files"))
 }
 
 impl From<QuotaReport> for Quota {

@@ -1,18 +1,15 @@
 //! Snapshots of the store's files.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use pegasus_base::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::app::{App, QueryOf, blocking};
+use crate::SnapshotReport;
+use crate::http::app::{App, BodyOf, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::{Mounts, SnapshotReport};
 
 /// All files as they were at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -63,10 +60,9 @@ pub(crate) async fn list_snapshots(
 )]
 pub(crate) async fn create_snapshot(
     State(app): State<App>,
-    body: Result<Json<SnapshotName>, JsonRejection>,
+    BodyOf(wanted): BodyOf<SnapshotName>,
 ) -> Result<(StatusCode, Json<Snapshot>), ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
-    let files = files(&app)?;
+    let files = app.files()?;
     let made = blocking(move || files.create_snapshot(&wanted.name)).await?;
     Ok((StatusCode::CREATED, Json(Snapshot::from(made))))
 }
@@ -86,13 +82,9 @@ pub(crate) async fn remove_snapshot(
     State(app): State<App>,
     QueryOf(wanted): QueryOf<SnapshotName>,
 ) -> Result<StatusCode, ApiError> {
-    let files = files(&app)?;
+    let files = app.files()?;
     blocking(move || files.remove_snapshot(&wanted.name)).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn files(app: &App) -> Result<Arc<dyn Mounts>, ApiError> {
-    app.mounts.clone().ok_or_else(|| ApiError::missing("this node has no files"))
 }
 
 impl From<SnapshotReport> for Snapshot {

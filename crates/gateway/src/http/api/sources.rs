@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use pegasus_base::StreamName;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::http::app::{App, Named, blocking};
+use crate::http::app::{App, BodyOf, Named, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::sources::SourceStatus;
 
@@ -49,9 +48,8 @@ pub(crate) async fn list_sources(State(app): State<App>) -> Json<Vec<SourceStatu
 )]
 pub(crate) async fn add_source(
     State(app): State<App>,
-    body: Result<Json<NewSource>, JsonRejection>,
+    BodyOf(source): BodyOf<NewSource>,
 ) -> Result<(StatusCode, Json<SourceStatus>), ApiError> {
-    let Json(source) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let name: StreamName = source.name.parse()?;
     let (sources, added) = (app.sources.clone(), name.clone());
     blocking(move || sources.add(&added, &source.url)).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pegasus_base::PnodeId;
 use pegasus_log::{Batch, BlockMap, Log, LogError, SegmentId, SegmentRef};
 
-use super::{owner, payload};
+use super::{NOW, check, owner, payload};
 
 /// A pnode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,4 +229,31 @@ impl Model {
             segments.flat_map(|segment| &segment.blocks).map(|(map, _)| map.clone()).collect(),
         )
     }
+}
+
+/// Commits so many random batches, with a checkpoint now and then.
+pub(crate) fn commit_some(log: &Log, model: &mut Model, commits: usize, rng: &mut fastrand::Rng) {
+    for _ in 0..commits {
+        let mut batch = log.batch();
+        model.change(&mut batch, rng);
+        let committed = log.commit(batch).unwrap();
+        if committed.checkpoint_due || rng.u8(..6) == 0 {
+            log.checkpoint(NOW).unwrap();
+        }
+    }
+}
+
+/// Asserts that the log holds what the model does.
+#[track_caller]
+pub(crate) fn assert_is(log: &Log, model: &Model) {
+    assert_eq!(model.pnodes_differ(log), None);
+    model.assert_blocks(log);
+}
+
+/// Asserts the same, and that a check finds nothing wrong.
+#[track_caller]
+pub(crate) fn assert_whole(log: &Log, model: &Model) {
+    assert_is(log, model);
+    let (segments, blocks) = model.claims();
+    check(log, &segments, &blocks);
 }

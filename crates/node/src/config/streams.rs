@@ -1,0 +1,72 @@
+//! Which streams there are besides those that are sent, and which are recorded.
+
+use pegasus_base::StreamName;
+use serde::Deserialize;
+
+/// Which streams are recorded.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recording {
+    /// Whether streams are recorded as they arrive. Default true.
+    pub enabled: bool,
+    /// Streams not to record: names, or prefixes ending in `/*`.
+    pub exclude: Vec<String>,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { enabled: true, exclude: Vec::new() }
+    }
+}
+
+impl Recording {
+    /// Whether `name` is to be recorded.
+    #[must_use]
+    pub fn wants(&self, name: &StreamName) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix("/*") {
+            Some(prefix) => {
+                name.as_str().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+            }
+            None => name.as_str() == pattern,
+        };
+        self.enabled && !self.exclude.iter().any(matches)
+    }
+}
+
+/// The built-in test cameras.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestCameras {
+    /// Whether they run. Default true.
+    pub enabled: bool,
+}
+
+impl Default for TestCameras {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// A stream to pull.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// Its name here.
+    pub name: StreamName,
+    /// Where it comes from: `rtsp://`, `rtsps://` or `file://`.
+    pub url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exclusion_by_name_and_by_prefix() {
+        let recording =
+            Recording { enabled: true, exclude: vec!["/test/*".into(), "/cam/door".into()] };
+        let wants = |name: &str| recording.wants(&name.parse().unwrap());
+        assert!(!wants("/test/card") && !wants("/cam/door"));
+        assert!(wants("/tests/card") && wants("/cam/door/faces"));
+    }
+}
