@@ -1,5 +1,6 @@
 //! Reading pieces of blocks: no more sectors than hold them, where the disks are well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,7 +11,10 @@ use crate::code::xor_into;
 use crate::format::fragment::{BlockHeader, HEADER_BYTES, slice_bytes};
 use crate::format::pnode::LogAddr;
 use crate::patience::Fitness;
-use crate::{Extent, LogError, SegmentRef};
+use crate::{Extent, LogError, SegmentId, SegmentRef};
+
+/// So many pieces that have to be computed are worth reading their block whole.
+const REBUILT_MIN: usize = 4;
 
 impl Array {
     /// Reads a piece of a log block in `segment`, as few sectors as hold it; or the whole block, to
@@ -142,9 +146,47 @@ impl Array {
         Some(sum)
     }
 
-    /// Reads pieces all at the same time, each with the segment it is in; what is side by side on a disk in one go. Those
-    /// that are not there right away - bad, or on a disk that is slow or gone - are left out.
+    /// Reads pieces all at the same time, each with the segment it is in; what is side by side on a disk in one go. Blocks of
+    /// which several are on a disk that is slow or gone are read whole. Those that are not there right away are left out.
     pub(crate) fn read_pieces(&self, pieces: &[(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
+        let whole = self.blocks_to_rebuild(pieces);
+        let (of_whole, single): (Vec<_>, Vec<_>) =
+            pieces.iter().partition(|(addr, _)| whole.contains(&block_of(addr)));
+        let mut read = self.read_single_pieces(&single);
+        for pieces in of_whole.chunk_by(|a, b| block_of(&a.0) == block_of(&b.0)) {
+            read.extend(self.read_pieces_of_block(pieces));
+        }
+        read
+    }
+
+    /// Blocks of which so many pieces are on disks that are not quick that the other fragments give them at once.
+    fn blocks_to_rebuild(&self, pieces: &[(LogAddr, SegmentRef)]) -> BTreeSet<(SegmentId, u32)> {
+        let mut lost: BTreeMap<_, usize> = BTreeMap::new();
+        for (addr, segment) in pieces {
+            let fits = segment.columns.len() >= usize::from(addr.data);
+            if fits && self.sectors_of(addr, segment).is_none() {
+                *lost.entry(block_of(addr)).or_default() += 1;
+            }
+        }
+        lost.into_iter().filter(|(_, lost)| *lost >= REBUILT_MIN).map(|(block, _)| block).collect()
+    }
+
+    /// Pieces of one block, by all of its fragments there are.
+    fn read_pieces_of_block(&self, pieces: &[&(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
+        let Some((first, segment)) = pieces.first() else { return Vec::new() };
+        let wanted = |header: &BlockHeader| header.seq == first.seq && header.data == first.data;
+        let blocks = self.read_block_quickly(first, segment, wanted);
+        let Some(block) = blocks.into_iter().find(Fragments::suffice) else { return Vec::new() };
+        self.count_rebuilt();
+        let payload = block.into_payload();
+        let piece = |(addr, _): &&(LogAddr, SegmentRef)| {
+            let bytes = payload.get(addr.offset as usize..)?.get(..addr.len_bytes as usize)?;
+            (crc32c::crc32c(bytes) == addr.crc).then(|| (*addr, bytes.to_vec()))
+        };
+        pieces.iter().filter_map(piece).collect()
+    }
+
+    fn read_single_pieces(&self, pieces: &[&(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
         let mut parts = Vec::new();
         for (addr, segment) in pieces {
             let fits = segment.columns.len() >= usize::from(addr.data);
@@ -209,6 +251,11 @@ impl Array {
         }
         Some((extents, cuts))
     }
+}
+
+/// The block a piece is in.
+fn block_of(addr: &LogAddr) -> (SegmentId, u32) {
+    (addr.segment, addr.row)
 }
 
 /// The same sectors in as few runs as there are, by disk and place.
