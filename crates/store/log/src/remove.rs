@@ -110,8 +110,8 @@ impl Log {
         if on_it + on_it / SPARE_SHARE + columns as u64 > free {
             return cant(format!(
                 "{} MiB are on it, and the others have {} MiB free: delete something, or add a disk first",
-                on_it * unit >> 20,
-                free * unit >> 20,
+                (on_it * unit) >> 20,
+                (free * unit) >> 20,
             ));
         }
         Ok(())
