@@ -46,16 +46,13 @@ impl Run {
     /// What the cleaner did was worth it.
     pub(crate) fn check_cleaner(&mut self) -> Result<(), Finding> {
         let status = self.world.store().log.status();
-        let cleaner = status.cleaner;
+        let (segments, moved) = self.cleaned;
         // A segment is read but for one column, a mirrored one once.
         let segment_bytes = u64::from(status.unit_bytes) * u64::from(status.data.max(1));
-        let most = cleaner.segments * segment_bytes * LIVE_PERCENT_MAX / 100;
+        let most = segments * segment_bytes * LIVE_PERCENT_MAX / 100;
         self.coverage.note("checked: cleaning costs what it may");
-        ensure(cleaner.moved_bytes <= most, || {
-            format!(
-                "{} segments were cleaned, and {} bytes moved",
-                cleaner.segments, cleaner.moved_bytes
-            )
+        ensure(moved <= most, || {
+            format!("{segments} segments were cleaned, and {moved} bytes moved")
         })
     }
 

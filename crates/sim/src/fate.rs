@@ -45,6 +45,8 @@ impl Run {
         match action {
             Action::Clean => self.coverage.note("power cut in cleaning"),
             Action::Repair if op < last => self.coverage.note("power cut in repair"),
+            Action::Evacuate if op < last => self.coverage.note("power cut in a removal"),
+            Action::Add if op < last => self.coverage.note("power cut in adding a disk"),
             _ => {}
         }
         let mut next = self.images(op);
@@ -54,9 +56,16 @@ impl Run {
         }
         self.requests += self.world.next_op();
         std::mem::replace(&mut self.world, next).abandon();
-        let without = self.absent_at_opening();
+        let mut without = self.absent_at_opening();
+        let newcomer = self.forgotten_newcomer(op < last);
+        without.extend(newcomer);
         self.world.open(&without)?;
         self.adopt()?;
+        let listed = self.world.disk_status();
+        if let Some(at) = newcomer.filter(|at| listed.iter().any(|d| usize::from(d.index.0) == *at))
+        {
+            self.lies(at);
+        }
         self.look_at_disks()
     }
 
@@ -87,8 +96,24 @@ impl Run {
         Ok(next)
     }
 
+    /// A disk that was being added when power was cut, and that nobody remembers when the store is opened: if it
+    /// belongs to the array by then, it is one that is away.
+    fn forgotten_newcomer(&mut self, is_cut: bool) -> Option<usize> {
+        let at = self.world.disks.len() - 1;
+        let known = self.atlas.members().contains(&at) || self.world.removed.contains(&at);
+        let may = is_cut && !known && self.atlas.has_room() && self.rng.bool();
+        may.then_some(at)
+    }
+
     /// Disks that are not there when the store is opened, if any may be harmed.
     pub(crate) fn absent_at_opening(&mut self) -> Vec<usize> {
+        self.world.shows_all = self.rng.u8(..3) == 0;
+        if self.world.shows_all && !self.world.removed.is_empty() {
+            self.coverage.note("removed disk given");
+        }
+        if self.world.shows_all && !self.world.strangers.is_empty() {
+            self.coverage.note("disk given that was not added");
+        }
         if self.world.plan.harm == 0 || self.rng.u8(..6) != 0 {
             return Vec::new();
         }
@@ -229,7 +254,9 @@ impl Run {
 
     /// Compares what the store says of its disks with what was done to them.
     pub(crate) fn look_at_disks(&mut self) -> Result<(), Finding> {
-        for (at, disk) in self.world.disk_status().iter().enumerate() {
+        let listed = self.world.disk_status();
+        for disk in &listed {
+            let at = usize::from(disk.index.0);
             let away = matches!(disk.state, DiskState::Failed | DiskState::Missing);
             if away {
                 let expected = self.gone(at);
@@ -241,7 +268,10 @@ impl Run {
                 self.atlas.back(at);
             }
         }
-        Ok(())
+        match self.recording {
+            true => Ok(()), // a cut may undo it yet
+            false => self.settle_members(&listed),
+        }
     }
 
     /// The operator replaces what has failed, and has everything gone over.
@@ -254,31 +284,16 @@ impl Run {
         self.world.disks.iter().for_each(SimDisk::heal);
         self.world.store().log.probe();
         self.look_at_disks()?;
-        let gone = self.atlas.with(Harm::Gone);
-        if gone.len() > 1 {
-            self.coverage.note("two disks replaced");
+        // One that is dead and leaves need not be replaced.
+        let stay = self.rng.bool();
+        self.replace_gone(stay)?;
+        self.world.store().store.scrub(None);
+        if !self.tend()? {
+            self.replace_gone(true)?;
+            self.world.store().store.scrub(None);
+            let tended = self.tend()?;
+            ensure(tended, || "disks leave though all were to stay".to_owned())?;
         }
-        for at in gone {
-            let label = format!("new{}", self.disks_made);
-            self.disks_made += 1;
-            let new = SimDisk::new(&label, self.world.plan.disk_bytes).with_seed(self.rng.u64(..));
-            let new = new.counted_by(self.world.disks[0].counter());
-            if recording {
-                new.record();
-            }
-            self.world.disks[at] = new.clone();
-            let index = DiskIndex(at as u16);
-            let replaced = self.world.store().store.replace_disk(index, Arc::new(new), None);
-            must("replacing a disk", replaced)?;
-            self.coverage.note("disk replaced");
-        }
-        let store = &self.world.store().store;
-        store.scrub(None);
-        must("going over everything", store.tend())?;
-        let care = store.status().care;
-        ensure(care.lost_blocks == 0, || {
-            format!("{} blocks are lost: {:?}", care.lost_blocks, care.problems)
-        })?;
         let disks = self.world.disk_status();
         ensure(disks.iter().all(|disk| disk.state == DiskState::Ok), || {
             format!(
@@ -288,11 +303,47 @@ impl Run {
         })?;
         self.coverage.note("repaired");
         self.atlas.repaired();
+        self.look_at_disks()?;
         if !recording && self.rng.u8(..3) == 0 {
             self.check_offline()?;
             return Ok(Acknowledged::ALL);
         }
         Ok(Acknowledged::default())
+    }
+
+    /// New disks for those that are gone, also, if so, for those that were to be removed: all disks stay then.
+    fn replace_gone(&mut self, stay: bool) -> Result<(), Finding> {
+        for at in self.atlas.leaving().clone() {
+            let leaves =
+                self.world.store().log.leaving().iter().any(|l| usize::from(l.disk.0) == at);
+            if stay && leaves {
+                self.keep_disk(at)?;
+            }
+        }
+        let leaving = self.world.store().log.leaving();
+        let leaves = |at: usize| leaving.iter().any(|l| usize::from(l.disk.0) == at);
+        let listed = self.world.disk_status();
+        let away = listed
+            .iter()
+            .filter(|disk| matches!(disk.state, DiskState::Failed | DiskState::Missing));
+        let gone: Vec<usize> =
+            away.map(|disk| usize::from(disk.index.0)).filter(|at| !leaves(*at)).collect();
+        if gone.len() > 1 {
+            self.coverage.note("two disks replaced");
+        }
+        for at in gone {
+            let new = self.blank_disk(self.world.disks[at].size());
+            let new = new.counted_by(self.world.disks[0].counter());
+            if self.recording {
+                new.record();
+            }
+            self.world.disks[at] = new.clone();
+            let replaced =
+                self.world.store().store.replace_disk(DiskIndex(at as u16), Arc::new(new), None);
+            must("replacing a disk", replaced)?;
+            self.coverage.note("disk replaced");
+        }
+        Ok(())
     }
 
     /// What the faults did.

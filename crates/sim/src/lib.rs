@@ -8,7 +8,8 @@
 //! - `streams`, `tree`: the clients, each with a plain model of what should be there.
 //! - `atlas`: which disk may be harmed and how, so that no fault ever damages more than a stripe can bear.
 //!   Whatever is lost is therefore a fault of the store.
-//! - `run`: the loop, and what clients do in it; `fate`: what happens to them; `check`: what has to hold.
+//! - `run`: the loop, and what clients do in it; `fate`: what happens to them; `members`: disks that come and go
+//!   because somebody wants them to; `check`: what has to hold.
 //! - `exhaustive`: every short sequence of operations, cut at every request, with every subset of
 //!   what was not flushed.
 //! - `coverage`: what has really happened, so that nobody believes a test that tests nothing.
@@ -30,6 +31,7 @@ mod check;
 mod coverage;
 mod exhaustive;
 mod fate;
+mod members;
 mod plan;
 mod quotas;
 mod run;

@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn of(seed: u64, rng: &mut fastrand::Rng) -> Self {
-        // Chosen by the seed itself: those that found something keep their runs.
+        // Chosen by the seed itself: so many of any few seeds in a row.
         let two_parities = matches!(seed % 7, 4 | 5);
         let (data, parity) = match (rng.u8(..10), two_parities) {
             (0..5, false) => (4, 1),

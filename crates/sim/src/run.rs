@@ -1,5 +1,6 @@
 //! The loop: one step after another, until the seed has had its say.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,6 +44,10 @@ pub(crate) struct Run {
     pub(crate) disks_made: usize,
     /// The disks record what is done to them, because a cut will follow.
     pub(crate) recording: bool,
+    /// Disks that a step in which power was cut wanted removed, or kept.
+    pub(crate) in_doubt: BTreeSet<usize>,
+    /// Segments the cleaner looked through, and bytes it moved.
+    pub(crate) cleaned: (u64, u64),
 }
 
 /// One step.
@@ -60,6 +65,10 @@ pub(crate) enum Action {
     Reopen,
     Harm,
     Repair,
+    Add,
+    Remove(usize),
+    Keep(usize),
+    Evacuate,
 }
 
 /// What a step made durable, if no cut came before its end.
@@ -141,6 +150,8 @@ impl Run {
             steps: 0,
             disks_made: plan.disks(),
             recording: false,
+            in_doubt: BTreeSet::new(),
+            cleaned: (0, 0),
         };
         run.tell(|| format!("seed {seed}: {plan:?}"));
         Ok(run)
@@ -155,7 +166,13 @@ impl Run {
 
     fn step(&mut self) -> Result<(), Finding> {
         let action = self.choose();
-        let cut = action != Action::Harm && self.rng.u16(..1_000) < self.world.plan.cuts;
+        let cuts = match action {
+            Action::Harm => 0,
+            // Rare, and long: a cut is worth more.
+            Action::Evacuate | Action::Add => 4 * self.world.plan.cuts,
+            _ => self.world.plan.cuts,
+        };
+        let cut = self.rng.u16(..1_000) < cuts;
         self.tell(|| format!("{action:?}{}", if cut { ", cut" } else { "" }));
         if self.world.plan.tight {
             self.cameras.iter_mut().for_each(Camera::may_be_eaten);
@@ -173,7 +190,7 @@ impl Run {
             return Action::Harm;
         }
         let camera = self.rng.usize(..self.cameras.len());
-        match self.rng.u8(..100) {
+        match self.rng.u8(..104) {
             0..28 => Action::Push,
             28..45 => Action::Tick,
             45..72 => Action::Files,
@@ -184,6 +201,7 @@ impl Run {
             93 => Action::Delete(camera),
             94 => Action::HangUp(camera),
             95 | 96 => Action::Reopen,
+            100.. => self.choose_for_disks(),
             _ => Action::Repair,
         }
     }
@@ -210,6 +228,10 @@ impl Run {
             Action::Reopen => self.reopen(),
             Action::Harm => self.harm().map(|()| Acknowledged::default()),
             Action::Repair => self.repair(),
+            Action::Add => self.add_disk(),
+            Action::Remove(disk) => self.remove_disk(disk),
+            Action::Keep(disk) => self.keep_disk(disk),
+            Action::Evacuate => self.evacuate(),
         }
     }
 
@@ -289,7 +311,10 @@ impl Run {
         let log = &self.world.store().log;
         let before = log.status().cleaner.moved_pieces;
         match log.clean(budget) {
-            Ok(_) => {}
+            Ok(done) => {
+                self.cleaned.0 += done.segments;
+                self.cleaned.1 += done.moved_bytes;
+            }
             Err(pegasus_log::LogError::Full { .. }) if self.world.plan.tight => {}
             Err(error) => return Err(Finding(format!("cleaning failed: {error}"))),
         }

@@ -1,5 +1,6 @@
 //! The store on its simulated disks: opened, closed, and cut off.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -18,7 +19,14 @@ const BEGIN: Time = Time::from_secs(1_700_000_000);
 /// The disks, and the store that is open on them.
 pub(crate) struct World {
     pub(crate) plan: Plan,
+    /// By their numbers in the array. The last may be one that is just being added.
     pub(crate) disks: Vec<SimDisk>,
+    /// Those of them that are no part of the array any more.
+    pub(crate) removed: BTreeSet<usize>,
+    /// Disks that were to be added, and were not.
+    pub(crate) strangers: Vec<SimDisk>,
+    /// Whether the store is opened with those, too, which it has to leave out.
+    pub(crate) shows_all: bool,
     pub(crate) clock: Arc<ManualClock>,
     open: Option<Open>,
     /// Openings so far; keeps identities apart.
@@ -48,7 +56,17 @@ impl World {
         };
         must("formatting", Log::format(&handles, &options, rng))?;
         let clock = Arc::new(ManualClock::at(BEGIN));
-        let mut world = Self { plan, disks, clock, open: None, openings: 0 };
+        let (removed, strangers) = (BTreeSet::new(), Vec::new());
+        let mut world = Self {
+            plan,
+            disks,
+            removed,
+            strangers,
+            shows_all: false,
+            clock,
+            open: None,
+            openings: 0,
+        };
         world.open(&[])?;
         Ok(world)
     }
@@ -57,15 +75,24 @@ impl World {
     pub(crate) fn on(&self, disks: Vec<SimDisk>) -> Self {
         let counter = OpCounter::new();
         let disks = disks.into_iter().map(|disk| disk.counted_by(&counter)).collect();
-        let (plan, clock, openings) = (self.plan, self.clock.clone(), self.openings);
-        Self { plan, disks, clock, open: None, openings }
+        Self {
+            plan: self.plan,
+            disks,
+            removed: self.removed.clone(),
+            strangers: self.strangers.clone(),
+            shows_all: self.shows_all,
+            clock: self.clock.clone(),
+            open: None,
+            openings: self.openings,
+        }
     }
 
     /// Opens the store, without some of its disks if so.
     pub(crate) fn open(&mut self, without: &[usize]) -> Result<(), Finding> {
         self.openings += 1;
         let options = OpenOptions { now: self.now(), read_only: false };
-        let (log, recovery) = must("opening the log", Log::open(self.given(without), &options))?;
+        let (log, recovery) =
+            must("opening the log", Log::open(self.given(without, self.shows_all), &options))?;
         let (log, clock) = (Arc::new(log), self.clock.clone() as Arc<dyn Clock>);
         let settings = pegasus_continuous::Settings {
             seed: Some(self.openings),
@@ -86,10 +113,14 @@ impl World {
         Ok(())
     }
 
-    fn given(&self, without: &[usize]) -> Vec<(String, Option<Arc<dyn Disk>>)> {
+    /// The disks to open the store with, and, if `all`, such as do not belong to it.
+    fn given(&self, without: &[usize], all: bool) -> Vec<(String, Option<Arc<dyn Disk>>)> {
         let disks = self.disks.iter().enumerate();
+        let disks = disks.filter(|(at, _)| all || !self.removed.contains(at));
         let arc = |disk: &SimDisk| Arc::new(disk.clone()) as Arc<dyn Disk>;
-        disks.map(|(at, d)| (d.label(), (!without.contains(&at)).then(|| arc(d)))).collect()
+        let given = disks.map(|(at, d)| (d.label(), (!without.contains(&at)).then(|| arc(d))));
+        let strangers = self.strangers.iter().filter(|_| all).map(|d| (d.label(), Some(arc(d))));
+        given.chain(strangers).collect()
     }
 
     /// The open store.
@@ -115,7 +146,10 @@ impl World {
 
     /// Verifies every byte of the store, which must be closed.
     pub(crate) fn check(&self) -> Result<CheckReport, Finding> {
-        must("the offline check", check_store(self.given(&[]), self.now(), pegasus_files::check))
+        must(
+            "the offline check",
+            check_store(self.given(&[], false), self.now(), pegasus_files::check),
+        )
     }
 
     pub(crate) fn now(&self) -> Time {

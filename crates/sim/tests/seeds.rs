@@ -54,28 +54,6 @@ fn a_seed_is_the_same_run_every_time() {
     }
 }
 
-/// Seeds that found something once, and what it was.
-#[test]
-fn what_was_found_stays_found() {
-    let found = [
-        (148, "the log had no room for its next checkpoint, and was stuck"),
-        (444, "a name of several could not be removed from a full store"),
-        (455, "a disk that was being rebuilt did not count as one that can be written"),
-        (647, "recordings took the room that files had been promised"),
-        (58, "a span of one picture could not be read"),
-        (10_376, "a scrub took what a crash left at the end of a segment for a loss"),
-        (20_733, "a cut between a segment's index and its seal left no room for another index"),
-        (20, "blocks were lost because a disk's death made segments narrower"),
-        (207, "recordings found no room that a checkpoint which was due would have given"),
-        (242, "a recording of which all segments were freed began to count anew after a restart"),
-    ];
-    for (seed, what) in found {
-        if let Err(finding) = run(seed, &Settings::default()) {
-            panic!("{what}, again? {finding}");
-        }
-    }
-}
-
 /// All single operations on arrays with one and two parities and a mirror, and pairs of those that change most.
 #[test]
 fn short_sequences_are_clean_wherever_they_are_cut() {

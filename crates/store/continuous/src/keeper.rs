@@ -158,12 +158,25 @@ impl Continuous {
 }
 
 impl Continuous {
-    /// Does at once, without a rest, all that the disks need: rebuilds, and a scrub that was asked for. A
+    /// Does at once, without a rest, all that the disks need: rebuilds, removals, and a scrub that was asked for. A
     /// store with [threads](Self::open) does so by itself; this is for simulations without any.
     ///
     /// # Errors
     /// If the log takes no writes, or a list of segments can't be read.
     pub fn tend(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        self.tend_passes()?;
+        if !inner.log.leaving().is_empty() {
+            let mut removal = Removal::new(inner, None);
+            while removal.step(inner)?.is_some() {}
+            // A scrub waits for that.
+            self.tend_passes()?;
+        }
+        inner.care.state.lock().status.work = None;
+        Ok(())
+    }
+
+    fn tend_passes(&self) -> Result<(), Error> {
         let inner = self.inner();
         while let Some(mut work) = next_work(inner) {
             while !work.pass.is_over() {
@@ -175,11 +188,6 @@ impl Continuous {
             }
             finish(inner, &work)?;
         }
-        if !inner.log.leaving().is_empty() {
-            let mut removal = Removal::new(inner, None);
-            while removal.step(inner)?.is_some() {}
-        }
-        inner.care.state.lock().status.work = None;
         Ok(())
     }
 }

@@ -71,7 +71,10 @@ impl Continuous {
     }
 
     /// Adds a disk, whatever is on it.
-    pub(crate) fn add(&self, disk: Arc<dyn Disk>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::CantAdd`], with nothing changed; or the store can't be written.
+    pub fn add(&self, disk: Arc<dyn Disk>) -> Result<(), Error> {
         let inner = self.inner();
         let mut rng = inner.fork_rng();
         match inner.log.add_disk(disk, inner.clock.now(), &mut rng) {

@@ -8,6 +8,8 @@ use crate::volume::{Inner, State};
 
 /// What one pass of the cleaner moves at most, when a program waits for room.
 const PASS_BYTES: u64 = 16 << 20;
+/// After so many passes that gave no room there is none.
+const VAIN_MAX: u32 = 8;
 
 impl Inner {
     /// Waits until fewer bytes wait than may.
@@ -56,14 +58,20 @@ impl Inner {
         // checkpoint counts only with the next one.
         MutexGuard::unlocked(state, || self.sync())?;
         MutexGuard::unlocked(state, || self.log.checkpoint(self.clock.now()))?;
+        let (mut most, mut vain) = (self.acceptable(state), 0);
         while !self.admits(state, bytes) {
             let wanted_bytes = state.cache.pending_bytes() + bytes;
             // No cleaning gives files more than their share.
             let in_share = wanted_bytes <= state.share_bytes;
-            if !in_share || !MutexGuard::unlocked(state, || self.clean())? {
+            if !in_share || vain >= VAIN_MAX || !MutexGuard::unlocked(state, || self.clean())? {
                 let free_bytes = self.acceptable(state);
                 return Err(FilesError::Full { wanted_bytes, free_bytes });
             }
+            // What becomes free on a disk that is being removed is of no use: checkpoints make garbage for ever.
+            self.note_free(state);
+            let now = self.acceptable(state);
+            vain = if now > most { 0 } else { vain + 1 };
+            most = most.max(now);
         }
         Ok(())
     }
