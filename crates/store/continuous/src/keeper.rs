@@ -244,7 +244,8 @@ fn remove_some(inner: &Inner, removal: &mut Option<Removal>) -> bool {
     let since = Instant::now();
     let outcome = now.step(inner);
     let mut state = inner.care.state.lock();
-    state.status.trouble = outcome.as_ref().err().map(ToString::to_string);
+    let trouble = outcome.as_ref().err().map(ToString::to_string);
+    let before = std::mem::replace(&mut state.status.trouble, trouble);
     match outcome {
         Ok(Some(bytes)) => {
             state.status.work = Some(now.status(inner));
@@ -258,7 +259,9 @@ fn remove_some(inner: &Inner, removal: &mut Option<Removal>) -> bool {
             true
         }
         Err(error) => {
-            tracing::error!(%error, "a disk can't be removed at present");
+            if before.as_deref() != Some(&error.to_string()) {
+                tracing::error!(%error, "a disk can't be removed at present");
+            }
             *removal = None;
             false
         }

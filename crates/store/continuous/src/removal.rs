@@ -54,7 +54,13 @@ impl Removal {
     /// If something can't be read or written, or nothing more can be moved. It may be asked again.
     pub(crate) fn step(&mut self, inner: &Inner) -> Result<Option<u64>, Error> {
         if !self.is_own {
-            let moved = self.mover.step(inner)?;
+            let moved = self.mover.step(inner).map_err(|error| match error {
+                Error::Full => cant(
+                    inner,
+                    "too few disks have room for segments as wide as those on it: add or replace a disk, or delete something",
+                ),
+                error => error,
+            })?;
             self.is_own = moved.is_none();
             self.moved_bytes += moved.unwrap_or(0);
             return Ok(Some(moved.unwrap_or(0)));
@@ -89,10 +95,7 @@ impl Removal {
         }
         let why =
             format!("{left} slots can't be emptied; `pegasus store check` says what is in them");
-        let disks = inner.log.status().disks;
-        let leaving = inner.log.leaving();
-        let disk = disks.into_iter().find(|disk| leaving.iter().any(|l| l.disk == disk.index));
-        Err(Error::CantRemove { path: disk.map_or_else(String::new, |disk| disk.path), why })
+        Err(cant(inner, &why))
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -117,6 +120,14 @@ impl Removal {
             eta_s,
         }
     }
+}
+
+/// Why the removal does not go on at present.
+fn cant(inner: &Inner, why: &str) -> Error {
+    let (disks, leaving) = (inner.log.status().disks, inner.log.leaving());
+    let disk = disks.into_iter().find(|disk| leaving.iter().any(|l| l.disk == disk.index));
+    let path = disk.map_or_else(String::new, |disk| disk.path);
+    Error::CantRemove { path, why: why.to_owned() }
 }
 
 impl Continuous {
