@@ -170,6 +170,10 @@ MUTATIONS = {
         LOG + "format/superblock.rs", "| if member.leaving { LEAVING } else { 0 }", "", "pegasus-log"),
     "a removed disk is not wiped": (
         LOG + "remove.rs", "            forget(disk, &old.label);\n", "", "pegasus-continuous"),
+    "a quota that came and went leaves its number": (
+        FILES + "cache.rs", "entry.node.kind == Kind::Quota", "false", "pegasus-files"),
+    "cleaning takes no more room than others": (
+        LOG + "cleaning.rs", "batch.purpose = Purpose::Log;", "", "pegasus-files"),
 }
 
 

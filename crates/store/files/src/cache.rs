@@ -203,6 +203,7 @@ pub(crate) struct Frozen {
     pub(crate) number: u64,
     pub(crate) items: Vec<Item>,
     pub(crate) deleted: Vec<Ino>,
+    pub(crate) spent: Vec<Ino>,
     /// The list of orphans, if it changed.
     pub(crate) orphans: Option<Vec<Ino>>,
     /// The volume's head, if it changed.
@@ -220,6 +221,8 @@ pub(crate) struct Cache {
     pub(crate) dirty: BTreeSet<Ino>,
     /// Pnodes on disk, or frozen, that were deleted in the current wave.
     pub(crate) deleted: BTreeSet<Ino>,
+    /// Numbers of quotas that came and went in the current wave, which stamps of others may bear.
+    spent: BTreeSet<Ino>,
     pub(crate) orphans: BTreeSet<Ino>,
     orphans_changed: bool,
     pub(crate) head: Head,
@@ -355,6 +358,7 @@ impl Cache {
             number: self.wave,
             items,
             deleted: std::mem::take(&mut self.deleted).into_iter().collect(),
+            spent: std::mem::take(&mut self.spent).into_iter().collect(),
             orphans: orphans.then(|| self.orphans.iter().copied().collect()),
             head: std::mem::take(&mut self.head_changed).then_some(self.head),
             bytes: std::mem::take(&mut self.dirty_bytes),
@@ -430,6 +434,9 @@ impl Cache {
         }
         if !entry.born {
             self.deleted.insert(ino);
+            self.touch(now, NODE_BYTES);
+        } else if entry.node.kind == Kind::Quota {
+            self.spent.insert(ino);
             self.touch(now, NODE_BYTES);
         }
         self.set_orphan(ino, false);

@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 use pegasus_log::{Batch, Log, LogError};
 
 use crate::FilesError;
-use crate::cache::{Frozen, Item};
+use crate::cache::{Frozen, Item, Kind};
 use crate::format::volume;
 use crate::page::{Holes, Layer, PAGE};
 use crate::volume::{Inner, State};
@@ -116,6 +116,11 @@ fn commit(log: &Arc<Log>, frozen: &Frozen) -> Result<bool, LogError> {
     batch.use_preloaded(preloaded);
     for item in &frozen.items {
         put(&mut batch, item)?;
+    }
+    for ino in &frozen.spent {
+        // The log has to know the number, or gives it to another after a crash.
+        batch.create_numbered(ino.pnode(), Kind::Quota.code())?;
+        batch.delete_pnode(ino.pnode())?;
     }
     for ino in &frozen.deleted {
         batch.delete_pnode(ino.pnode())?;

@@ -29,7 +29,9 @@ fn what_is_full_of_garbage_is_not_full() {
     let (disks, log, files) = volume(5, 16 << 20);
     let ino = make(&files, "database");
     let mut model = vec![1; 24 << 20];
-    files.write(ino, 0, &model).unwrap();
+    for at in (0..model.len()).step_by(1 << 20) {
+        files.write(ino, at as u64, &model[at..at + (1 << 20)]).unwrap();
+    }
     let mut rng = fastrand::Rng::with_seed(7);
     // Much more than all the disks hold, and nobody cleans but who writes.
     for _ in 0..10 {

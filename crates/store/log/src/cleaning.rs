@@ -11,6 +11,7 @@ use bytes::Bytes;
 use pegasus_base::PnodeId;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
+use crate::alloc::Purpose;
 use crate::array::Fragments;
 use crate::cleaner::{Cleaner, Victim, choose, rank};
 use crate::format::bytes::Fields;
@@ -22,7 +23,7 @@ use crate::garbage::{ENTRY_BYTES, GARBAGE_PNODE, Hole};
 use crate::log::Log;
 use crate::log_plan::LOG_DATA;
 use crate::writer::{Shared, Writer};
-use crate::{LogError, SegmentId, SegmentRef, stripe};
+use crate::{DiskIndex, LogError, SegmentId, SegmentRef, stripe};
 
 /// Bytes of the garbage file read at once.
 const GARBAGE_READ_BYTES: usize = 1 << 20;
@@ -98,6 +99,18 @@ impl Log {
             () if (enough && dead > live) || entries > ENTRIES_MAX => Cleaning::Worthwhile,
             () => Cleaning::NotNeeded,
         }
+    }
+
+    /// Bytes of content that can be placed at present, what is kept for deleting included.
+    fn room_to_move(&self, shared: &Shared) -> u64 {
+        let (usage, geometry) = (&shared.usage, &self.array.geometry);
+        let free = |disk: DiskIndex| usage.free[usize::from(disk.0)].saturating_sub(usage.aside);
+        let mut free: Vec<u32> = self.array.disks.taking().into_iter().map(free).collect();
+        free.sort_unstable_by(|a, b| b.cmp(a));
+        // As many segments as the disk with the least room of those they are put on.
+        let columns = usize::from(geometry.data + geometry.parity).min(free.len());
+        let segments = columns.checked_sub(1).map_or(0, |last| free[last]);
+        u64::from(segments) * u64::from(geometry.unit_bytes) * u64::from(geometry.data) * 7 / 8
     }
 
     /// What the segments of the log and of content hold, parity apart, and how much of it is alive.
@@ -176,7 +189,7 @@ impl Log {
         let victims = {
             let shared = self.shared.read();
             let live = |id| shared.log_segments.get(&id).map(|log| log.live_bytes);
-            cleaner.take(budget_bytes, live)
+            cleaner.take(budget_bytes.min(self.room_to_move(&shared)), live)
         };
         let mut pieces = Pieces::new();
         let mut read_bytes = 0;
@@ -310,6 +323,8 @@ impl Log {
             return Ok((0, 0));
         }
         let mut batch = self.batch();
+        // What is moved gives back more than it takes.
+        batch.purpose = Purpose::Log;
         let mut moved = 0;
         for (owner, pieces) in pieces {
             let content = pieces.extract_if(.., |piece| whole(piece));

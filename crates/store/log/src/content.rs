@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pegasus_base::PnodeId;
 
-use crate::alloc::Purpose;
 use crate::batch::Batch;
 use crate::format::fragment::{BlockHeader, HEADER_BYTES};
 use crate::format::pnode::{CONTENT_BYTES, LogAddr};
@@ -236,7 +235,7 @@ impl Batch<'_> {
             self.content = None;
         }
         let width = self.log.array.geometry.data;
-        let segment = self.open_segment_for(Owner::default(), width, Purpose::Content)?;
+        let segment = self.open_segment_for(Owner::default(), width, self.purpose)?;
         self.content = Some(segment.id);
         self.content_opened.push(segment.clone());
         Ok(segment.id)

@@ -63,6 +63,8 @@ pub struct Batch<'a> {
     payload_bytes: u64,
     /// The content segment that is open.
     pub(crate) content: Option<SegmentId>,
+    /// The room that content may use.
+    pub(crate) purpose: Purpose,
     pub(crate) content_opened: Vec<SegmentRef>,
     /// Whole content blocks that wait to be placed with others. They are in the working copies.
     pub(crate) pending: BTreeSet<(PnodeId, u64)>,
@@ -92,6 +94,7 @@ impl<'a> Batch<'a> {
             writing: Writing::default(),
             payload_bytes: 0,
             content: writer.content,
+            purpose: Purpose::Content,
             content_opened: Vec::new(),
             pending: BTreeSet::new(),
             content_built: BTreeMap::new(),
