@@ -37,8 +37,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Makes an empty pnode with a number that was [reserved](Log::reserve_pnodes), or the
-    /// [files' root](Log::files_root).
+    /// Makes an empty pnode with a number that was [reserved](crate::Log::reserve_pnodes), or the
+    /// [files' root](crate::Log::files_root).
     ///
     /// # Errors
     /// [`LogError::Exists`], or the page of its image can't be read.
@@ -138,7 +138,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Replaces the attributes: at most [`Log::ATTRIBUTES_BYTES_MAX`].
+    /// Replaces the attributes: at most [`Log::ATTRIBUTES_BYTES_MAX`](crate::Log::ATTRIBUTES_BYTES_MAX).
     ///
     /// # Errors
     /// [`LogError::NoPnode`], [`LogError::TooLong`].
