@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use pegasus_base::Time;
 use pegasus_continuous::{
@@ -16,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::status::Disk;
 use crate::Role;
-use crate::http::app::{App, blocking};
+use crate::http::app::{App, BodyOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 
 /// The disks and what is done for them.
@@ -175,9 +174,8 @@ pub(crate) async fn list_disks(State(app): State<App>) -> Result<Json<Disks>, Ap
 )]
 pub(crate) async fn replace_disk(
     State(app): State<App>,
-    body: Result<Json<Replacement>, JsonRejection>,
+    BodyOf(wanted): BodyOf<Replacement>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let (store, list) = (app.store.clone(), app.disks.clone());
     blocking(move || {
         let unknown = || ApiError::missing(format!("the store has no disk {}", wanted.disk));
@@ -216,9 +214,8 @@ pub(crate) async fn replace_disk(
 )]
 pub(crate) async fn add_disk(
     State(app): State<App>,
-    body: Result<Json<NewDisk>, JsonRejection>,
+    BodyOf(wanted): BodyOf<NewDisk>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let (store, list) = (app.store.clone(), app.disks.clone());
     blocking(move || {
         let path = list.resolve(&wanted.path);
@@ -247,10 +244,8 @@ pub(crate) async fn add_disk(
 )]
 pub(crate) async fn remove_disk(
     State(app): State<App>,
-    body: Result<Json<Removal>, JsonRejection>,
+    BodyOf(Removal { disk, rate }): BodyOf<Removal>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(Removal { disk, rate }) =
-        body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     set_removal(app, disk, true, move |store, index| store.remove_disk(index, rate)).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -269,10 +264,8 @@ pub(crate) async fn remove_disk(
 )]
 pub(crate) async fn keep_disk(
     State(app): State<App>,
-    body: Result<Json<Kept>, JsonRejection>,
+    BodyOf(Kept { disk }): BodyOf<Kept>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(Kept { disk }) =
-        body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     set_removal(app, disk, false, |store, index| store.keep_disk(index)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -305,9 +298,8 @@ async fn set_removal(
 )]
 pub(crate) async fn begin_scrub(
     State(app): State<App>,
-    body: Result<Json<NewScrub>, JsonRejection>,
+    BodyOf(wanted): BodyOf<NewScrub>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     app.store.scrub(wanted.rate);
     Ok(StatusCode::ACCEPTED)
 }
