@@ -23,6 +23,8 @@ pub(crate) struct Atlas {
     /// Those that the operator wants removed.
     leaving: BTreeSet<usize>,
     parity: usize,
+    /// How wide stripes are.
+    columns: usize,
     /// On all others every fragment is where it should be.
     harmed: BTreeMap<usize, Harm>,
     /// How many may be harmed at the same time. What was written while few disks lived has less parity for all
@@ -32,10 +34,10 @@ pub(crate) struct Atlas {
 
 impl Atlas {
     pub(crate) fn new(data: u8, parity: u8) -> Self {
-        let members = (0..usize::from(data + parity)).collect();
+        let columns = usize::from(data + parity);
         let most = usize::from(parity);
         let (leaving, harmed) = (BTreeSet::new(), BTreeMap::new());
-        Self { members, leaving, parity: most, harmed, most }
+        Self { members: (0..columns).collect(), leaving, parity: most, columns, harmed, most }
     }
 
     pub(crate) fn members(&self) -> &BTreeSet<usize> {
@@ -92,9 +94,10 @@ impl Atlas {
     /// The store gave `disk` up, or it is away. Whether that was to be expected.
     pub(crate) fn gone(&mut self, disk: usize) -> bool {
         let expected = self.harmed.insert(disk, Harm::Gone).is_some();
-        // Nothing new is put on one that leaves either.
-        let takes = |disk: &&usize| !self.is_gone(**disk) && !self.leaving.contains(*disk);
-        let taking = self.members.iter().filter(takes).count();
+        // Nothing new is put on one that leaves either, as long as the others are as many as a stripe is wide.
+        let living = || self.members.iter().filter(|disk| !self.is_gone(**disk));
+        let staying = living().filter(|disk| !self.leaving.contains(*disk)).count();
+        let taking = if staying < self.columns { living().count() } else { staying };
         self.most = self.most.min(self.parity.min(taking.saturating_sub(1)));
         expected
     }

@@ -53,6 +53,12 @@ impl Removal {
     /// # Errors
     /// If something can't be read or written, or nothing more can be moved. It may be asked again.
     pub(crate) fn step(&mut self, inner: &Inner) -> Result<Option<u64>, Error> {
+        if inner.log.is_removal_suspended() {
+            return Err(cant(
+                inner,
+                "too few of the others work: it is used until they do, or are replaced",
+            ));
+        }
         if !self.is_own {
             let moved = self.mover.step(inner).map_err(|error| match error {
                 Error::Full => cant(
@@ -73,7 +79,7 @@ impl Removal {
         inner.core.lock().checkpoint(inner, now)?;
         let leaving = inner.log.leaving();
         for disk in leaving.iter().filter(|disk| disk.slots == 0) {
-            inner.log.remove_disk(disk.disk, now)?;
+            inner.log.remove_disk(disk.disk, now).map_err(refused)?;
         }
         if leaving.iter().all(|disk| disk.slots == 0) {
             return Ok(None);

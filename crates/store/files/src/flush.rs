@@ -9,6 +9,7 @@ use crate::FilesError;
 use crate::cache::{Frozen, Item, Kind};
 use crate::format::volume;
 use crate::page::{Holes, Layer, PAGE};
+use crate::room::VAIN_MAX;
 use crate::volume::{Inner, State};
 
 /// Longest piece that is handed to the log at once, in bytes.
@@ -71,6 +72,13 @@ impl Inner {
         let mut outcome = commit(&self.log, frozen);
         if let Err(LogError::Full { after_checkpoint: true, .. }) = outcome {
             self.log.checkpoint(self.clock.now())?;
+            outcome = commit(&self.log, frozen);
+        }
+        // It was promised room; but a disk may have died since, or the log have grown.
+        for _ in 0..VAIN_MAX {
+            if !matches!(outcome, Err(LogError::Full { .. })) || !self.clean()? {
+                break;
+            }
             outcome = commit(&self.log, frozen);
         }
         if outcome? {

@@ -9,7 +9,7 @@ use crate::volume::{Inner, State};
 /// What one pass of the cleaner moves at most, when a program waits for room.
 const PASS_BYTES: u64 = 16 << 20;
 /// After so many passes that gave no room there is none.
-const VAIN_MAX: u32 = 8;
+pub(crate) const VAIN_MAX: u32 = 8;
 
 impl Inner {
     /// Waits until fewer bytes wait than may.
@@ -77,7 +77,7 @@ impl Inner {
     }
 
     /// One pass of the cleaner; false if nothing is left to be cleaned.
-    fn clean(&self) -> Result<bool, FilesError> {
+    pub(crate) fn clean(&self) -> Result<bool, FilesError> {
         match self.log.clean(PASS_BYTES) {
             Ok(cleaned) if cleaned.segments > 0 => {}
             Ok(_) | Err(LogError::Full { .. }) => return Ok(false),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::DiskIndex;
 use crate::format::block::Column;
-use crate::geometry::{Geometry, reserve_of};
+use crate::geometry::{Geometry, cleaning_of, reserve_of};
 
 /// The slots of all disks. Pure: changed only by what it is told.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ struct Slots {
     /// Where to look next: segments of one time lie near each other.
     hint: u32,
     reserve: u32,
+    /// That part of the reserve which is the cleaner's alone.
+    cleaning: u32,
 }
 
 /// What a segment is allocated for.
@@ -41,8 +43,10 @@ pub(crate) enum Purpose {
     /// May use everything.
     Checkpoint,
     /// Leaves what is set aside for the next checkpoint.
+    Cleaning,
+    /// Leaves the cleaner a little, too: without any, garbage could never become room.
     Log,
-    /// Leaves the reserve as well: content that was promised room.
+    /// Leaves the whole reserve: content that was promised room.
     Content,
     /// Leaves what others were promised, too.
     Continuous,
@@ -130,7 +134,8 @@ impl Allocator {
             let slots = &self.disks[usize::from(disk.0)];
             let left = match purpose {
                 Purpose::Checkpoint => 0,
-                Purpose::Log => self.aside,
+                Purpose::Cleaning => self.aside,
+                Purpose::Log => self.aside + slots.cleaning,
                 Purpose::Content => self.aside + slots.reserve,
                 Purpose::Continuous => self.aside + slots.reserve + self.promised,
             };
@@ -243,7 +248,14 @@ impl Allocator {
 impl Slots {
     fn new(count: u32) -> Self {
         let bits = vec![0; count.div_ceil(8) as usize];
-        Self { bits, count, free: count, hint: 0, reserve: reserve_of(count) }
+        Self {
+            bits,
+            count,
+            free: count,
+            hint: 0,
+            reserve: reserve_of(count),
+            cleaning: cleaning_of(count),
+        }
     }
 
     fn get(&self, slot: u32) -> bool {
@@ -320,7 +332,7 @@ mod tests {
             let (least, most) = (uses.iter().min().unwrap(), uses.iter().max().unwrap());
             assert!(most - least <= 1, "{uses:?}");
         }
-        assert_eq!(segments, (20 - 2) * 5 / 2);
+        assert_eq!(segments, (20 - 3) * 5 / 2);
         assert!(alloc.take(5, &all, Purpose::Log).is_some());
     }
 

@@ -20,7 +20,7 @@ use crate::format::fragment::{BlockHeader, FragmentHeader, SegmentKind};
 use crate::format::pnode::{CONTENT_BYTES, LogAddr};
 use crate::format::record::{HEAD_BYTES, PIECE_HEAD_BYTES, PieceKind, Record, parse_payload};
 use crate::garbage::{ENTRY_BYTES, GARBAGE_PNODE, Hole};
-use crate::log::Log;
+use crate::log::{Log, usable};
 use crate::log_plan::LOG_DATA;
 use crate::writer::{Shared, Writer};
 use crate::{DiskIndex, LogError, SegmentId, SegmentRef, stripe};
@@ -101,16 +101,16 @@ impl Log {
         }
     }
 
-    /// Bytes of content that can be placed at present, what is kept for deleting included.
+    /// Bytes that can be written anew at present, what is kept for deleting included.
     fn room_to_move(&self, shared: &Shared) -> u64 {
         let (usage, geometry) = (&shared.usage, &self.array.geometry);
-        let free = |disk: DiskIndex| usage.free[usize::from(disk.0)].saturating_sub(usage.aside);
-        let mut free: Vec<u32> = self.array.disks.taking().into_iter().map(free).collect();
-        free.sort_unstable_by(|a, b| b.cmp(a));
-        // As many segments as the disk with the least room of those they are put on.
-        let columns = usize::from(geometry.data + geometry.parity).min(free.len());
-        let segments = columns.checked_sub(1).map_or(0, |last| free[last]);
-        u64::from(segments) * u64::from(geometry.unit_bytes) * u64::from(geometry.data) * 7 / 8
+        let free = |disk: DiskIndex| {
+            u64::from(usage.free[usize::from(disk.0)].saturating_sub(usage.aside))
+        };
+        let free: Vec<u64> = self.array.disks.taking().into_iter().map(free).collect();
+        // As if all went into the log, which takes most: as many copies as there is parity, and one.
+        let width = geometry.parity_of(free.len()) as u64 + 1;
+        usable(&free, width) / width * u64::from(geometry.unit_bytes) * 7 / 8
     }
 
     /// What the segments of the log and of content hold, parity apart, and how much of it is alive.
@@ -189,7 +189,7 @@ impl Log {
         let victims = {
             let shared = self.shared.read();
             let live = |id| shared.log_segments.get(&id).map(|log| log.live_bytes);
-            cleaner.take(budget_bytes.min(self.room_to_move(&shared)), live)
+            cleaner.take(budget_bytes, self.room_to_move(&shared), live)
         };
         let mut pieces = Pieces::new();
         let mut read_bytes = 0;
@@ -324,7 +324,7 @@ impl Log {
         }
         let mut batch = self.batch();
         // What is moved gives back more than it takes.
-        batch.purpose = Purpose::Log;
+        batch.purpose = Purpose::Cleaning;
         let mut moved = 0;
         for (owner, pieces) in pieces {
             let content = pieces.extract_if(.., |piece| whole(piece));

@@ -17,6 +17,8 @@ use crate::{DiskIndex, DiskState};
 pub(crate) struct Disks {
     /// Behind a lock, because a new disk may take a failed one's place, or be added.
     entries: RwLock<Vec<Arc<Entry>>>,
+    /// How wide stripes are, parity included.
+    columns: usize,
     /// How long the last of several reads is waited for.
     pub(crate) patience_us: AtomicU64,
 }
@@ -75,6 +77,11 @@ impl Entry {
         self.leaving.load(Relaxed)
     }
 
+    /// Whether it is read and written, and not about to be removed.
+    fn is_to_stay(&self) -> bool {
+        self.is_living() && !self.is_leaving()
+    }
+
     pub(crate) fn set_leaving(&self, leaving: bool) {
         self.leaving.store(leaving, Relaxed);
     }
@@ -121,9 +128,10 @@ pub(crate) struct Begun {
 }
 
 impl Disks {
-    pub(crate) fn new(entries: Vec<Entry>) -> Self {
+    /// These disks, with stripes of so many `columns`.
+    pub(crate) fn new(entries: Vec<Entry>, columns: usize) -> Self {
         let entries = RwLock::new(entries.into_iter().map(Arc::new).collect());
-        Self { entries, patience_us: AtomicU64::new(0) }
+        Self { entries, columns, patience_us: AtomicU64::new(0) }
     }
 
     pub(crate) fn entry(&self, disk: DiskIndex) -> Arc<Entry> {
@@ -155,10 +163,26 @@ impl Disks {
         self.iter().filter(|(_, entry)| entry.is_living()).map(|(index, _)| index).collect()
     }
 
-    /// The disks that new segments are put on.
+    /// The disks that new segments are put on: those that are to stay, while they are enough.
     pub(crate) fn taking(&self) -> BTreeSet<DiskIndex> {
-        let takes = |entry: &Entry| entry.is_living() && !entry.is_leaving();
-        self.iter().filter(|(_, entry)| takes(entry)).map(|(index, _)| index).collect()
+        if self.is_short() { self.living() } else { self.living_to_stay() }
+    }
+
+    /// The disks that are read and written, and are not to be removed.
+    pub(crate) fn living_to_stay(&self) -> BTreeSet<DiskIndex> {
+        self.iter().filter(|(_, entry)| entry.is_to_stay()).map(|(index, _)| index).collect()
+    }
+
+    /// Whether fewer disks that are to stay live than stripes are wide: those that are to be removed are used
+    /// like others meanwhile.
+    pub(crate) fn is_short(&self) -> bool {
+        let entries = self.entries.read();
+        entries.iter().filter(|entry| entry.is_to_stay()).count() < self.columns
+    }
+
+    /// Whether one of these is to be removed, and nothing should be left or put on it.
+    pub(crate) fn is_shunned(&self, mut disks: impl Iterator<Item = DiskIndex>) -> bool {
+        disks.any(|disk| self.entry(disk).is_leaving()) && !self.is_short()
     }
 
     /// The disks of the array, dead or alive, but those that are removed or about to be.

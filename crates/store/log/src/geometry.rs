@@ -177,9 +177,16 @@ impl Geometry {
     }
 }
 
-/// How many of a disk's slots are kept for the log.
+/// How many of a disk's slots are kept for the log, and for cleaning it.
 pub(crate) fn reserve_of(slots: u32) -> u32 {
-    (slots / 32).clamp(2, 16)
+    (slots / 32).clamp(2, 16) + cleaning_of(slots)
+}
+
+/// How many of them are kept for the cleaner: what the log takes for anything else must leave so many, or what is nearly
+/// all garbage could not be moved any more, and the store would be full for ever. Enough to move a content segment
+/// when few disks live, with two parities.
+pub(crate) fn cleaning_of(slots: u32) -> u32 {
+    (slots / 16).min(5)
 }
 
 /// Bytes of a disk with so many slots.

@@ -397,7 +397,7 @@ impl Log {
 
 /// How many of the slots that are free on each disk segments can take, each `width` or more of different
 /// disks.
-fn usable(free: &[u64], width: u64) -> u64 {
+pub(crate) fn usable(free: &[u64], width: u64) -> u64 {
     // With so many segments, a disk gives a slot to each of them at most.
     let taken = |segments: u64| free.iter().map(|free| *free.min(&segments)).sum::<u64>();
     let (mut least, mut most) = (0, free.iter().sum::<u64>() / width);

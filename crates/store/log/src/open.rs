@@ -114,7 +114,8 @@ impl Log {
         }
         let entries = disks.iter().zip(&superblock.members);
         let entries = entries.map(|(disk, own)| Entry::new(own, disk.label(), Some(disk.clone())));
-        let array = Array::new(id, geometry, Disks::new(entries.collect()));
+        let columns = superblock.columns();
+        let array = Array::new(id, geometry, Disks::new(entries.collect(), columns));
         wipe(disks)?;
         let log = Self::empty(array, superblock, options.now);
         let mut writer = log.writer.lock();

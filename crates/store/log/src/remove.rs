@@ -1,7 +1,8 @@
 //! A disk less: what is on it is moved to the others, then the array goes on without it.
 //!
 //! From the beginning no new segment gets a column on it; it is read and written like the others meanwhile, or, if it died,
-//! parity stands in for it. Segments are not moved column by column: their owners write them anew, as with anything else
+//! parity stands in for it. If then so many others die that stripes would become narrower, it is used again until they are
+//! back: a disk that works is worth more than its removal. Segments are not moved column by column: their owners write them anew, as with anything else
 //! that moves. The log does so with its own here, by cleaning them; owners of continuous segments with theirs.
 
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl Log {
         if member.state == MemberState::Removed {
             return cant("it is no disk of the store any more".to_owned());
         }
-        let mut staying = self.array.disks.taking();
+        let mut staying = self.array.disks.living_to_stay();
         staying.remove(&index);
         let columns = usize::from(geometry.data) + usize::from(geometry.parity);
         if staying.len() < columns {
@@ -129,10 +130,16 @@ impl Log {
         leaving.map(|(disk, _)| Leaving { disk, slots: slots(disk) }).collect()
     }
 
-    /// Whether a segment has a column on a disk that is being removed.
+    /// Whether removals have to wait: so few of the disks that are to stay live that the others are used meanwhile.
+    #[must_use]
+    pub fn is_removal_suspended(&self) -> bool {
+        self.array.disks.is_short()
+    }
+
+    /// Whether a segment has a column on a disk that is being removed. None has while removals have to wait.
     #[must_use]
     pub fn has_to_move(&self, segment: &SegmentRef) -> bool {
-        segment.columns.iter().any(|column| self.array.disks.entry(column.disk).is_leaving())
+        self.array.disks.is_shunned(segment.columns.iter().map(|column| column.disk))
     }
 
     /// Moves some of the log's own segments off disks that are being removed; false if none of them is there any more.

@@ -39,8 +39,8 @@ impl OpenSegment {
 
     /// Payload bytes that should still be put into one more block: none if a disk under it is dead, or about to leave.
     pub(crate) fn room(&self, rows: u32, disks: &Disks) -> u64 {
-        let mut columns = self.cursor.segment.columns.iter();
-        let leaves = columns.any(|column| disks.entry(column.disk).is_leaving());
+        let columns = self.cursor.segment.columns.iter();
+        let leaves = disks.is_shunned(columns.map(|column| column.disk));
         if leaves || self.dead_columns(disks) > 0 { 0 } else { self.remaining(rows) }
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn assemble(given: Vec<Given>, read_only: bool) -> Result<Assembled, 
         let member = Member { state: states[index], ..*member };
         entries.push(Entry::new(&member, path, disk));
     }
-    let disks = Disks::new(entries);
+    let disks = Disks::new(entries, newest.columns());
     check_enough(&newest, &disks, read_only)?;
     Ok(Assembled { superblock: newest, disks, problems, remarks })
 }

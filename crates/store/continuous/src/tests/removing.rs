@@ -109,6 +109,35 @@ fn a_dead_disk_is_removed_by_what_parity_gives() {
 }
 
 #[test]
+fn it_is_used_again_while_too_few_others_live() {
+    let size = Size { disk_bytes: 24 << 20, parity: 2, data: 2, ..Size::default() };
+    let mut rig = Rig::new(&size, settings());
+    let fifth = SimDisk::new("fifth", 24 << 20);
+    rig.store().add(handle(&fifth)).unwrap();
+    rig.disks.push(fifth);
+    rig.record(CAM, &sample::camera(30, 9_000, 0), 20);
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    rig.store().remove_disk(DiskIndex(1), None).unwrap();
+    let on_it = slots_used(&rig, &rig.disks[1].label());
+    rig.record("/cam/before", &sample::camera(10, 9_000, 0), 20);
+    assert!(slots_used(&rig, &rig.disks[1].label()) <= on_it, "nothing new is put on it");
+    rig.disks[2].kill();
+    rig.record("/cam/after", &sample::camera(10, 9_000, 0), 20);
+    assert!(slots_used(&rig, &rig.disks[1].label()) > on_it, "the others are too few");
+    let error = rig.store().tend().unwrap_err();
+    assert!(error.to_string().contains("too few of the others work"), "{error}");
+    // With another in the dead one's place it goes on, and away.
+    let fresh = SimDisk::new("fresh", 24 << 20);
+    rig.store().replace_disk(DiskIndex(2), handle(&fresh), None).unwrap();
+    rig.store().tend().unwrap();
+    assert_eq!((rig.store().status().disks.len(), rig.store().status().health), (4, Health::Ok));
+    rig.disks[2] = fresh;
+    rig.disks.remove(1);
+    rig.check();
+    assert!(units(&rig.read(CAM, Time::MIN, None)) == want, "it reads otherwise");
+}
+
+#[test]
 fn it_goes_on_after_any_cut_or_ends_there() {
     let footage = sample::camera(40, 6_000, 0);
     let mut rng = fastrand::Rng::with_seed(11);

@@ -281,7 +281,11 @@ impl<'a> Batch<'a> {
         let records = self.transaction();
         let mut plan = LogPlan::at(self.writer.cursor.clone(), self.writer.next.clone());
         self.set_aside();
-        let (alloc, purpose) = (&mut self.writer.alloc, Purpose::Log);
+        let purpose = match self.purpose {
+            Purpose::Cleaning => Purpose::Cleaning,
+            _ => Purpose::Log,
+        };
+        let alloc = &mut self.writer.alloc;
         let mut means = self.log.means(alloc, self.next_segment, self.commit, purpose);
         let planned = plan.append(&mut means, false, &records);
         self.next_segment = means.next_segment;

@@ -115,7 +115,7 @@ impl Superblock {
     }
 
     /// Columns of a full stripe.
-    fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         usize::from(self.data) + usize::from(self.parity)
     }
 
