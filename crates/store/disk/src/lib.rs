@@ -6,7 +6,7 @@
 //! generations above this seam take care of disks that lie or die.
 //!
 //! - [`FileDisk`]: a regular file or a block device, direct I/O where the file system has it, a
-//!   few threads of its own so that the disks of an array work in parallel.
+//!   few threads of its own so that the disks of an array work in parallel; [`Reads`] do without them.
 //! - [`SimDisk`]: in memory, sparse, with [faults](Fault) by seed or at an exact operation, and
 //!   images of what a power cut at any operation would leave.
 //! - [`measure`]: positioning time and rate, from which the stripe unit is chosen.
@@ -38,6 +38,7 @@ mod buf;
 mod error;
 mod file;
 mod measure;
+mod reads;
 mod request;
 mod sim;
 mod stats;
@@ -46,6 +47,7 @@ pub use buf::AlignedBuf;
 pub use error::{Change, DiskError, Op};
 pub use file::{CreateOptions, Direct, FileDisk, OpenOptions};
 pub use measure::{Measured, measure};
+pub use reads::Reads;
 pub use request::{Batch, Done, Promise, Request, Ticket, flush, read, write};
 pub use sim::{Effect, Fault, OpCounter, OpRecord, SimDisk, SimModel, TearAt, Trigger};
 pub use stats::DiskStats;
@@ -87,4 +89,10 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`DiskError::Changed`] or [`DiskError::Dead`]; both are final for this open disk.
     fn probe(&self) -> Result<(), DiskError>;
+
+    /// The disk, if it is a file or a block device that the kernel may read for whoever asks, without the disk's threads;
+    /// see [`Reads`].
+    fn as_file(&self) -> Option<&FileDisk> {
+        None
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{AlignedBuf, Disk, DiskError, Op, REQUEST_LEN_MAX, SECTOR};
+use crate::{AlignedBuf, Disk, DiskError, Op, REQUEST_LEN_MAX, Reads, SECTOR};
 
 /// One thing to do. Offsets and lengths are in bytes and multiples of [`SECTOR`].
 #[derive(Clone, Debug)]
@@ -218,7 +218,7 @@ impl Batch {
 /// # Errors
 /// As the disk's.
 pub fn read(disk: &dyn Disk, offset: u64, len: usize) -> Result<AlignedBuf, DiskError> {
-    disk.submit(Request::Read { offset, len }).wait().map(Done::into_buf)
+    Reads::one(disk, offset, len)
 }
 
 /// Writes all of `buf` at `offset` and waits until the disk has taken it (not durably).

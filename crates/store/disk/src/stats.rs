@@ -1,6 +1,9 @@
 //! Counters of one disk.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::Op;
 
@@ -41,6 +44,32 @@ pub(crate) struct Counters {
     read_busy_ns: AtomicU64,
     write_busy_ns: AtomicU64,
     queued: AtomicU64,
+    reading: Mutex<Running>,
+    writing: Mutex<Running>,
+}
+
+/// Requests of one kind under way.
+#[derive(Debug, Default)]
+struct Running {
+    count: u32,
+    /// Since when there is any, as far as that was not counted yet.
+    since: Option<Instant>,
+}
+
+impl Running {
+    fn begin(&mut self, now: Instant) {
+        self.count += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// One of them is over; for how many nanoseconds any was, beyond what was told before. A disk that always has something
+    /// to do must not seem idle.
+    fn end(&mut self, now: Instant) -> u64 {
+        self.count = self.count.checked_sub(1).expect("what ends has begun");
+        let since = self.since.take().expect("something was under way");
+        self.since = (self.count > 0).then_some(now);
+        u64::try_from(now.saturating_duration_since(since).as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Counters {
@@ -71,6 +100,27 @@ impl Counters {
         }
     }
 
+    /// The disk begins with something like `op`.
+    pub(crate) fn begin(&self, op: Op) {
+        self.running(op).lock().begin(Instant::now());
+    }
+
+    /// It is over.
+    pub(crate) fn end(&self, op: Op) {
+        let ns = self.running(op).lock().end(Instant::now());
+        self.busy(op, ns);
+    }
+
+    /// A read that nobody waits for any more: not counted as anything.
+    pub(crate) fn give_up(&self) {
+        self.queued.fetch_sub(1, Relaxed);
+        self.end(Op::Read);
+    }
+
+    fn running(&self, op: Op) -> &Mutex<Running> {
+        if op == Op::Read { &self.reading } else { &self.writing }
+    }
+
     /// The disk worked `ns` nanoseconds on something like `op`.
     pub(crate) fn busy(&self, op: Op, ns: u64) {
         let counter = if op == Op::Read { &self.read_busy_ns } else { &self.write_busy_ns };
@@ -89,5 +139,28 @@ impl Counters {
             write_busy_ns: self.write_busy_ns.load(Relaxed),
             queued: self.queued.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_disk_that_always_has_something_to_do_is_busy_all_the_time() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut running = Running::default();
+        running.begin(at(0));
+        let mut busy_ns = 0;
+        for step in 1..5 {
+            running.begin(at(step * 10 - 5));
+            busy_ns += running.end(at(step * 10));
+        }
+        busy_ns += running.end(at(50));
+        assert_eq!(busy_ns, 50_000_000);
+        running.begin(at(90));
+        assert_eq!(running.end(at(91)), 1_000_000, "what it rested is not counted");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pegasus_disk::{
-    AlignedBuf, Batch, CreateOptions, Direct, Disk, DiskError, FileDisk, OpenOptions, Request,
-    SECTOR, SimDisk, TearAt, flush, read, write,
+    AlignedBuf, Batch, CreateOptions, Direct, Disk, DiskError, FileDisk, OpenOptions, Reads,
+    Request, SECTOR, SimDisk, TearAt, flush, read, write,
 };
 use tempfile::TempDir;
 
@@ -232,6 +233,74 @@ fn threads_may_share_it<T: Subject + Sync>() {
     });
 }
 
+/// By the kernel's rings where there are any, and by threads.
+const WAYS: [fn() -> Reads; 2] = [Reads::new, Reads::by_threads];
+
+fn many_are_read_together<T: Subject>() {
+    let subject = T::create(512 * S);
+    let tags = |sector: u64| (sector % 251) as u8;
+    for sector in 0..512 {
+        write(subject.disk(), sector * S, filled(1, tags(sector))).unwrap();
+    }
+    let mut rng = fastrand::Rng::with_seed(7);
+    for way in WAYS {
+        let mut reads = way();
+        let wanted: Vec<(u64, u64)> = (0..700).map(|_| (rng.u64(..520), rng.u64(0..8))).collect();
+        for (at, (sector, sectors)) in wanted.iter().enumerate() {
+            let len = *sectors as usize * SECTOR;
+            assert_eq!(reads.add(subject.disk(), sector * S, len), at);
+        }
+        // Some of them may be over, and nothing is lost.
+        assert!(reads.wait_until(Some(Instant::now())) <= 700);
+        assert_eq!(reads.wait_until(None), 0);
+        for ((sector, sectors), outcome) in wanted.iter().zip(reads.into_outcomes()) {
+            match outcome.expect("it was waited for") {
+                Ok(buf) => {
+                    assert_eq!(buf.len() as u64, sectors * S);
+                    for (at, bytes) in buf.chunks(SECTOR).enumerate() {
+                        let tag = tags(sector + at as u64);
+                        assert!(bytes.iter().all(|byte| *byte == tag), "{sector} + {at}");
+                    }
+                }
+                Err(error) => {
+                    assert!(sector + sectors > 512, "{sector} + {sectors}: {error}");
+                    assert!(matches!(error, DiskError::Bounds { .. }), "{error}");
+                }
+            }
+        }
+        assert_eq!(subject.disk().stats().queued, 0);
+    }
+}
+
+fn what_nobody_waits_for_does_no_harm<T: Subject>() {
+    for way in WAYS {
+        let mut subject = T::create(64 * S);
+        write(subject.disk(), 0, filled(64, 1)).unwrap();
+        for round in 2..30 {
+            let mut given_up = way();
+            for sector in 0..16 {
+                given_up.add(subject.disk(), sector * S, 8 * SECTOR);
+            }
+            if round % 2 == 0 {
+                given_up.wait_until(Some(Instant::now()));
+            }
+            drop(given_up);
+            write(subject.disk(), 0, filled(64, round)).unwrap();
+            let found = read(subject.disk(), 0, 64 * SECTOR).unwrap();
+            assert!(found.iter().all(|byte| *byte == round), "round {round}");
+            if round % 7 == 0 {
+                // It is let go of although its reads were not waited for.
+                flush(subject.disk()).unwrap();
+                subject = subject.reopen();
+            }
+        }
+        // They come to an end by themselves.
+        while subject.disk().stats().queued > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 fn counters_add_up<T: Subject>() {
     let subject = T::create(64 * S);
     let disk = subject.disk();
@@ -288,7 +357,8 @@ macro_rules! suite {
             suite!(@ $subject: starts_as_zeros, writes_stay_in_their_place,
                 nonsense_is_refused_and_harmless, writes_take_effect_in_order,
                 outcomes_stand_in_the_order_of_requests, buffers_come_back,
-                flushed_data_is_there_after_reopening, threads_may_share_it, counters_add_up,
+                flushed_data_is_there_after_reopening, threads_may_share_it, many_are_read_together,
+                what_nobody_waits_for_does_no_harm, counters_add_up,
                 agrees_with_an_array);
         }
     )*};

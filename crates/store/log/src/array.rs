@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use pegasus_base::ArrayId;
-use pegasus_disk::{AlignedBuf, SECTOR};
+use pegasus_disk::{AlignedBuf, Reads, SECTOR};
 
 use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
@@ -105,6 +105,11 @@ impl Array {
         Self { id, geometry, disks, rebuilt: AtomicU64::new(0) }
     }
 
+    /// As [`Disks::fewest`].
+    pub(crate) fn fewest(&self) -> usize {
+        self.disks.fewest(self.geometry.parity)
+    }
+
     pub(crate) fn count_rebuilt(&self) {
         self.rebuilt.fetch_add(1, Relaxed);
     }
@@ -132,17 +137,16 @@ impl Array {
         &self,
         extents: &[(Extent, usize)],
     ) -> Vec<Result<AlignedBuf, String>> {
-        let tickets: Vec<_> = extents
-            .iter()
-            .map(|(extent, len)| self.disks.submit_read(extent.disk, extent.offset, *len))
-            .collect();
-        let finish = |((extent, _), ticket): (&(Extent, usize), Option<_>)| match ticket {
-            Some(ticket) => {
-                self.disks.finish_read(extent.disk, ticket).map_err(|error| error.to_string())
-            }
-            None => Err(self.missing(*extent)),
+        let mut reads = Reads::new();
+        let began = self.disks.add_reads(&mut reads, extents);
+        reads.wait_until(None);
+        let mut done = reads.into_outcomes();
+        let outcome = |((extent, _), read): (&(Extent, usize), Option<usize>)| {
+            let read = read.ok_or_else(|| self.missing(*extent))?;
+            let ended = done[read].take().expect("all were waited for");
+            self.disks.ended_read(extent.disk, ended).map_err(|error| error.to_string())
         };
-        extents.iter().zip(tickets).map(finish).collect()
+        extents.iter().zip(began).map(outcome).collect()
     }
 
     pub(crate) fn missing(&self, extent: Extent) -> String {

@@ -17,7 +17,7 @@ use crate::geometry::POINTER_OFFSETS;
 use crate::recovery::read_pointers;
 use crate::scan::{Sighting, sight};
 use crate::tail::record_bytes;
-use crate::{BlockMap, DiskIndex, DiskState, Log, Owner, SegmentId, SegmentRef};
+use crate::{BlockMap, DiskIndex, DiskState, Extent, Log, Owner, SegmentId, SegmentRef};
 
 /// No more problems than this are listed; the rest is counted.
 const PROBLEMS_MAX: usize = 200;
@@ -210,10 +210,8 @@ impl<'a> Checker<'a> {
 
     /// Whether a valid pointer of any age stands there, or nothing.
     fn is_pointer(&self, disk: DiskIndex, offset: u64) -> bool {
-        let disks = &self.log.array.disks;
-        let sector = disks.submit_read(disk, offset, SECTOR);
-        let sector = sector.and_then(|ticket| disks.finish_read(disk, ticket).ok());
-        sector.is_some_and(|sector| {
+        let sector = self.log.array.read_extents(&[(Extent { disk, offset }, SECTOR)]).pop();
+        sector.and_then(Result::ok).is_some_and(|sector| {
             sector.iter().all(|byte| *byte == 0) || Pointer::parse(&sector).is_some()
         })
     }

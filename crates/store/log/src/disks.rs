@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 use pegasus_base::DiskId;
-use pegasus_disk::{AlignedBuf, Disk, DiskError, Done, Request, Ticket};
+use pegasus_disk::{AlignedBuf, Disk, DiskError, Reads, Request, Ticket};
 
 use crate::format::superblock::{Member, MemberState};
 use crate::patience::Pace;
-use crate::{DiskIndex, DiskState};
+use crate::{DiskIndex, DiskState, Extent};
 
 /// All disks, in the order of the array.
 #[derive(Debug)]
@@ -168,6 +168,13 @@ impl Disks {
         if self.is_short() { self.living() } else { self.living_to_stay() }
     }
 
+    /// How many of these there will be at least, if no more disks die than parity bears: what is kept free on each has to do
+    /// for all then.
+    pub(crate) fn fewest(&self, parity: u8) -> usize {
+        let left = self.staying().len().saturating_sub(usize::from(parity));
+        left.min(self.taking().len()).max(1)
+    }
+
     /// The disks that are read and written, and are not to be removed.
     pub(crate) fn living_to_stay(&self) -> BTreeSet<DiskIndex> {
         self.iter().filter(|(_, entry)| entry.is_to_stay()).map(|(index, _)| index).collect()
@@ -206,28 +213,26 @@ impl Disks {
         }
     }
 
-    /// Reads from a disk, also from one that was given up.
-    pub(crate) fn submit_read(&self, disk: DiskIndex, offset: u64, len: usize) -> Option<Ticket> {
-        let entry = self.entry(disk);
-        Some(entry.disk()?.submit(Request::Read { offset, len }))
-    }
-
-    /// The outcome of a read; what fails is counted.
-    pub(crate) fn finish_read(
+    /// Adds reads from disks, also from those that were given up: the place of each among them, if there is its disk.
+    pub(crate) fn add_reads(
         &self,
-        disk: DiskIndex,
-        ticket: Ticket,
-    ) -> Result<AlignedBuf, DiskError> {
-        self.ended_read(disk, ticket.wait())
+        reads: &mut Reads,
+        extents: &[(Extent, usize)],
+    ) -> Vec<Option<usize>> {
+        let add = |(extent, len): &(Extent, usize)| {
+            let entry = self.entry(extent.disk);
+            Some(reads.add(&**entry.disk()?, extent.offset, *len))
+        };
+        extents.iter().map(add).collect()
     }
 
-    /// What came of a read that is over.
+    /// What came of a read; what fails is counted.
     pub(crate) fn ended_read(
         &self,
         disk: DiskIndex,
-        outcome: Result<Done, DiskError>,
+        outcome: Result<AlignedBuf, DiskError>,
     ) -> Result<AlignedBuf, DiskError> {
-        outcome.map(Done::into_buf).inspect_err(|error| {
+        outcome.inspect_err(|error| {
             self.count_error(disk);
             if error.is_final() {
                 self.give_up(disk, error);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pegasus_disk::{AlignedBuf, DiskStats, Request, Ticket};
+use pegasus_disk::{AlignedBuf, DiskStats, Reads, Request};
 
 use crate::array::Array;
 use crate::disks::{Disks, Entry};
@@ -129,6 +129,15 @@ impl Disks {
         changes
     }
 
+    /// A read of it is not waited for any longer.
+    fn lose_patience(&self, disk: DiskIndex) {
+        let entry = self.entry(disk);
+        if !entry.pace.late.swap(true, Relaxed) {
+            tracing::debug!(path = entry.label, "a read is not waited for any longer");
+        }
+        entry.pace.shed.fetch_add(1, Relaxed);
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_micros(self.patience_us.load(Relaxed)).max(PATIENCE_MIN)
     }
@@ -150,38 +159,19 @@ impl Array {
         extents: &[(Extent, usize)],
         spare: usize,
     ) -> Vec<Option<Result<AlignedBuf, String>>> {
-        let mut outcomes: Vec<Option<_>> = extents.iter().map(|_| None).collect();
-        let mut waiting: Vec<(usize, Ticket)> = Vec::new();
-        for (at, (extent, len)) in extents.iter().enumerate() {
-            match self.disks.submit_read(extent.disk, extent.offset, *len) {
-                Some(ticket) => waiting.push((at, ticket)),
-                None => outcomes[at] = Some(Err(self.missing(*extent))),
-            }
-        }
-        loop {
-            let deadline = Instant::now() + self.disks.patience();
-            for (at, ticket) in std::mem::take(&mut waiting) {
-                let disk = extents[at].0.disk;
-                match ticket.wait_until(deadline) {
-                    Ok(done) => {
-                        let done = self.disks.ended_read(disk, done);
-                        outcomes[at] = Some(done.map_err(|error| error.to_string()));
-                    }
-                    Err(ticket) => waiting.push((at, ticket)),
-                }
-            }
-            if waiting.len() <= spare {
-                break;
-            }
-        }
-        for (at, _) in waiting {
-            let entry = self.disks.entry(extents[at].0.disk);
-            if !entry.pace.late.swap(true, Relaxed) {
-                tracing::debug!(path = entry.label, "a read is not waited for any longer");
-            }
-            entry.pace.shed.fetch_add(1, Relaxed);
-        }
-        outcomes
+        let mut reads = Reads::new();
+        let began = self.disks.add_reads(&mut reads, extents);
+        while reads.wait_until(Some(Instant::now() + self.disks.patience())) > spare {}
+        let mut done = reads.into_outcomes();
+        let outcome = |((extent, _), read): (&(Extent, usize), Option<usize>)| {
+            let Some(read) = read else { return Some(Err(self.missing(*extent))) };
+            let Some(ended) = done[read].take() else {
+                self.disks.lose_patience(extent.disk);
+                return None;
+            };
+            Some(self.disks.ended_read(extent.disk, ended).map_err(|error| error.to_string()))
+        };
+        extents.iter().zip(began).map(outcome).collect()
     }
 }
 

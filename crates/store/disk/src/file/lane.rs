@@ -6,7 +6,6 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -23,7 +22,7 @@ const MERGE_BYTES_MAX: u64 = 16 << 20;
 
 /// What both lanes of a disk share.
 pub(super) struct Body {
-    file: File,
+    pub(super) file: File,
     path: PathBuf,
     pub(super) label: String,
     pub(super) identity: Identity,
@@ -70,7 +69,7 @@ impl Body {
         ended.get_or_insert(why).clone()
     }
 
-    fn error(&self, op: Op, offset: u64, len: usize, source: io::Error) -> DiskError {
+    pub(super) fn error(&self, op: Op, offset: u64, len: usize, source: io::Error) -> DiskError {
         let (disk, len_bytes) = (self.label.clone(), len as u64);
         match Errno::from_io_error(&source) {
             Some(Errno::NOSPC | Errno::DQUOT) => DiskError::Full { disk, needed_bytes: len_bytes },
@@ -156,8 +155,6 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// What the threads are at.
     running: Vec<Span>,
-    /// Since when `running` is not empty, as far as that was not counted yet.
-    busy_since: Option<Instant>,
     stopping: bool,
 }
 
@@ -187,20 +184,14 @@ impl Queue {
             span.end = next.end;
             jobs.extend(self.jobs.pop_front());
         }
-        self.busy_since.get_or_insert_with(Instant::now);
         self.running.push(span);
         (jobs, span)
     }
 
-    /// Ends what was begun; how long the lane was busy since the last end, or since it began. A lane that
-    /// always has something to do must not seem idle.
-    fn end(&mut self, span: Span) -> Duration {
+    /// Ends what was begun.
+    fn end(&mut self, span: Span) {
         let at = self.running.iter().position(|running| *running == span);
         self.running.swap_remove(at.expect("it was begun"));
-        let now = Instant::now();
-        let since = self.busy_since.take().expect("something was running");
-        self.busy_since = (!self.running.is_empty()).then_some(now);
-        now - since
     }
 }
 
@@ -229,8 +220,10 @@ impl Lane {
     /// A thread's loop.
     pub(super) fn run(&self, body: &Body) {
         while let Some((jobs, span)) = self.next() {
+            body.counters.begin(span.op);
             let done = perform(body, jobs.as_slice(), span.offset);
-            self.finish(body, span);
+            body.counters.end(span.op);
+            self.finish(span);
             fulfil(body, jobs, done);
         }
     }
@@ -251,10 +244,9 @@ impl Lane {
         Some(work)
     }
 
-    fn finish(&self, body: &Body, span: Span) {
+    fn finish(&self, span: Span) {
         let mut queue = self.queue.lock();
-        let ns = u64::try_from(queue.end(span).as_nanos()).unwrap_or(u64::MAX);
-        body.counters.busy(span.op, ns);
+        queue.end(span);
         // Something may have waited for this one; and a thread that waited with it may stop now.
         if queue.may_begin() || queue.stopping {
             self.changed.notify_all();
@@ -285,34 +277,5 @@ fn fulfil(body: &Body, jobs: Vec<Job>, outcome: Outcome) {
         body.counters.leave(op, len as u64, failed.is_none());
         let same = || failed.clone().map_or(Ok(Done::Written), Err);
         promise.fulfil(first.take().unwrap_or_else(same));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lane_that_never_empties_is_busy_all_the_time() {
-        let mut queue = Queue::default();
-        let begin = |queue: &mut Queue, sector: u64| {
-            let request = Request::Read { offset: sector * 4096, len: 4096 };
-            queue.jobs.push_back(Job { request, promise: Ticket::pending().1 });
-            queue.begin().1
-        };
-        let begun = Instant::now();
-        let mut running = begin(&mut queue, 0);
-        let mut counted = Duration::ZERO;
-        for sector in 1..5 {
-            let next = begin(&mut queue, sector);
-            std::thread::sleep(Duration::from_millis(2));
-            let busy = queue.end(running);
-            assert!(busy >= Duration::from_millis(2), "{busy:?}");
-            counted += busy;
-            running = next;
-        }
-        counted += queue.end(running);
-        assert!(counted <= begun.elapsed(), "nothing is counted twice");
-        assert!(queue.busy_since.is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! other reads. With a single lane a viewer's read would stand behind every flush, tens of
 //! milliseconds on a busy disk; with two, the kernel and the drive order them. With more than one
 //! thread a lane, a drive has the next request when it is done with one. What that makes observable
-//! is said at [`Disk`].
+//! is said at [`Disk`]. Reads that are waited for right away do without the threads ([`crate::Reads`]).
 //!
 //! A flush that fails ends all writing: after it the kernel may have dropped the pages it could
 //! not write and marked them clean, so a second flush would succeed and mean nothing. A flush
@@ -14,11 +14,14 @@ mod direct;
 mod identity;
 mod lane;
 mod open;
+mod ring;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use open::{CreateOptions, Direct, OpenOptions};
+
+pub(crate) use self::ring::Ring;
 
 use self::lane::{Body, Lane};
 use crate::{Disk, DiskError, DiskStats, Op, Request, Ticket};
@@ -53,6 +56,11 @@ impl FileDisk {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.body.direct
+    }
+
+    /// Adds a read to those of a ring; whether there was room for it.
+    pub(crate) fn read_in(&self, ring: &mut Ring, offset: u64, len: usize, place: usize) -> bool {
+        ring.push(&self.body, offset, len, place)
     }
 
     fn start(body: Body) -> Result<Self, DiskError> {
@@ -101,6 +109,10 @@ impl Disk for FileDisk {
     fn probe(&self) -> Result<(), DiskError> {
         self.body.alive()
     }
+
+    fn as_file(&self) -> Option<&FileDisk> {
+        Some(self)
+    }
 }
 
 impl Drop for FileDisk {
@@ -111,6 +123,7 @@ impl Drop for FileDisk {
             // A lane that panicked has reported it already; there is nothing to add here.
             let _ = thread.join();
         }
+        ring::finish(&self.body);
     }
 }
 
