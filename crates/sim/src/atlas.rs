@@ -181,11 +181,20 @@ mod tests {
     #[test]
     fn a_mirror_that_writes_to_one_disk_has_no_parity() {
         let mut atlas = Atlas::new(1, 1);
+        atlas.lies(1);
+        assert!(atlas.gone(1));
+        atlas.repaired();
+        assert!(!atlas.has_room(), "what it wrote then has one copy");
+    }
+
+    #[test]
+    fn one_that_leaves_is_used_while_the_others_are_too_few() {
+        let mut atlas = Atlas::new(1, 1);
         atlas.added(2);
         atlas.leaves(0);
         atlas.lies(1);
         assert!(atlas.gone(1));
         atlas.repaired();
-        assert!(!atlas.has_room(), "nothing was put on the one that leaves");
+        assert!(atlas.has_room(), "new segments were put on the one that leaves");
     }
 }

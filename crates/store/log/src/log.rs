@@ -292,8 +292,8 @@ impl Log {
     }
 
     pub(crate) fn note_usage(&self, writer: &mut Writer, shared: &mut Shared) {
-        let taking = self.array.disks.taking().len();
-        writer.set_aside(&self.array.geometry, shared, writer.changed, 0, taking);
+        let fewest = self.array.fewest();
+        writer.set_aside(&self.array.geometry, shared, writer.changed, 0, fewest);
         shared.usage = Usage::of(&self.array, writer);
     }
 
@@ -306,8 +306,7 @@ impl Log {
     /// Slots of each disk for what was promised: its transaction, and the checkpoint after it.
     pub(crate) fn promised_slots(&self) -> u32 {
         let bytes = self.promised_bytes.load(Relaxed);
-        let living = self.array.disks.taking().len();
-        crate::room::promised_slots(bytes, &self.array.geometry, living)
+        crate::room::promised_slots(bytes, &self.array.geometry, self.array.fewest())
     }
 
     /// How the log is doing. Waits for no disk.

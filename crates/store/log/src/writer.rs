@@ -84,14 +84,14 @@ pub(crate) struct Usage {
 }
 
 impl Writer {
-    /// Sets aside what a checkpoint will take, if so much content is changed, and pnodes besides.
+    /// Sets aside what a checkpoint will take, if so much content is changed, and pnodes besides, on so many disks.
     pub(crate) fn set_aside(
         &mut self,
         geometry: &Geometry,
         shared: &Shared,
         changed: Changed,
         pnodes: usize,
-        taking: usize,
+        living: usize,
     ) {
         let idle = Load {
             segments: shared.log_segments.len() as u64,
@@ -105,7 +105,6 @@ impl Writer {
             holes: (self.unsettled.len() + self.killed.len() + changed.blocks) as u64,
             ..idle
         };
-        let living = taking;
         self.alloc.set_aside(load.slots(geometry, living), idle.slots(geometry, living));
     }
 

@@ -368,7 +368,7 @@ fn nothing_is_repaired_in_a_slot_that_became_anothers() {
         let map = batch.append(segment.id, &[payload(seed, 60_000)]).unwrap();
         batch.seal_segment(segment.id).unwrap();
         // Some more, because the last slots are the log's reserve.
-        let more: Vec<_> = (0..4).map(|_| batch.open_segment(owner(1), 2).unwrap()).collect();
+        let more: Vec<_> = (0..8).map(|_| batch.open_segment(owner(1), 2).unwrap()).collect();
         log.commit(batch).unwrap();
         let bad = map.fragments[0];
         disks[usize::from(bad.disk.0)].rot(bad.offset + 300..bad.offset + 5000, 9);

@@ -373,9 +373,9 @@ impl<'a> Batch<'a> {
             changed += size(pnode);
             changed -= shared.pnodes.known.get(id).map(size).unwrap_or_default();
         }
-        let taking = self.log.array.disks.taking().len();
-        let geometry = &self.log.array.geometry;
-        self.writer.set_aside(geometry, &shared, changed, self.pnodes.len(), taking);
+        let array = &self.log.array;
+        let pnodes = self.pnodes.len();
+        self.writer.set_aside(&array.geometry, &shared, changed, pnodes, array.fewest());
     }
 
     fn checkpoint_due(&self) -> bool {
