@@ -173,11 +173,17 @@ MUTATIONS = {
     "a quota that came and went leaves its number": (
         FILES + "cache.rs", "entry.node.kind == Kind::Quota", "false", "pegasus-files"),
     "cleaning takes no more room than others": (
-        LOG + "cleaning.rs", "batch.purpose = Purpose::Cleaning;", "", "pegasus-files"),
+        LOG + "cleaning.rs", "batch.gives_room();", "", "pegasus-files"),
     "a disk that leaves takes nothing though too few others live": (
         LOG + "disks.rs", "entries.iter().filter(|entry| entry.is_to_stay()).count() < self.columns", "entries.is_empty()", "pegasus-continuous"),
     "reads that are given up count for ever": (
         "crates/store/disk/src/file/ring.rs", "pending.body.counters.give_up();", "", "pegasus-disk"),
+    "the log is not read ahead": (
+        LOG + "ahead.rs", "if ahead > *len {", "if false {", "pegasus-log"),
+    "what can't be read with what is behind it is given up": (
+        LOG + "ahead.rs", "zip(self.array.read_extents(&alone))", "zip(alone.iter().map(|_| Err(String::new())))", "pegasus-log"),
+    "deleting takes no more room than others": (
+        CONTINUOUS + "retain.rs", "batch.gives_room();", "", "pegasus-sim"),
     "a file is closed though somebody's read of it is under way": (
         "crates/store/disk/src/file/ring.rs", "while ring.has(body) {", "while ring.has(body) && false {", "pegasus-disk"),
     "a read that came short is taken for whole": (

@@ -6,7 +6,7 @@
 //! or, where there are too many, none, all, and a sample.
 
 use pegasus_base::Time;
-use pegasus_disk::{Op, SimDisk};
+use pegasus_disk::{Op, SimDisk, SimModel};
 use serde::Serialize;
 
 use crate::plan::Plan;
@@ -112,6 +112,7 @@ impl Bench {
             harm: 0,
             cuts: 0,
             tight: false,
+            model: SimModel::default(),
         };
         let world = World::new(plan, &mut rng)?;
         let programs = Programs::new(&world.store().files, 0);

@@ -77,7 +77,8 @@ impl Run {
     pub(crate) fn blank_disk(&mut self, bytes: u64) -> SimDisk {
         let label = format!("new{}", self.disks_made);
         self.disks_made += 1;
-        SimDisk::new(&label, bytes).with_seed(self.rng.u64(..))
+        let model = self.world.plan.model;
+        SimDisk::new(&label, bytes).with_seed(self.rng.u64(..)).with_model(model)
     }
 
     /// A disk is to be removed.

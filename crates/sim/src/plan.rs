@@ -1,5 +1,7 @@
 //! What kind of store a seed makes, and how rough a time it has.
 
+use pegasus_disk::SimModel;
+
 /// How long and how rough a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -30,7 +32,11 @@ pub(crate) struct Plan {
     pub(crate) cuts: u16,
     /// Whether the clients write more than fits.
     pub(crate) tight: bool,
+    /// How fast the disks are: of hard disks more is read ahead.
+    pub(crate) model: SimModel,
 }
+
+const HARD_DISK: SimModel = SimModel { position_us: 12_000, bytes_per_s: 200_000_000 };
 
 impl Plan {
     pub(crate) fn of(seed: u64, rng: &mut fastrand::Rng) -> Self {
@@ -62,6 +68,7 @@ impl Plan {
             harm: if calm || parity == 0 { 0 } else { rng.u16(20..120) },
             cuts: rng.u16(5..60),
             tight,
+            model: if seed % 3 == 2 { HARD_DISK } else { SimModel::default() },
         }
     }
 

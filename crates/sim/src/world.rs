@@ -45,6 +45,8 @@ impl World {
     /// A fresh store.
     pub(crate) fn new(plan: Plan, rng: &mut fastrand::Rng) -> Result<Self, Finding> {
         let disks = SimDisk::array(plan.disks(), plan.disk_bytes, rng.u64(..));
+        let disks: Vec<SimDisk> =
+            disks.into_iter().map(|disk| disk.with_model(plan.model)).collect();
         let handles: Vec<Arc<dyn Disk>> =
             disks.iter().map(|disk| Arc::new(disk.clone()) as _).collect();
         let options = FormatOptions {

@@ -89,6 +89,7 @@ impl Core {
         kept.extend(last.filter(|last| kept.last().is_none_or(|kept| kept.after < last.after)));
         let freed = self.covered(&finder, &kept)?;
         let mut batch = inner.log.batch();
+        batch.gives_room();
         self.stage_cut(&mut batch, stream, &kept, &freed)?;
         let committed = inner.log.commit(batch)?;
         self.checkpoint_due |= committed.checkpoint_due;

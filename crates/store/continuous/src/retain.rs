@@ -175,6 +175,7 @@ impl Core {
             stream.stream.load_spans(&inner.log)?;
         }
         let mut batch = inner.log.batch();
+        batch.gives_room();
         for stream in &oldest {
             stream.stage(&mut batch, inner)?;
         }

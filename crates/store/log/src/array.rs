@@ -110,6 +110,14 @@ impl Array {
         self.disks.fewest(self.geometry.parity)
     }
 
+    /// What a read took so far, on the average of all disks, in microseconds.
+    pub(crate) fn read_time_us(&self) -> u64 {
+        let disks = self.disks.iter().filter_map(|(_, entry)| Some(entry.disk()?.stats()));
+        let sums =
+            disks.fold((0, 0), |(ns, reads), stats| (ns + stats.read_busy_ns, reads + stats.reads));
+        sums.0 / sums.1.max(1) / 1_000
+    }
+
     pub(crate) fn count_rebuilt(&self) {
         self.rebuilt.fetch_add(1, Relaxed);
     }
@@ -230,6 +238,23 @@ impl Array {
         spare: usize,
         wanted: impl Fn(&BlockHeader) -> bool,
     ) -> Vec<Fragments> {
+        self.read_columns_by(segment, columns, row, sectors, wanted, |extents| {
+            let late = || Err("not waited for".to_owned());
+            let read = self.read_patiently(extents, spare);
+            read.into_iter().map(|outcome| outcome.unwrap_or_else(late)).collect()
+        })
+    }
+
+    /// As [`Array::read_row`], in some columns, which `read` reads.
+    pub(crate) fn read_columns_by(
+        &self,
+        segment: &SegmentRef,
+        columns: &[usize],
+        row: u32,
+        sectors: u32,
+        wanted: impl Fn(&BlockHeader) -> bool,
+        read: impl FnOnce(&[(Extent, usize)]) -> Vec<Result<AlignedBuf, String>>,
+    ) -> Vec<Fragments> {
         let len = sectors as usize * SECTOR;
         let in_slot = row.checked_add(sectors).is_some_and(|end| end <= self.geometry.rows());
         if sectors == 0 || !in_slot {
@@ -242,8 +267,8 @@ impl Array {
             .map(|column| (self.geometry.extent(segment.columns[*column], row), len))
             .collect();
         let mut blocks: Vec<Fragments> = Vec::new();
-        for (column, buf) in columns.into_iter().zip(self.read_patiently(&extents, spare)) {
-            let Some(Ok(buf)) = buf else { continue };
+        for (column, buf) in columns.into_iter().zip(read(&extents)) {
+            let Ok(buf) = buf else { continue };
             let belongs = |header: &FragmentHeader| {
                 self.belongs(header, segment, row, column) && wanted(&header.block)
             };
@@ -283,6 +308,15 @@ impl Array {
         &self,
         places: &[Probe<'_>],
     ) -> Vec<Vec<(FragmentHeader, AlignedBuf)>> {
+        self.probe_rows_by(places, |extents| self.read_extents(extents))
+    }
+
+    /// As [`Array::probe_rows`], of sectors that `read` reads.
+    pub(crate) fn probe_rows_by(
+        &self,
+        places: &[Probe<'_>],
+        read: impl FnOnce(&[(Extent, usize)]) -> Vec<Result<AlignedBuf, String>>,
+    ) -> Vec<Vec<(FragmentHeader, AlignedBuf)>> {
         let mut extents = Vec::new();
         let mut owners = Vec::new();
         for (at, place) in places.iter().enumerate() {
@@ -295,7 +329,7 @@ impl Array {
             }
         }
         let mut found: Vec<Vec<_>> = places.iter().map(|_| Vec::new()).collect();
-        for ((at, column), buf) in owners.into_iter().zip(self.read_extents(&extents)) {
+        for ((at, column), buf) in owners.into_iter().zip(read(&extents)) {
             let Ok(buf) = buf else { continue };
             let place = &places[at];
             if let Ok(header) = stripe::verify_first(&buf)

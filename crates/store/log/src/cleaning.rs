@@ -11,7 +11,6 @@ use bytes::Bytes;
 use pegasus_base::PnodeId;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
-use crate::alloc::Purpose;
 use crate::array::Fragments;
 use crate::cleaner::{Cleaner, Victim, choose, rank};
 use crate::format::bytes::Fields;
@@ -323,8 +322,7 @@ impl Log {
             return Ok((0, 0));
         }
         let mut batch = self.batch();
-        // What is moved gives back more than it takes.
-        batch.purpose = Purpose::Cleaning;
+        batch.gives_room();
         let mut moved = 0;
         for (owner, pieces) in pieces {
             let content = pieces.extract_if(.., |piece| whole(piece));

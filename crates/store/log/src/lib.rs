@@ -75,6 +75,7 @@
 #![forbid(unsafe_code)]
 
 mod add;
+mod ahead;
 mod alloc;
 mod array;
 mod batch;

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use pegasus_disk::{AlignedBuf, SECTOR};
 
+use crate::ahead::Ahead;
 use crate::array::{Array, Fragments, Probe};
 use crate::format::checkpoint::{Cursor, OpenSegment};
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES, SegmentKind};
@@ -190,8 +191,15 @@ impl Scanned {
     }
 }
 
-/// Scans segments to their ends, all at the same time. Returns the newest commit seen.
+/// Scans segments to their ends, many at the same time. Returns the newest commit seen.
 pub(crate) fn scan(array: &Array, segments: &mut [Scanned], after_commit: u64) -> u64 {
+    let (_, at_once) = Ahead::in_segments(array);
+    let groups = segments.chunks_mut(at_once);
+    groups.map(|group| scan_group(array, group, after_commit)).max().unwrap_or(0)
+}
+
+fn scan_group(array: &Array, segments: &mut [Scanned], after_commit: u64) -> u64 {
+    let (mut ahead, _) = Ahead::in_segments(array);
     let mut newest = 0;
     loop {
         let going: Vec<usize> = (0..segments.len()).filter(|at| !segments[*at].ended).collect();
@@ -199,7 +207,7 @@ pub(crate) fn scan(array: &Array, segments: &mut [Scanned], after_commit: u64) -
             return newest;
         }
         let places: Vec<_> = going.iter().map(|at| segments[*at].probe()).collect();
-        let found = array.probe_rows(&places);
+        let found = ahead.probe_rows(&places);
         for (at, found) in going.into_iter().zip(found) {
             newest = newest.max(segments[at].step(found, after_commit));
         }

@@ -1,6 +1,7 @@
 //! The log behind a checkpoint, block by block.
 
 use crate::SegmentRef;
+use crate::ahead::Ahead;
 use crate::array::{Array, Fragments, Probe};
 use crate::format::checkpoint::{Cursor, Pointer};
 use crate::format::fragment::{BlockHeader, SegmentKind};
@@ -108,10 +109,12 @@ fn walk(
     (mut cursor, mut next): (Cursor, SegmentRef),
 ) -> Vec<LogBlock> {
     let mut blocks = Vec::new();
+    let mut ahead = Ahead::in_log(array);
     loop {
-        let found = read_block(array, &cursor, &next, pointer.commit).or_else(|| {
+        let found = read_block(array, &mut ahead, &cursor, &next, pointer.commit).or_else(|| {
             let onward = Cursor { segment: next.clone(), row: 0, seq: 0, chain: cursor.chain };
-            (cursor.row > 0).then(|| read_block(array, &onward, &next, pointer.commit))?
+            (cursor.row > 0)
+                .then(|| read_block(array, &mut ahead, &onward, &next, pointer.commit))?
         });
         let Some(block) = found else { return blocks };
         (cursor, next) = block.after.clone();
@@ -122,11 +125,12 @@ fn walk(
 /// The block at `cursor`, if there is one that can be read and makes sense.
 fn read_block(
     array: &Array,
+    ahead: &mut Ahead<'_>,
     cursor: &Cursor,
     next: &SegmentRef,
     after_commit: u64,
 ) -> Option<LogBlock> {
-    let fragments = read_fragments(array, cursor, after_commit)?;
+    let fragments = read_fragments(ahead, cursor, after_commit)?;
     let header = fragments.header;
     let (head, records) = parse_payload(&fragments.payload_or_rebuilt())?;
     let mut next = next.clone();
@@ -157,9 +161,9 @@ fn read_block(
 }
 
 /// The verified fragments of the block at `cursor`, if they suffice.
-fn read_fragments(array: &Array, cursor: &Cursor, after_commit: u64) -> Option<Fragments> {
+fn read_fragments(ahead: &mut Ahead<'_>, cursor: &Cursor, after_commit: u64) -> Option<Fragments> {
     let probe = Probe { segment: &cursor.segment, row: cursor.row, column: None };
-    let found = array.probe_rows(&[probe]).pop()?;
+    let found = ahead.probe_rows(&[probe]).pop()?;
     let follows = |header: &BlockHeader| {
         header.kind == SegmentKind::Log
             && header.commit > after_commit
@@ -169,6 +173,6 @@ fn read_fragments(array: &Array, cursor: &Cursor, after_commit: u64) -> Option<F
     let (sightings, _) = sight(found, follows);
     // Only the newest: an older one in its place was given up by a recovery, which went on here.
     let header = sightings.iter().find(|sighting| sighting.is_enough())?.header;
-    let found = array.read_row(&cursor.segment, cursor.row, header.sectors, |own| *own == header);
+    let found = ahead.read_row(&cursor.segment, cursor.row, header.sectors, |own| *own == header);
     found.into_iter().next().filter(Fragments::suffice)
 }

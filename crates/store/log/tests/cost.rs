@@ -3,7 +3,7 @@
 mod common;
 
 use common::{format, open, owner, payload};
-use pegasus_disk::{Disk, SimDisk};
+use pegasus_disk::{Disk, SimDisk, SimModel};
 use pegasus_log::OpenOptions;
 
 const GIB: u64 = 1 << 30;
@@ -56,6 +56,47 @@ fn reopening_costs_the_same_whatever_is_stored() {
     assert!(many_reads <= few_reads + 10 && few_reads < 150, "{few_reads} {many_reads}");
     // Bitmaps of a terabyte are in both; of the log's segments there are a few more.
     assert!(many_bytes < few_bytes + (256 << 10), "{few_bytes} {many_bytes}");
+}
+
+#[test]
+fn hard_disks_are_read_ahead_when_a_killed_store_is_opened() {
+    let model = SimModel { position_us: 10_000, bytes_per_s: 200_000_000 };
+    let disks: Vec<SimDisk> =
+        SimDisk::array(5, GIB, 4).into_iter().map(|disk| disk.with_model(model)).collect();
+    format(&disks, 4, 1, 1 << 20);
+    let (log, _) = open(&disks).unwrap();
+    log.checkpoint(common::NOW).unwrap();
+    let mut segments = Vec::new();
+    let mut blocks: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 8];
+    for round in 0..40_u64 {
+        let mut batch = log.batch();
+        if round == 0 {
+            segments = (0..8).map(|_| batch.open_segment(owner(1), 4).unwrap()).collect();
+        }
+        for (at, segment) in segments.iter().enumerate() {
+            let bytes = payload(round * 8 + at as u64, 50_000);
+            batch.append(segment.id, &[&bytes]).unwrap();
+            blocks[at].push(bytes);
+        }
+        batch.write(log.root(), 0, &round.to_le_bytes()).unwrap();
+        log.commit(batch).unwrap();
+    }
+    drop(log);
+    let before = read(&disks).0;
+    let options = OpenOptions { now: common::NOW, read_only: true };
+    let (log, recovery) = pegasus_log::Log::open(common::given(&disks), &options).unwrap();
+    assert_eq!(recovery.transactions, 40);
+    // Two for each transaction and five for each block would be 1,680.
+    let reads = read(&disks).0 - before;
+    assert!(reads < 250, "{reads}");
+    for (segment, blocks) in segments.iter().zip(&blocks) {
+        let found = recovery.open_segments.iter().find(|open| open.segment.id == segment.id);
+        let found = &found.unwrap().blocks;
+        assert_eq!(found.len(), 40);
+        for (block, bytes) in found.iter().zip(blocks) {
+            assert!(log.read_block(&block.map).unwrap() == bytes[..]);
+        }
+    }
 }
 
 #[test]

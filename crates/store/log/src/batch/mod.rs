@@ -105,6 +105,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Says that it gives back more room than it takes: deleting goes on where nothing else does any more, with what is
+    /// kept for the cleaner.
+    pub fn gives_room(&mut self) {
+        self.purpose = Purpose::Cleaning;
+    }
+
     /// Opens a continuous segment of `width` data columns and the array's parity, for blocks of `owner`.
     /// Fewer columns if fewer disks live or have room.
     ///
