@@ -61,15 +61,24 @@ impl Array {
         segment: &SegmentRef,
         wanted: impl Fn(&BlockHeader) -> bool,
     ) -> Vec<Fragments> {
+        let Some((quick, spare)) = self.quick_columns(addr, segment) else { return Vec::new() };
+        self.read_columns(segment, &quick, addr.row, u32::from(addr.sectors), spare, wanted)
+    }
+
+    /// The columns with fragments of a block on disks that are not slow, and how many more than it takes; `None` if they are
+    /// fewer.
+    fn quick_columns(&self, addr: &LogAddr, segment: &SegmentRef) -> Option<(Vec<usize>, usize)> {
         let (data, columns) = (usize::from(addr.data), segment.columns.len());
+        let in_slot = addr.row.checked_add(u32::from(addr.sectors))? <= self.geometry.rows();
         let fragments = data + self.geometry.parity_of(columns);
         let places = (0..fragments).map(|at| (addr.seq as usize % columns + at) % columns);
-        let quick = places
-            .take(columns)
-            .filter(|column| self.disks.fitness(segment.columns[*column].disk) == Fitness::Quick);
-        let quick: Vec<usize> = quick.collect();
-        let Some(spare) = quick.len().checked_sub(data) else { return Vec::new() };
-        self.read_columns(segment, &quick, addr.row, u32::from(addr.sectors), spare, wanted)
+        let is_quick = |column: &usize| {
+            let column = segment.columns[*column];
+            self.geometry.holds(column) && self.disks.fitness(column.disk) == Fitness::Quick
+        };
+        let quick: Vec<usize> = places.take(columns).filter(is_quick).collect();
+        let spare = quick.len().checked_sub(data)?;
+        (in_slot && addr.sectors > 0).then_some((quick, spare))
     }
 
     fn damaged_piece(&self, addr: &LogAddr, why: &str) -> LogError {
@@ -153,9 +162,7 @@ impl Array {
         let (of_whole, single): (Vec<_>, Vec<_>) =
             pieces.iter().partition(|(addr, _)| whole.contains(&block_of(addr)));
         let mut read = self.read_single_pieces(&single);
-        for pieces in of_whole.chunk_by(|a, b| block_of(&a.0) == block_of(&b.0)) {
-            read.extend(self.read_pieces_of_block(pieces));
-        }
+        read.extend(self.read_pieces_of_blocks(of_whole));
         read
     }
 
@@ -171,19 +178,48 @@ impl Array {
         lost.into_iter().filter(|(_, lost)| *lost >= REBUILT_MIN).map(|(block, _)| block).collect()
     }
 
-    /// Pieces of one block, by all of its fragments there are.
-    fn read_pieces_of_block(&self, pieces: &[&(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
-        let Some((first, segment)) = pieces.first() else { return Vec::new() };
-        let wanted = |header: &BlockHeader| header.seq == first.seq && header.data == first.data;
-        let blocks = self.read_block_quickly(first, segment, wanted);
-        let Some(block) = blocks.into_iter().find(Fragments::suffice) else { return Vec::new() };
-        self.count_rebuilt();
-        let payload = block.into_payload();
-        let piece = |(addr, _): &&(LogAddr, SegmentRef)| {
-            let bytes = payload.get(addr.offset as usize..)?.get(..addr.len_bytes as usize)?;
-            (crc32c::crc32c(bytes) == addr.crc).then(|| (*addr, bytes.to_vec()))
+    /// Pieces of blocks, by all of their fragments there are, which are read all at the same time.
+    fn read_pieces_of_blocks(
+        &self,
+        mut pieces: Vec<&(LogAddr, SegmentRef)>,
+    ) -> Vec<(LogAddr, Vec<u8>)> {
+        pieces.sort_by_key(|(addr, _)| block_of(addr));
+        let blocks: Vec<_> = pieces.chunk_by(|a, b| block_of(&a.0) == block_of(&b.0)).collect();
+        let columns =
+            |block: &[&(LogAddr, SegmentRef)]| self.quick_columns(&block[0].0, &block[0].1);
+        let columns: Vec<(Vec<usize>, usize)> =
+            blocks.iter().map(|block| columns(block).unwrap_or_default()).collect();
+        let mut extents = Vec::new();
+        for (block, (columns, _)) in blocks.iter().zip(&columns) {
+            let (addr, segment) = block[0];
+            let extent = |column: &usize| self.geometry.extent(segment.columns[*column], addr.row);
+            let len = usize::from(addr.sectors) * SECTOR;
+            extents.extend(columns.iter().map(|column| (extent(column), len)));
+        }
+        let of_disk = |extent: &(Extent, usize)| {
+            extents.iter().filter(|other| other.0.disk == extent.0.disk).count()
         };
-        pieces.iter().filter_map(piece).collect()
+        // A disk's, if all blocks can do without it.
+        let spare = columns.iter().map(|(_, spare)| *spare).min().unwrap_or(0);
+        let spare = spare * extents.iter().map(of_disk).max().unwrap_or(0);
+        let mut read = self.read_patiently(&extents, spare).into_iter();
+        let late = || Err("not waited for".to_owned());
+        let mut found = Vec::new();
+        for (block, (columns, _)) in blocks.into_iter().zip(columns) {
+            let own = read.by_ref().take(columns.len());
+            let own: Vec<_> = own.map(|outcome| outcome.unwrap_or_else(late)).collect();
+            let (first, segment) = block[0];
+            let wanted =
+                |header: &BlockHeader| header.seq == first.seq && header.data == first.data;
+            let sectors = u32::from(first.sectors);
+            let blocks =
+                self.read_columns_by(segment, &columns, first.row, sectors, wanted, |_| own);
+            if let Some(whole) = blocks.into_iter().find(Fragments::suffice) {
+                self.count_rebuilt();
+                found.extend(cut(&whole.into_payload(), block));
+            }
+        }
+        found
     }
 
     fn read_single_pieces(&self, pieces: &[&(LogAddr, SegmentRef)]) -> Vec<(LogAddr, Vec<u8>)> {
@@ -251,6 +287,17 @@ impl Array {
         }
         Some((extents, cuts))
     }
+}
+
+/// Pieces of a block's payload that are what they should be.
+fn cut<'a>(
+    payload: &'a [u8],
+    pieces: &'a [&(LogAddr, SegmentRef)],
+) -> impl Iterator<Item = (LogAddr, Vec<u8>)> + 'a {
+    pieces.iter().filter_map(|(addr, _)| {
+        let bytes = payload.get(addr.offset as usize..)?.get(..addr.len_bytes as usize)?;
+        (crc32c::crc32c(bytes) == addr.crc).then(|| (*addr, bytes.to_vec()))
+    })
 }
 
 /// The block a piece is in.
