@@ -11,9 +11,10 @@ use pegasus_disk::Disk;
 use crate::disks::Entry;
 use crate::format::block::DISKS_MAX;
 use crate::format::superblock::{Member, MemberState};
-use crate::geometry::{SLOTS_MIN, bytes_for, slots_of};
+use crate::geometry::{SLOTS_MIN, bytes_for, slots_of, too_many_slots};
 use crate::open::wipe;
 use crate::replace::introduce;
+use crate::room::slots_max;
 use crate::writer::{Usage, Writer};
 use crate::{DiskIndex, Log, LogError};
 
@@ -81,6 +82,10 @@ impl Log {
         if slots < SLOTS_MIN {
             let least = bytes_for(SLOTS_MIN, geometry.unit_bytes);
             return cant(format!("it has {} bytes, and {least} are needed", disk.size()));
+        }
+        let all: u64 = geometry.slots.iter().map(u64::from).sum::<u64>() + u64::from(slots);
+        if all > slots_max(geometry.parity, geometry.unit_bytes) {
+            return cant(too_many_slots(geometry.parity, geometry.unit_bytes));
         }
         Ok(slots)
     }

@@ -8,6 +8,7 @@ use crate::code::PARITY_MAX;
 use crate::format::block::{Column, DISKS_MAX, Extent};
 use crate::format::pnode::{ATTRIBUTES_BYTES_MAX, LogAddr};
 use crate::format::superblock::{Superblock, UNIT_BYTES_MAX, UNIT_BYTES_MIN};
+use crate::room::slots_max;
 use crate::{DiskIndex, LogError};
 
 /// Where slots begin, in bytes.
@@ -115,6 +116,10 @@ impl Geometry {
                 sizes_bytes[at]
             ));
         }
+        let all: u64 = slots.iter().map(u64::from).sum();
+        if all > slots_max(parity, unit_bytes) {
+            return bad(too_many_slots(parity, unit_bytes));
+        }
         Ok(Self { data, parity, unit_bytes, slots })
     }
 
@@ -187,6 +192,16 @@ pub(crate) fn reserve_of(slots: u32) -> u32 {
 /// when few disks live, with two parities.
 pub(crate) fn cleaning_of(slots: u32) -> u32 {
     (slots / 16).min(5)
+}
+
+/// Why there can't be as many slots.
+pub(crate) fn too_many_slots(parity: u8, unit_bytes: u32) -> String {
+    let most = slots_max(parity, unit_bytes);
+    let tib = (u128::from(most) * u128::from(unit_bytes)) >> 40;
+    format!(
+        "with stripe units of {unit_bytes} bytes there may be {most} in all ({tib} TiB of disks), as checkpoints have to \
+         tell of each: it takes a store with larger ones"
+    )
 }
 
 /// Bytes of a disk with so many slots.

@@ -330,7 +330,7 @@ impl Log {
             unit_bytes: geometry.unit_bytes,
             capacity_bytes: beside_parity(self.staying_slots()),
             used_bytes: beside_parity(slots - free - pending),
-            free_bytes: beside_parity(self.usable_slots(&shared.usage)),
+            free_bytes: beside_parity(self.usable_slots(&shared.usage)).min(self.tellable(&shared)),
             promised_bytes: beside_parity(
                 u64::from(self.promised_slots()) * self.array.disks.taking().len() as u64,
             ),
@@ -361,6 +361,14 @@ impl Log {
         let free: Vec<u64> = living.iter().map(on).collect();
         // A segment takes a slot on each of one disk more than there is parity, or on all that live.
         usable(&free, geometry.parity_of(living.len()) as u64 + 1)
+    }
+
+    /// Bytes of files that checkpoints can tell of besides those there are.
+    fn tellable(&self, shared: &Shared) -> u64 {
+        let geometry = &self.array.geometry;
+        let most = crate::room::segments_max(geometry, shared.pnodes.pages.len() as u64);
+        let segments = most.saturating_sub(shared.log_segments.len() as u64);
+        segments * u64::from(geometry.unit_bytes) * u64::from(geometry.data)
     }
 
     /// Slots of the disks that are to stay.

@@ -3,6 +3,9 @@
 //! What is in memory until then has been answered for: if the disks were filled up with something else, it could
 //! never be written, nothing could be deleted, and the store would be stuck for ever. Pure.
 
+use pegasus_disk::SECTOR;
+
+use crate::format::pnode::LogAddr;
 use crate::geometry::Geometry;
 use crate::log_plan::LOG_DATA;
 use crate::pnode::Changed;
@@ -78,6 +81,28 @@ pub(crate) fn promised_slots(bytes: u64, geometry: &Geometry, living: usize) -> 
     u32::try_from(columns.div_ceil(living.max(1) as u64)).unwrap_or(u32::MAX)
 }
 
+/// Bytes a checkpoint's body can have: its pointer, one sector, names each part of it.
+pub(crate) fn body_bytes_max(parity: u8, unit_bytes: u32) -> u64 {
+    let part = (LogAddr::BYTES + 12 + 8 * usize::from(LOG_DATA + parity)) as u64;
+    let parts = (SECTOR as u64 - 256) / part;
+    // Blocks end before segments do.
+    parts * u64::from(unit_bytes) / 8 * 7
+}
+
+/// Slots there may be in all: half of a body for their bits.
+pub(crate) fn slots_max(parity: u8, unit_bytes: u32) -> u64 {
+    body_bytes_max(parity, unit_bytes) / 2 * 8
+}
+
+/// Segments of the log and of content there may be before files are refused, with so many pages: what is left over is for
+/// checkpoints, cleaning and recordings.
+pub(crate) fn segments_max(geometry: &Geometry, pages: u64) -> u64 {
+    let slots: u64 = geometry.slots.iter().map(u64::from).sum();
+    let others = slots / 8 + pages * PAGE_ADDR_BYTES + FIXED_BYTES;
+    let bytes = body_bytes_max(geometry.parity, geometry.unit_bytes).saturating_sub(others);
+    bytes / SEGMENT_BYTES / 10 * 9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +122,30 @@ mod tests {
         assert_eq!(full.slots(&geometry(1 << 20), 5), 16);
         assert!(full.slots(&geometry(64 << 10), 5) > 200);
         assert!(full.slots(&geometry(1 << 20), 2) > full.slots(&geometry(1 << 20), 5));
+    }
+
+    #[test]
+    fn a_body_never_has_more_parts_than_its_pointer_names() {
+        for parity in 0..=2 {
+            let geometry = Geometry {
+                data: 4,
+                parity,
+                unit_bytes: 1 << 20,
+                slots: std::iter::repeat_n(4_000_000, 6).collect(),
+            };
+            let segments = segments_max(&geometry, 1_000);
+            // 2 TB of files with 1 MiB each, at least.
+            assert!(segments > 350_000, "{segments}");
+            let load = Load { segments, pages: 1_000, ..Load::default() };
+            assert!(load.bytes(&geometry) < body_bytes_max(parity, 1 << 20));
+            assert!(slots_max(parity, 1 << 20) > 190 << 20, "190 TiB with units of 1 MiB");
+        }
+        let crowded = Geometry {
+            data: 4,
+            parity: 1,
+            unit_bytes: 64 << 10,
+            slots: std::iter::repeat_n(100_000_000, 6).collect(),
+        };
+        assert_eq!(segments_max(&crowded, 0), 0);
     }
 }

@@ -72,8 +72,8 @@ pub struct LogStatus {
     pub capacity_bytes: u64,
     /// Bytes in use, parity apart: whole slots.
     pub used_bytes: u64,
-    /// Bytes that segments can be opened in now or after the next checkpoint, on disks that live; parity and
-    /// the log's own reserve apart.
+    /// Bytes that files' segments can be opened in now or after the next checkpoint, on disks that live; parity and
+    /// the log's own reserve apart. No more than checkpoints can tell of.
     pub free_bytes: u64,
     /// Of these, bytes kept for what clients hold in memory, which no segment may take.
     pub promised_bytes: u64,
