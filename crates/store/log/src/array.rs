@@ -187,11 +187,12 @@ impl Array {
         reading.finish()
     }
 
-    /// Reads all fragments of a block on disks that live, and says what is wrong with each, and what it should hold.
+    /// Reads all fragments of a block on disks that live, and says what is wrong with each, by its position, and what it
+    /// should hold.
     pub(crate) fn read_block_fully(
         &self,
         map: &BlockMap,
-    ) -> (Result<Bytes, LogError>, Vec<String>) {
+    ) -> (Result<Bytes, LogError>, Vec<(u8, String)>) {
         let mut reading = match Reading::new(self, map) {
             Ok(reading) => reading,
             Err(error) => return (Err(error), Vec::new()),
@@ -211,7 +212,7 @@ impl Array {
             }
             _ => String::new(),
         };
-        let wrong = wrong.into_iter().map(|(at, sentence)| sentence + &holds(at)).collect();
+        let wrong = wrong.into_iter().map(|(at, sentence)| (at, sentence + &holds(at))).collect();
         (payload, wrong)
     }
 

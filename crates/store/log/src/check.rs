@@ -116,8 +116,14 @@ impl<'a> Checker<'a> {
     /// Verifies every fragment of a block, and its parity. Returns the payload if it can be read at all.
     pub fn block(&mut self, map: &BlockMap, who: &str) -> Option<Bytes> {
         let (payload, wrong) = self.log.array.read_block_fully(map);
-        for sentence in wrong {
-            self.problem(format!("block {} of {} of {who}: {sentence}", map.seq, map.segment));
+        for (position, sentence) in wrong {
+            let sentence = format!("block {} of {} of {who}: {sentence}", map.seq, map.segment);
+            match self.log.torn.contains(&(map.segment, map.seq, position)) {
+                true => self.remark(format!(
+                    "{sentence}; from a crash, and written anew with the next start"
+                )),
+                false => self.problem(sentence),
+            }
         }
         payload.map_err(|error| self.problem(format!("{who}: {error}"))).ok()
     }

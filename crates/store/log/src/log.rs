@@ -1,5 +1,6 @@
 //! The handle.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -59,6 +60,9 @@ pub struct Log {
     pub(crate) mending: Mutex<()>,
     /// Why nothing is written any more.
     pub(crate) poison: OnceLock<String>,
+    /// Fragments that the next opening will write anew, a crash having torn them: of one that is only read. By segment, number
+    /// of the block, and position.
+    pub(crate) torn: BTreeSet<(SegmentId, u32, u8)>,
     /// See [`Log::promise`].
     promised_bytes: AtomicU64,
     commits: AtomicU64,
@@ -91,6 +95,7 @@ impl Log {
             cleaned: Mutex::default(),
             mending: Mutex::new(()),
             poison: OnceLock::new(),
+            torn: BTreeSet::new(),
             promised_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),

@@ -8,7 +8,7 @@ use pegasus_base::{ArrayId, DiskId, Time};
 use pegasus_disk::{AlignedBuf, Disk, SECTOR, measure};
 
 use crate::alloc::Allocator;
-use crate::array::Array;
+use crate::array::{Array, Fragments};
 use crate::disks::{Disks, Entry, Write};
 use crate::format::checkpoint::Cursor;
 use crate::format::superblock::{LABEL_BYTES_MAX, Member, MemberState, Superblock};
@@ -65,6 +65,13 @@ pub struct Recovery {
     pub remarks: Vec<String>,
     /// The continuous segments that are open. Their owner may append to them, or seal them.
     pub open_segments: Vec<Recovered>,
+}
+
+/// The fragments that a block lacks.
+fn torn(fragments: &Fragments) -> impl Iterator<Item = (SegmentId, u32, u8)> {
+    let header = fragments.header;
+    let lacking = (0_u8..).zip(&fragments.got).filter(|(_, got)| got.is_none());
+    lacking.map(move |(position, _)| (header.segment, header.seq, position))
 }
 
 /// A continuous segment that was open.
@@ -216,7 +223,7 @@ impl Log {
         let read_only = options.read_only || lost.is_some();
         let repairs = std::mem::take(&mut outcome.repairs);
         let (writer, shared) = into_parts(&array, outcome, superblock, options.now);
-        let log = Self::assemble(array, read_only, writer, shared);
+        let mut log = Self::assemble(array, read_only, writer, shared);
         lost.map(|why| log.poison(why));
         if !read_only {
             let mut writer = log.writer.lock();
@@ -225,6 +232,8 @@ impl Log {
             // What recovery decided must not be decided anew by the next one, after more was written.
             let relocate = !log.is_writable_at(&writer);
             log.write_checkpoint(&mut writer, options.now, relocate)?;
+        } else {
+            log.torn = repairs.iter().flat_map(|(_, fragments)| torn(fragments)).collect();
         }
         Ok((log, recovery))
     }
@@ -247,7 +256,7 @@ impl Log {
     }
 
     /// Writes the fragments that a crash left torn.
-    fn repair(&self, repairs: Vec<(SegmentRef, crate::array::Fragments)>) -> Result<u64, LogError> {
+    fn repair(&self, repairs: Vec<(SegmentRef, Fragments)>) -> Result<u64, LogError> {
         let mut writes = Vec::new();
         for (segment, mut fragments) in repairs {
             let header = fragments.header;

@@ -3,7 +3,9 @@
 mod common;
 
 use common::model::{Model, assert_is, commit_some};
-use common::{check, format, given, open, open_given, owner, payload, report, seed};
+use common::{
+    check, format, given, open, open_given, open_read_only, owner, payload, report, seed,
+};
 use pegasus_disk::{Disk, Fault, SimDisk, Trigger};
 use pegasus_log::{DiskIndex, DiskState, Log, LogError};
 
@@ -250,4 +252,40 @@ fn with_two_disks_dead_new_data_has_two_parities_and_a_third_is_too_many() {
     let mut batch = log.batch();
     let accepted = batch.append(new.id, &[payload(5, 20_000)]).and_then(|_| log.commit(batch));
     assert!(matches!(accepted, Err(LogError::Poisoned { .. })), "{accepted:?}");
+}
+
+#[test]
+fn what_a_crash_tore_is_no_damage_and_whole_with_the_next_start() {
+    let disks = SimDisk::array(5, 16 << 20, 3);
+    format(&disks, 4, 1, 64 << 10);
+    let (log, _) = open(&disks).unwrap();
+    let mut batch = log.batch();
+    let segment = batch.open_segment(owner(1), 4).unwrap();
+    let first = batch.append(segment.id, &[payload(1, 40_000)]).unwrap();
+    log.commit(batch).unwrap();
+    let mut batch = log.batch();
+    let newest = batch.append(segment.id, &[payload(2, 40_000)]).unwrap();
+    log.commit(batch).unwrap();
+    drop(log);
+    let maps = [first.clone(), newest.clone()];
+    let spoil = |map: &pegasus_log::BlockMap| {
+        let place = map.fragments[1];
+        disks[usize::from(place.disk.0)].rot(place.offset..place.offset + 4096, 5);
+    };
+    // The last commit's fragment did not arrive.
+    spoil(&newest);
+    let (log, _) = open_read_only(&disks).unwrap();
+    let found = report(&log, std::slice::from_ref(&segment), &maps);
+    assert!(found.ok, "{found:?}");
+    assert!(found.remarks.iter().any(|remark| remark.contains("from a crash")), "{found:?}");
+    drop(log);
+    let (log, recovery) = open(&disks).unwrap();
+    assert_eq!(recovery.repaired_fragments, 1);
+    let found = report(&log, std::slice::from_ref(&segment), &maps);
+    assert!(found.ok && found.remarks.is_empty(), "{found:?}");
+    drop(log);
+    // One before it must have arrived.
+    spoil(&first);
+    let (log, _) = open_read_only(&disks).unwrap();
+    assert!(!report(&log, &[segment], &maps).ok);
 }
