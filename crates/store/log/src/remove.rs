@@ -2,8 +2,8 @@
 //!
 //! From the beginning no new segment gets a column on it; it is read and written like the others meanwhile, or, if it died,
 //! parity stands in for it. If then so many others die that stripes would become narrower, it is used again until they are
-//! back: a disk that works is worth more than its removal. Segments are not moved column by column: their owners write them anew, as with anything else
-//! that moves. The log does so with its own here, by cleaning them; owners of continuous segments with theirs.
+//! back: a disk that works is worth more than its removal. Segments are not moved column by column: their owners write
+//! them anew, as with anything else that moves. The log does so with its own here, by cleaning them; owners of continuous segments with theirs.
 
 use std::sync::Arc;
 
