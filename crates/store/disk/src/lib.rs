@@ -10,6 +10,7 @@
 //! - [`SimDisk`]: in memory, sparse, with [faults](Fault) by seed or at an exact operation, and
 //!   images of what a power cut at any operation would leave.
 //! - [`measure`]: positioning time and rate, from which the stripe unit is chosen.
+//! - [`Profile`]: what a disk can do as a table, and [`Mechanics`], a disk that does just that in virtual time.
 //!
 //! One suite (`tests/conformance.rs`) runs against all of them.
 //!
@@ -38,6 +39,8 @@ mod buf;
 mod error;
 mod file;
 mod measure;
+mod mechanics;
+mod profile;
 mod reads;
 mod request;
 mod sim;
@@ -47,6 +50,8 @@ pub use buf::AlignedBuf;
 pub use error::{Change, DiskError, Op};
 pub use file::{CreateOptions, Direct, FileDisk, OpenOptions};
 pub use measure::{Measured, measure};
+pub use mechanics::Mechanics;
+pub use profile::{Profile, ProfileError, QueueDepth, Seek, ServiceTimes, Zone, transfer_ns};
 pub use reads::Reads;
 pub use request::{Batch, Done, Promise, Request, Ticket, flush, read, write};
 pub use sim::{Effect, Fault, OpCounter, OpRecord, SimDisk, SimModel, TearAt, Trigger};
