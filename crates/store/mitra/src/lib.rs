@@ -1,5 +1,34 @@
 //! Guaranteed rate from many disks, after Mitra: every playback that is admitted keeps its rate, and what would hurt others is refused.
 //!
 //! All of it is arithmetic and state machines: no clock, no disk, no thread.
+//!
+//! | to | see |
+//! | --- | --- |
+//! | cut disks and time | [`Shape`], [`Knobs`], [`Media`] |
+//! | know what reads cost at worst | [`Service`] |
+//! | admit playbacks, and be told what to read when | [`Scheduler`] |
+//! | see it at work on simulated disks | [`simulate()`] |
+//! | bring a disk's reads into order | [`sweep`] |
+//!
+//! One time period holds for all media: a block of each playback is read in every period, so blocks are in proportion to rate
+//! (Mitra, section 2). Time is in nanoseconds since the schedule began, rates in bits a second, lengths in bytes.
 
 #![forbid(unsafe_code)]
+
+mod account;
+mod error;
+#[cfg(test)]
+mod sample;
+mod scheduler;
+mod service;
+mod shape;
+mod simulate;
+mod stripe;
+
+pub use account::{Load, Short};
+pub use error::Error;
+pub use scheduler::{Admitted, Batch, Order, PlaybackId, Refusal, Request, Scheduler, sweep};
+pub use service::{LogicalZone, Service, logical_zones};
+pub use shape::{Degraded, GRANULE, Interval, Knobs, Media, Shape};
+pub use simulate::{Arrivals, Outcome, Workload, simulate};
+pub use stripe::{Origin, Place};

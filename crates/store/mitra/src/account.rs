@@ -1,0 +1,264 @@
+//! What is promised of each virtual disk, and whether more can be (Mitra, sections 3 and 4).
+
+use crate::Shape;
+
+/// Reads that a virtual disk makes in each period for one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// How many.
+    pub reads: u32,
+    /// Of how many bytes altogether.
+    pub bytes: u64,
+}
+
+impl Load {
+    fn and(self, more: Self) -> Self {
+        Self { reads: self.reads + more.reads, bytes: self.bytes + more.bytes }
+    }
+
+    fn less(self, taken: Self) -> Self {
+        Self { reads: self.reads - taken.reads, bytes: self.bytes - taken.bytes }
+    }
+}
+
+/// By how much a disk's time does not suffice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// In which interval of its round: a group of the period, or a zone of the sweep.
+    pub in_round: usize,
+    /// By how much, in nanoseconds.
+    pub by_ns: u64,
+}
+
+/// One virtual disk's promises.
+///
+/// The rule. A group's reads are asked for when its interval begins and have to be done a window later. Batches are served in the order
+/// they are asked for, so each is done in time if, for any run of groups, what they take at worst does not exceed their
+/// intervals by more than the slack: window less interval. A run may begin in one period and end in the next, on another virtual
+/// disk; hence half of the slack for each side of the border. With several zones there is one group, and each zone's batch has its zone's share.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    /// By group.
+    loads: Vec<Load>,
+    /// What is billed for each interval of a round, in nanoseconds.
+    bills_ns: Vec<u64>,
+    /// What reads that joined batches of the period under way late take besides.
+    late_ns: Vec<u64>,
+}
+
+impl Account {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        let (groups, round) = (shape.knobs().groups as usize, shape.shares_ns().len());
+        Self {
+            loads: vec![Load::default(); groups],
+            bills_ns: vec![0; round],
+            late_ns: vec![0; round],
+        }
+    }
+
+    /// Bytes read in each period.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.loads.iter().map(|load| load.bytes).sum()
+    }
+
+    /// Reads in each period.
+    pub(crate) fn reads(&self) -> u32 {
+        self.loads.iter().map(|load| load.reads).sum()
+    }
+
+    /// What is billed for a round, in nanoseconds.
+    pub(crate) fn billed_ns(&self) -> u64 {
+        self.bills_ns.iter().sum()
+    }
+
+    /// Whether `more` can be promised to `group`; if not, what is short. `at_once`: from the period under way on.
+    pub(crate) fn fits(
+        &self,
+        shape: &Shape,
+        group: u32,
+        more: Load,
+        at_once: bool,
+    ) -> Result<(), Short> {
+        let load = self.loads[group as usize].and(more);
+        let bill = |zone| shape.batch_ns(zone, load.reads, load.bytes);
+        let late = |at: usize| if at_once { self.late_ns[at] } else { 0 };
+        if shape.knobs().zones > 1 {
+            return self.zones_fit(shape, |zone| bill(zone) + late(zone));
+        }
+        let changed = bill(0);
+        let billed = |at: usize| {
+            let bill_ns = if at == group as usize { changed } else { self.bills_ns[at] };
+            bill_ns + late(at)
+        };
+        groups_fit(shape, billed).map_err(|by_ns| Short { in_round: group as usize, by_ns })
+    }
+
+    /// Whether one read that takes `lone_ns` can still be made in interval `in_round` of the period under way, of which `left_ns`
+    /// is left: it has to be over before the next batch is asked for, lest that one be late.
+    pub(crate) fn fits_late(
+        &self,
+        shape: &Shape,
+        in_round: usize,
+        lone_ns: u64,
+        left_ns: u64,
+    ) -> Result<(), Short> {
+        if let Some(short) = over(in_round, self.late_ns[in_round] + lone_ns, left_ns) {
+            return Err(short);
+        }
+        let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
+        let billed = |at: usize| self.bills_ns[at] + self.late_ns[at] + lone(at);
+        if shape.knobs().zones > 1 {
+            return self.zones_fit(shape, billed);
+        }
+        groups_fit(shape, billed).map_err(|by_ns| Short { in_round, by_ns })
+    }
+
+    fn zones_fit(&self, shape: &Shape, billed: impl Fn(usize) -> u64) -> Result<(), Short> {
+        let mut zones = shape.shares_ns().iter().enumerate();
+        let short = zones.find_map(|(zone, share)| over(zone, billed(zone), *share));
+        short.map_or(Ok(()), Err)
+    }
+
+    /// Notes a read that joined interval `in_round`.
+    pub(crate) fn join_late(&mut self, in_round: usize, lone_ns: u64) {
+        self.late_ns[in_round] += lone_ns;
+    }
+
+    /// A period begins: who joined the last one late rides the sweeps from now on.
+    pub(crate) fn next_period(&mut self) {
+        self.late_ns.fill(0);
+    }
+
+    pub(crate) fn add(&mut self, shape: &Shape, group: u32, more: Load) {
+        let load = &mut self.loads[group as usize];
+        *load = load.and(more);
+        self.bill(shape, group);
+    }
+
+    pub(crate) fn take(&mut self, shape: &Shape, group: u32, taken: Load) {
+        let load = &mut self.loads[group as usize];
+        *load = load.less(taken);
+        self.bill(shape, group);
+    }
+
+    fn bill(&mut self, shape: &Shape, group: u32) {
+        let load = self.loads[group as usize];
+        if shape.knobs().zones == 1 {
+            self.bills_ns[group as usize] = shape.batch_ns(0, load.reads, load.bytes);
+            return;
+        }
+        for (zone, bill_ns) in self.bills_ns.iter_mut().enumerate() {
+            *bill_ns = shape.batch_ns(zone, load.reads, load.bytes);
+        }
+    }
+}
+
+fn over(in_round: usize, takes_ns: u64, has_ns: u64) -> Option<Short> {
+    let by_ns = takes_ns.saturating_sub(has_ns);
+    (by_ns > 0).then_some(Short { in_round, by_ns })
+}
+
+/// Whether bills keep to the rule; if not, by how many nanoseconds the worst run exceeds it.
+fn groups_fit(shape: &Shape, billed: impl Fn(usize) -> u64) -> Result<(), u64> {
+    let slack = shape.slack_ns() as i64;
+    // The most that a run ending here is over its intervals: any run, and one from the period's beginning.
+    let (mut any, mut prefix, mut worst) = (0_i64, 0_i64, 0_i64);
+    let mut least_prefix = 0_i64;
+    for (at, share) in shape.shares_ns().iter().enumerate() {
+        let over = billed(at) as i64 - *share as i64;
+        any = any.max(0) + over;
+        prefix += over;
+        worst = worst.max(any - slack).max(prefix - slack / 2);
+        least_prefix = least_prefix.min(prefix);
+    }
+    // The whole period may not be over at all, and a run to its end by half the slack.
+    worst = worst.max(prefix).max(prefix - least_prefix - slack / 2);
+    u64::try_from(worst).map_or(Ok(()), |by_ns| if by_ns == 0 { Ok(()) } else { Err(by_ns) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Degraded, Knobs, Media, sample};
+
+    fn shape(groups: u32, window: u32) -> Shape {
+        let knobs = Knobs {
+            disks: 3,
+            stride: 1,
+            period_ns: 1_000_000_000,
+            groups,
+            window,
+            zones: 1,
+            degraded: Degraded::None,
+        };
+        let media = vec![Media { name: "video".to_owned(), rate_bps: 4_000_000, width: 1 }];
+        Shape::new(&[sample::today()], knobs, media).unwrap()
+    }
+
+    const ONE: Load = Load { reads: 1, bytes: 500_000 };
+
+    fn filled(shape: &Shape) -> Account {
+        let mut account = Account::new(shape);
+        let groups = shape.knobs().groups;
+        while let Some(group) =
+            (0..groups).find(|group| account.fits(shape, *group, ONE, true).is_ok())
+        {
+            account.add(shape, group, ONE);
+        }
+        account
+    }
+
+    #[test]
+    fn a_wide_window_holds_what_one_group_would_but_for_longer_seeks() {
+        let (strict, lent) = (shape(7, 1), shape(7, 7));
+        let (strict, lent) = (filled(&strict).reads(), filled(&lent).reads());
+        assert!(strict % 7 == 0, "a group by itself gives multiples of the groups: {strict}");
+        assert!(lent > strict, "{lent} against {strict}");
+        assert!(filled(&shape(1, 1)).reads() >= lent);
+    }
+
+    #[test]
+    fn what_is_taken_back_can_be_given_again() {
+        let shape = shape(4, 2);
+        let mut account = filled(&shape);
+        let full = account.billed_ns();
+        assert!(account.fits(&shape, 0, ONE, true).is_err());
+        account.take(&shape, 0, ONE);
+        assert!(account.fits(&shape, 0, ONE, true).is_ok());
+        account.add(&shape, 0, ONE);
+        assert_eq!(account.billed_ns(), full);
+    }
+
+    #[test]
+    fn what_is_short_is_told_to_the_nanosecond() {
+        let shape = shape(1, 1);
+        let account = filled(&shape);
+        let short = account.fits(&shape, 0, ONE, true).unwrap_err();
+        let takes = shape.batch_ns(0, account.reads() + 1, account.bytes() + ONE.bytes);
+        assert_eq!(short, Short { in_round: 0, by_ns: takes - 1_000_000_000 });
+    }
+
+    proptest! {
+        /// The rule is enough: batches that take all they are billed, served in order, are never late, though
+        /// periods follow each other on unlike virtual disks.
+        #[test]
+        fn batches_that_fit_are_in_time(
+            groups in 1_u32..8, window in 1_u32..8, seeds in prop::collection::vec(prop::collection::vec(0_u64..400_000_000, 7), 1..4),
+        ) {
+            let shape = shape(groups, window.min(groups));
+            let held: Vec<Vec<u64>> = seeds.iter().map(|bills| bills[..groups as usize].to_vec())
+                .filter(|bills| groups_fit(&shape, |at| bills[at]).is_ok()).collect();
+            prop_assume!(!held.is_empty());
+            let mut free_ns = 0;
+            for interval in 0..u64::from(groups) * 12 {
+                let interval = crate::Interval(interval);
+                let (period, group) = (shape.period_of(interval), shape.group_of(interval));
+                let bill = held[period as usize % held.len()][group as usize];
+                free_ns = shape.begins_ns(interval).max(free_ns) + bill;
+                prop_assert!(free_ns <= shape.done_ns(interval) + 1, "{:?}", interval);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Who is admitted, when, and who has to wait.
+
+use super::{Admitted, Playback, PlaybackId, Refusal, Request, Scheduler};
+use crate::{Interval, Origin};
+
+impl Scheduler {
+    /// Admits a playback as early as it can be, or says what is short. `now` is the interval that is under way, whose
+    /// [`Scheduler::tick`] was, and `now_ns` the time since the schedule began. Waits at most until
+    /// disks and zones have come round once: what does not fit by then fits only when somebody ends.
+    ///
+    /// Costs some hundred nanoseconds for each interval that has to be passed over.
+    ///
+    /// # Errors
+    /// [`Refusal`], with the place that is short of least.
+    ///
+    /// # Panics
+    /// If the request names a medium, disk or zone that does not exist, or has no blocks.
+    pub fn admit(
+        &mut self,
+        now: Interval,
+        now_ns: u64,
+        request: &Request,
+    ) -> Result<Admitted, Refusal> {
+        let knobs = *self.shape.knobs();
+        let origin = request.origin;
+        let exists = request.media < self.shape.media().len()
+            && origin.disk < knobs.disks
+            && (origin.zone as usize) < knobs.zones;
+        assert!(exists && request.blocks > 0, "{request:?} names what does not exist");
+        self.now = self.now.max(now);
+        if let Some(shared) = self.merges.then(|| self.share(request)).flatten() {
+            return Ok(shared);
+        }
+        let (interval, is_late) = self.search(self.now, Some(now_ns), request)?;
+        Ok(self.begin(interval, is_late, request))
+    }
+
+    /// The first interval from `from` on in which a playback can begin, and whether it joins that one late: which it may if `from` is
+    /// under way and it is `now_ns`.
+    fn search(
+        &self,
+        from: Interval,
+        now_ns: Option<u64>,
+        request: &Request,
+    ) -> Result<(Interval, bool), Refusal> {
+        let mut nearest: Option<Refusal> = None;
+        for ahead in 0..=self.shape.cycle() * u64::from(self.shape.knobs().groups) {
+            let interval = Interval(from.0 + ahead);
+            let late_ns = now_ns.filter(|_| ahead == 0);
+            match self.fits_at(interval, late_ns, request) {
+                None => {}
+                Some(Ok(())) => return Ok((interval, late_ns.is_some())),
+                Some(Err(refusal)) => {
+                    let by_ns = nearest.map_or(u64::MAX, |best| best.short.by_ns);
+                    nearest = nearest.filter(|_| by_ns <= refusal.short.by_ns).or(Some(refusal));
+                }
+            }
+        }
+        Err(nearest.expect("in a cycle each zone is read"))
+    }
+
+    /// Lets a wish wait; [`Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
+    pub fn wait(&mut self, number: u64, request: Request) {
+        self.waiting.push_back((number, request));
+        self.freed = true;
+    }
+
+    /// A wish that waits is given up.
+    pub fn give_up(&mut self, number: u64) {
+        self.waiting.retain(|(waiting, _)| *waiting != number);
+    }
+
+    /// Tries those who wait once somebody has ended. Before that there was no place for them, and newcomers come after them.
+    pub(super) fn try_waiting(&mut self, interval: Interval) -> Vec<(u64, Admitted)> {
+        if !std::mem::take(&mut self.freed) {
+            return Vec::new();
+        }
+        let mut admitted = Vec::new();
+        for (number, request) in std::mem::take(&mut self.waiting) {
+            match self.search(interval, None, &request) {
+                Ok((first, late)) => admitted.push((number, self.begin(first, late, &request))),
+                Err(_) => self.waiting.push_back((number, request)),
+            }
+        }
+        admitted
+    }
+
+    /// Whether a playback could begin in `interval`; nothing if another zone is read then.
+    fn fits_at(
+        &self,
+        interval: Interval,
+        late_ns: Option<u64>,
+        request: &Request,
+    ) -> Option<Result<(), Refusal>> {
+        let (shape, media) = (&self.shape, request.media);
+        let period = shape.period_of(interval);
+        if shape.zone_of(period) != request.origin.zone as usize {
+            return None;
+        }
+        let (group, load) = (shape.group_of(interval), self.load(media));
+        let home = shape.virtual_disk(request.origin, period);
+        let short = self.virtual_disks(home, self.width(media)).find_map(|number| {
+            let account = &self.accounts[number as usize];
+            let at_once = period == shape.period_of(self.now);
+            let fits = account.fits(shape, group, load, at_once).and_then(|()| {
+                let Some(now_ns) = late_ns else { return Ok(()) };
+                let lone_ns = shape.lone_ns(shape.zone_of(period), load.bytes);
+                let left_ns = shape.begins_ns(Interval(interval.0 + 1)).saturating_sub(now_ns);
+                account.fits_late(shape, shape.in_round(interval), lone_ns, left_ns)
+            });
+            let disk = shape.disk_of(number, period);
+            fits.err().map(|short| Refusal { disk, interval, short })
+        });
+        Some(short.map_or(Ok(()), Err))
+    }
+
+    fn begin(&mut self, first: Interval, is_late: bool, request: &Request) -> Admitted {
+        let period = self.shape.period_of(first);
+        let home = self.shape.virtual_disk(request.origin, period);
+        let (group, load) = (self.shape.group_of(first), self.load(request.media));
+        let lone_ns = self.shape.lone_ns(self.shape.zone_of(period), load.bytes);
+        let reserved = self.width(request.media);
+        for number in self.virtual_disks(home, reserved) {
+            let account = &mut self.accounts[number as usize];
+            account.add(&self.shape, group, load);
+            if is_late {
+                account.join_late(self.shape.in_round(first), lone_ns);
+            }
+        }
+        let id = PlaybackId(self.next_id);
+        self.next_id += 1;
+        let playback = Playback { request: *request, home, reserved, first, viewers: 1 };
+        self.playbacks[group as usize].insert(id, playback);
+        self.group_of.insert(id, group);
+        Admitted { id, first, shown_ns: self.shown_ns(first, request.origin), is_late }
+    }
+
+    fn shown_ns(&self, first: Interval, origin: Origin) -> u64 {
+        self.shape.begins_ns(first) + self.shape.delay_ns(origin.zone as usize)
+    }
+
+    /// Joins a playback of the same object whose first block was not asked for yet.
+    fn share(&mut self, request: &Request) -> Option<Admitted> {
+        let now = self.now;
+        let same = |one: &Playback| one.first > now && one.request == *request;
+        let mut all = self.playbacks.iter_mut().flatten();
+        let (id, playback) = all.find(|(_, playback)| same(playback))?;
+        playback.viewers += 1;
+        let (id, first) = (*id, playback.first);
+        Some(Admitted { id, first, shown_ns: self.shown_ns(first, request.origin), is_late: false })
+    }
+}

@@ -1,0 +1,73 @@
+//! What becomes of playbacks when disks fail.
+
+use super::{Playback, PlaybackId, Scheduler};
+use crate::account::Account;
+use crate::{Degraded, Shape};
+
+impl Scheduler {
+    /// A disk has failed. Returns the playbacks that have to go, by the shape's policy: with reads reserved for, nobody; with
+    /// parity alone, the newest for which there is no room; without parity, all that the disk holds a part of.
+    pub fn lose(&mut self, disk: u32) -> Vec<PlaybackId> {
+        let is_first = self.lost.is_empty();
+        self.lost.insert(disk);
+        match self.shape.knobs().degraded {
+            Degraded::Keep => Vec::new(),
+            Degraded::Shed if is_first => self.promise_anew(),
+            Degraded::Shed => Vec::new(),
+            Degraded::None => self.shed(|shape, playback| {
+                let blocks = playback.request.blocks.min(shape.cycle());
+                let origin = playback.request.origin;
+                let width = shape.media()[playback.request.media].width;
+                (0..blocks)
+                    .any(|block| (0..width).any(|f| shape.place(origin, block, f).disk == disk))
+            }),
+        }
+    }
+
+    /// A disk that had failed works again. Promises made for its loss stay until those to whom they were made end.
+    pub fn restore(&mut self, disk: u32) {
+        self.lost.remove(&disk);
+    }
+
+    /// How many virtual disks a playback of `media` has to have a promise of.
+    pub(super) fn width(&self, media: usize) -> u32 {
+        let spare = self.shape.knobs().degraded == Degraded::Shed && !self.lost.is_empty();
+        self.shape.reserved_width(media) + u32::from(spare)
+    }
+
+    fn shed(&mut self, goes: impl Fn(&Shape, &Playback) -> bool) -> Vec<PlaybackId> {
+        let all = self.playbacks.iter().flatten();
+        let gone = all.filter(|(_, playback)| goes(&self.shape, playback)).map(|(id, _)| *id);
+        let gone: Vec<_> = gone.collect();
+        gone.iter().for_each(|id| self.remove(*id));
+        gone
+    }
+
+    /// Makes all promises anew, the oldest first, parity's reads included; returns those for whom there is no room.
+    fn promise_anew(&mut self) -> Vec<PlaybackId> {
+        let idle = Account::new(&self.shape);
+        self.accounts.fill(idle);
+        let mut gone = Vec::new();
+        let mut all: Vec<_> = self.playbacks.iter_mut().flat_map(std::mem::take).collect();
+        all.sort_by_key(|(id, _)| *id);
+        for (id, mut playback) in all {
+            let group = self.group_of[&id];
+            let load = self.load(playback.request.media);
+            playback.reserved = self.width(playback.request.media);
+            let needs: Vec<_> = self.virtual_disks(playback.home, playback.reserved).collect();
+            let has_room = |number: &u32| {
+                self.accounts[*number as usize].fits(&self.shape, group, load, false).is_ok()
+            };
+            if !needs.iter().all(has_room) {
+                self.group_of.remove(&id);
+                gone.push(id);
+                continue;
+            }
+            for number in needs {
+                self.accounts[number as usize].add(&self.shape, group, load);
+            }
+            self.playbacks[group as usize].insert(id, playback);
+        }
+        gone
+    }
+}

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use crate::*;
+
+fn shape(knobs: Knobs, media: &[(u64, u32)]) -> Shape {
+    let media = media.iter().map(|(rate_bps, width)| Media {
+        name: format!("{rate_bps}"),
+        rate_bps: *rate_bps,
+        width: *width,
+    });
+    let mut shape = Shape::new(&[sample::today()], knobs, media.collect()).unwrap();
+    shape.share_zones(40, 40 * 500_000);
+    shape
+}
+
+const KNOBS: Knobs = Knobs {
+    disks: 5,
+    stride: 1,
+    period_ns: 1_000_000_000,
+    groups: 1,
+    window: 1,
+    zones: 1,
+    degraded: Degraded::None,
+};
+
+fn workload(seed: u64, viewers: u32) -> Workload {
+    Workload {
+        arrivals: Arrivals::Closed { viewers },
+        shares: vec![1.0, 2.0],
+        blocks: 25,
+        periods: 120,
+        seed,
+        fails: None,
+    }
+}
+
+fn run(shape: Shape, workload: &Workload) -> Outcome {
+    let scheduler = Scheduler::new(shape).unwrap();
+    simulate(scheduler, &[sample::today()], workload, |_| {})
+}
+
+fn any_knobs() -> impl Strategy<Value = Knobs> {
+    let zoned = (1_u32..8, 1_u32..8, 1_usize..5, 1_u32..7, 1_u32..7);
+    zoned.prop_map(|(disks, stride, zones, groups, window)| {
+        let groups = if zones > 1 { 1 } else { groups };
+        Knobs {
+            disks: disks + 2,
+            stride: stride.min(disks + 2),
+            zones,
+            groups,
+            window: window.min(groups),
+            ..KNOBS
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Invariant: nobody who was admitted ever waits for a block, however many come.
+    #[test]
+    fn who_is_admitted_has_no_hiccup(knobs in any_knobs(), seed: u64, crowd in 1_u32..4) {
+        let shape = shape(knobs, &[(4_000_000, 1), (9_000_000, 2)]);
+        let outcome = run(shape, &workload(seed, crowd * 40 * knobs.disks));
+        prop_assert!(outcome.blocks > 1_000, "{outcome:?}");
+        prop_assert_eq!(outcome.hiccups, 0);
+        prop_assert_eq!(outcome.unreadable, 0);
+    }
+
+    /// A disk's death hurts nobody whose parity is reserved for, and of others only those who are told so.
+    #[test]
+    fn with_parity_a_dead_disk_is_not_noticed(knobs in any_knobs(), seed: u64, keep: bool, disk: u32) {
+        let degraded = if keep { Degraded::Keep } else { Degraded::Shed };
+        let knobs = Knobs { degraded, ..knobs };
+        let shape = shape(knobs, &[(4_000_000, 1), (9_000_000, 2)]);
+        let fails = Some((disk % knobs.disks, 61));
+        let outcome = run(shape, &Workload { fails, ..workload(seed, 150 * knobs.disks) });
+        prop_assert_eq!((outcome.hiccups, outcome.unreadable), (0, 0));
+        prop_assert!(!keep || outcome.shed == 0, "{} were shed", outcome.shed);
+    }
+}
+
+fn request(object: u64) -> Request {
+    Request { object, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 }
+}
+
+fn filled(knobs: Knobs) -> Scheduler {
+    let mut scheduler = Scheduler::new(shape(knobs, &[(4_000_000, 1)])).unwrap();
+    while scheduler.admit(Interval(0), 0, &request(scheduler.playing() as u64)).is_ok() {}
+    scheduler
+}
+
+#[test]
+fn who_is_refused_is_told_what_is_short() {
+    let mut scheduler = filled(KNOBS);
+    let refusal = scheduler.admit(Interval(0), 0, &request(0)).unwrap_err();
+    assert!(refusal.short.by_ns > 0 && refusal.disk < 5, "{refusal}");
+}
+
+#[test]
+fn who_waits_longest_gets_the_place_of_who_ends() {
+    let mut scheduler = filled(KNOBS);
+    let playing = scheduler.playing();
+    scheduler.wait(7, request(7));
+    scheduler.wait(8, request(8));
+    assert!(scheduler.tick(Interval(1)).admitted.is_empty());
+    scheduler.end(PlaybackId(3));
+    let admitted = scheduler.tick(Interval(2)).admitted;
+    assert_eq!(admitted.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [7]);
+    assert_eq!(scheduler.playing(), playing);
+    scheduler.give_up(8);
+    scheduler.end(PlaybackId(4));
+    assert!(scheduler.tick(Interval(3)).admitted.is_empty());
+}
+
+#[test]
+fn who_begins_together_shares_one_playback_if_asked_to() {
+    let mut scheduler = Scheduler::new(shape(KNOBS, &[(4_000_000, 1)])).unwrap();
+    let begin = |scheduler: &mut Scheduler| {
+        scheduler.tick(Interval(1));
+        let origin = Origin { disk: 0, zone: 0 };
+        // The batch under way is full of somebody else's, so that this one begins later.
+        let request = Request { object: 1, media: 0, origin, blocks: 9 };
+        scheduler.admit(Interval(1), 1_000_000_000, &request).unwrap()
+    };
+    let (one, other) = (begin(&mut scheduler), begin(&mut scheduler));
+    assert_ne!(one.id, other.id, "merging is off at first");
+    scheduler.merge(true);
+    while scheduler.admit(Interval(1), 1_000_000_000, &request(9)).unwrap().is_late {}
+    let same = scheduler.admit(Interval(1), 1_000_000_000, &request(9)).unwrap();
+    let again = scheduler.admit(Interval(1), 1_000_000_000, &request(9)).unwrap();
+    assert_eq!(same.id, again.id);
+    let playing = scheduler.playing();
+    scheduler.end(same.id);
+    assert_eq!(scheduler.playing(), playing - 1);
+    scheduler.end(same.id);
+    scheduler.end(same.id);
+    assert!(scheduler.playing() >= playing - 3);
+}
+
+#[test]
+fn when_all_have_ended_nothing_is_promised() {
+    let mut scheduler = filled(Knobs { groups: 4, window: 3, degraded: Degraded::Shed, ..KNOBS });
+    scheduler.lose(2);
+    scheduler.restore(2);
+    (0..2_000).for_each(|id| scheduler.end(PlaybackId(id)));
+    assert_eq!((scheduler.playing(), scheduler.is_idle()), (0, true));
+}
+
+#[test]
+fn a_medium_that_no_disk_can_keep_up_with_is_refused_at_once() {
+    let fast = shape(KNOBS, &[(4_000_000_000, 1)]);
+    let error = Scheduler::new(fast).unwrap_err().to_string();
+    assert!(error.contains("not even one playback of 4000000000"), "{error}");
+    assert!(Scheduler::new(shape(KNOBS, &[(2_000_000_000, 5)])).is_ok());
+}
+
+#[test]
+fn a_sweep_begins_at_the_nearer_end() {
+    let mut reads = [5, 1, 9];
+    sweep(8, &mut reads, |at| *at);
+    assert_eq!(reads, [9, 5, 1]);
+    sweep(4, &mut reads, |at| *at);
+    assert_eq!(reads, [1, 5, 9]);
+}
