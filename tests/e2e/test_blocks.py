@@ -18,6 +18,7 @@ from test_files import can_mount, unmount
 DISKS, DISK_BYTES = 5, 64 << 20
 CUTS = 400 if LONG else 8
 LOAD_SECONDS = 40 if LONG else 8
+KEPT = 150  # files at once, some 30 MB: a quick machine does not fill the store
 CONFIG = """
 [store]
 disks = [{disks}]
@@ -53,6 +54,8 @@ class Client(threading.Thread):
                 self.keep(number)
                 if number % 7 == 6:
                     self.delete(number - 5)
+                if number >= KEPT and (number - KEPT) % 7 != 1:
+                    self.delete(number - KEPT)
                 if number % 3 == 2:
                     self.write("counter", number, os.O_WRONLY | os.O_CREAT)
                 number += 1

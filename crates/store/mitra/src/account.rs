@@ -56,6 +56,21 @@ impl Account {
         }
     }
 
+    /// Whether a virtual disk can make so many reads of so many bytes altogether in each period, spread evenly over groups.
+    pub(crate) fn holds(shape: &Shape, all: Load) -> bool {
+        let groups = u64::from(shape.knobs().groups);
+        let share = |whole: u64, at: u64| (whole * (at + 1) / groups) - whole * at / groups;
+        let load = |at: usize| Load {
+            reads: share(u64::from(all.reads), at as u64) as u32,
+            bytes: share(all.bytes, at as u64),
+        };
+        if shape.knobs().zones > 1 {
+            let mut zones = shape.shares_ns().iter().enumerate();
+            return zones.all(|(zone, share)| shape.batch_ns(zone, all.reads, all.bytes) <= *share);
+        }
+        groups_fit(shape, |at| shape.batch_ns(0, load(at).reads, load(at).bytes)).is_ok()
+    }
+
     /// Bytes read in each period.
     pub(crate) fn bytes(&self) -> u64 {
         self.loads.iter().map(|load| load.bytes).sum()

@@ -7,6 +7,7 @@
 //! | cut disks and time | [`Shape`], [`Knobs`], [`Media`] |
 //! | know what reads cost at worst | [`Service`] |
 //! | admit playbacks, and be told what to read when | [`Scheduler`] |
+//! | find out how many there can be, and with which shape | [`plan()`], [`Plan`] |
 //! | see it at work on simulated disks | [`simulate()`] |
 //! | bring a disk's reads into order | [`sweep`] |
 //!
@@ -17,6 +18,7 @@
 
 mod account;
 mod error;
+mod plan;
 #[cfg(test)]
 mod sample;
 mod scheduler;
@@ -27,6 +29,7 @@ mod stripe;
 
 pub use account::{Load, Short};
 pub use error::Error;
+pub use plan::{Goal, Plan, Startup, Wish, mean_rate_bps, plan};
 pub use scheduler::{Admitted, Batch, Order, PlaybackId, Refusal, Request, Scheduler, sweep};
 pub use service::{LogicalZone, Service, logical_zones};
 pub use shape::{Degraded, GRANULE, Interval, Knobs, Media, Shape};

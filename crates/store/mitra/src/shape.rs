@@ -236,11 +236,10 @@ impl Shape {
         if self.knobs.zones == 1 {
             return self.window_ns(0);
         }
-        let arrives = |block: u64| self.arrives_ns(zone, block) as i128;
-        let late =
-            |block: u64| arrives(block) - i128::from(block) * i128::from(self.knobs.period_ns);
-        let worst = (0..self.knobs.zones as u64).map(late).max().expect("at least one zone");
-        u64::try_from(worst).expect("the first block takes some time")
+        // The first block takes some time, so the worst is not before the beginning.
+        let period_ns = self.knobs.period_ns;
+        let late = |block: u64| self.arrives_ns(zone, block).saturating_sub(block * period_ns);
+        (0..self.knobs.zones as u64).map(late).max().unwrap_or(0)
     }
 
     /// The most that a playback has to hold that begins in logical zone `zone`, in blocks, the one under way included.
@@ -262,6 +261,11 @@ impl Shape {
     fn arrives_ns(&self, zone: usize, block: u64) -> u64 {
         let first = Interval(zone as u64);
         self.done_ns(Interval(first.0 + block)) - self.begins_ns(first)
+    }
+
+    /// The unlike disks.
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
     }
 
     /// After how many periods a playback could begin at the same place again.

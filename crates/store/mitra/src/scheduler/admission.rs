@@ -35,6 +35,12 @@ impl Scheduler {
         Ok(self.begin(interval, is_late, request))
     }
 
+    /// Admits a playback before the schedule begins.
+    pub(crate) fn place(&mut self, request: &Request) -> Result<Admitted, Refusal> {
+        let (interval, _) = self.search(self.now, None, request)?;
+        Ok(self.begin(interval, false, request))
+    }
+
     /// The first interval from `from` on in which a playback can begin, and whether it joins that one late: which it may if `from` is
     /// under way and it is `now_ns`.
     fn search(

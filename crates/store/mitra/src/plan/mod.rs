@@ -1,0 +1,284 @@
+//! The planner: how many playbacks disks can keep, and how they are to be cut for it (Mitra, section "Configuration planner").
+
+mod search;
+
+use pegasus_disk::Profile;
+
+use crate::account::{Account, Load};
+use crate::{Error, Origin, Request, Scheduler, Shape};
+
+pub use search::{Goal, Wish, plan};
+
+/// What disks of one shape give.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How disks and time are cut.
+    pub shape: Shape,
+    /// Playbacks at once of each medium, found by admitting as many as fit, in proportion to their shares.
+    pub playbacks: Vec<u32>,
+    /// From wish to first picture where one place is left, which disks and zones have to come round to, in nanoseconds: mean and worst.
+    pub startup_ns: Startup,
+    /// The same where all disks are idle.
+    pub idle_startup_ns: Startup,
+    /// What a playback of each medium holds at most, in bytes.
+    pub buffer_bytes: Vec<u64>,
+    /// What is under way from disks at once, of all playbacks, in bytes.
+    pub server_bytes: u64,
+    /// The part of what the disks could move that no playback gets, 0 to 1.
+    pub wasted_bandwidth: f64,
+    /// The part of the disks' room that can't be used because zones are filled evenly, 0 to 1.
+    pub wasted_space: f64,
+}
+
+/// Time from a wish to its first picture, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Startup {
+    /// On average.
+    pub mean: u64,
+    /// At worst.
+    pub max: u64,
+}
+
+impl Plan {
+    /// What disks like `profiles` give, by turns, cut like `shape`, for media in proportion to `shares`.
+    ///
+    /// # Errors
+    /// If not even one playback of a medium can be kept.
+    ///
+    /// # Panics
+    /// If there is not a share for each medium.
+    pub fn of(mut shape: Shape, profiles: &[Profile], shares: &[f64]) -> Result<Self, Error> {
+        assert_eq!(shares.len(), shape.media().len(), "a share for each medium");
+        settle_zones(&mut shape, shares);
+        let playbacks = fill(&shape, shares)?;
+        let each = || playbacks.iter().enumerate();
+        let blocks = (0..shape.knobs().zones).map(|zone| shape.buffer_blocks(zone));
+        let blocks = blocks.fold(0.0, f64::max);
+        let block_bytes =
+            |media: usize| shape.fragment_bytes(media) * u64::from(shape.media()[media].width);
+        let window = f64::from(shape.knobs().window) / f64::from(shape.knobs().groups);
+        let under_way: u64 =
+            each().map(|(media, count)| u64::from(*count) * block_bytes(media)).sum();
+        let shown: f64 = each()
+            .map(|(media, count)| f64::from(*count) * shape.media()[media].rate_bps as f64)
+            .sum();
+        let most = mean_rate_bps(profiles) * f64::from(shape.knobs().disks);
+        Ok(Self {
+            startup_ns: startup(&shape, shape.cycle() * shape.knobs().period_ns),
+            idle_startup_ns: idle_startup(&shape),
+            buffer_bytes: (0..shape.media().len())
+                .map(|media| (blocks * block_bytes(media) as f64) as u64)
+                .collect(),
+            server_bytes: (under_way as f64 * window) as u64,
+            wasted_bandwidth: 1.0 - shown / most,
+            wasted_space: wasted_space(&shape),
+            playbacks,
+            shape,
+        })
+    }
+
+    /// All playbacks together.
+    #[must_use]
+    pub fn all(&self) -> u32 {
+        self.playbacks.iter().sum()
+    }
+
+    /// Length of a block of each medium, in bytes.
+    #[must_use]
+    pub fn block_bytes(&self) -> Vec<u64> {
+        let shape = &self.shape;
+        let block =
+            |media: usize| shape.fragment_bytes(media) * u64::from(shape.media()[media].width);
+        (0..shape.media().len()).map(block).collect()
+    }
+}
+
+/// What disks like `profiles` move on average if all of them is read, in bits a second.
+///
+/// # Panics
+/// If there are no profiles.
+#[must_use]
+pub fn mean_rate_bps(profiles: &[Profile]) -> f64 {
+    assert!(!profiles.is_empty(), "at least one profile");
+    let rate = |profile: &Profile| {
+        let ns = profile.read_ns(0, profile.capacity_bytes());
+        profile.capacity_bytes() as f64 * 8e9 / ns as f64
+    };
+    profiles.iter().map(rate).sum::<f64>() / profiles.len() as f64
+}
+
+fn startup(shape: &Shape, comes_round_ns: u64) -> Startup {
+    let delays: Vec<u64> = (0..shape.knobs().zones).map(|zone| shape.delay_ns(zone)).collect();
+    let mean = delays.iter().sum::<u64>() / delays.len() as u64;
+    Startup {
+        mean: comes_round_ns / 2 + mean,
+        max: comes_round_ns + delays.iter().max().copied().unwrap_or(0),
+    }
+}
+
+/// With idle disks any group will do, and of several zones the object's own.
+fn idle_startup(shape: &Shape) -> Startup {
+    let knobs = shape.knobs();
+    startup(shape, knobs.period_ns * knobs.zones as u64 / u64::from(knobs.groups))
+}
+
+fn wasted_space(shape: &Shape) -> f64 {
+    let waste = |service: &crate::Service| {
+        let sizes = service.zones().iter().map(|zone| zone.range.end - zone.range.start);
+        let (all, least) = (sizes.clone().sum::<u64>(), sizes.min().unwrap_or(0));
+        1.0 - least as f64 * service.zones().len() as f64 / all as f64
+    };
+    shape.services().iter().map(waste).fold(0.0, f64::max)
+}
+
+/// Reads of a virtual disk in a period with `playbacks` of them altogether, spread evenly over all.
+fn even(shape: &Shape, shares: &[f64], playbacks: f64) -> Load {
+    let all: f64 = shares.iter().sum();
+    let disks = f64::from(shape.knobs().disks);
+    let (mut reads, mut bytes) = (0.0, 0.0);
+    for (media, share) in shares.iter().enumerate() {
+        let each = playbacks * share / all * f64::from(shape.reserved_width(media)) / disks;
+        reads += each;
+        bytes += each * shape.fragment_bytes(media) as f64;
+    }
+    Load { reads: reads.ceil() as u32, bytes: bytes.ceil() as u64 }
+}
+
+/// How many playbacks fit if they are spread evenly; nearly what [`fill`] finds, and quick.
+fn capacity(shape: &Shape, shares: &[f64]) -> f64 {
+    let holds = |playbacks: f64| Account::holds(shape, even(shape, shares, playbacks));
+    let (mut fits, mut too_many) = (0.0, f64::from(shape.knobs().disks));
+    while holds(too_many) && too_many < 1e9 {
+        (fits, too_many) = (too_many, too_many * 2.0);
+    }
+    while too_many - fits > 0.25 {
+        let middle = f64::midpoint(fits, too_many);
+        if holds(middle) { fits = middle } else { too_many = middle }
+    }
+    fits
+}
+
+/// Gives each zone the share of a sweep that as many playbacks as fit need of it.
+fn settle_zones(shape: &mut Shape, shares: &[f64]) {
+    if shape.knobs().zones == 1 {
+        return;
+    }
+    // Each round fits what was found by the one before; three are enough for the last reads.
+    for _ in 0..3 {
+        let load = even(shape, shares, capacity(shape, shares).max(1.0));
+        shape.share_zones(load.reads, load.bytes);
+    }
+}
+
+/// Admits as many as fit. Objects begin where the last one of their kind ended, which is as well as chance can do.
+fn fill(shape: &Shape, shares: &[f64]) -> Result<Vec<u32>, Error> {
+    let mut scheduler = Scheduler::new(shape.clone())?;
+    let mut found = vec![0_u32; shares.len()];
+    let mut disk = 0;
+    loop {
+        // Whoever is furthest behind his share; who wants none gets none.
+        let behind = |media: &usize| f64::from(found[*media] + 1) / shares[*media];
+        let wanted = (0..shares.len()).filter(|media| shares[*media] > 0.0);
+        let Some(media) = wanted.min_by(|a, b| behind(a).total_cmp(&behind(b))) else { break };
+        let origin = Origin { disk, zone: 0 };
+        let request = Request { object: 0, media, origin, blocks: u64::MAX };
+        if scheduler.place(&request).is_err() {
+            break;
+        }
+        found[media] += 1;
+        disk = (disk + shape.reserved_width(media)) % shape.knobs().disks;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arrivals, Degraded, Knobs, Media, Workload, sample, simulate};
+
+    fn knobs() -> Knobs {
+        Knobs {
+            disks: 6,
+            stride: 1,
+            period_ns: 2_000_000_000,
+            groups: 4,
+            window: 4,
+            zones: 1,
+            degraded: Degraded::None,
+        }
+    }
+
+    fn media() -> Vec<Media> {
+        let one = |name: &str, rate_bps, width| Media { name: name.to_owned(), rate_bps, width };
+        vec![one("video", 4_000_000, 1), one("studio", 216_000_000, 2)]
+    }
+
+    fn planned(knobs: Knobs, shares: &[f64]) -> Plan {
+        let profiles = [sample::today()];
+        Plan::of(Shape::new(&profiles, knobs, media()).unwrap(), &profiles, shares).unwrap()
+    }
+
+    #[test]
+    fn the_quick_reckoning_is_near_what_can_be_admitted() {
+        for cut in [
+            knobs(),
+            Knobs { groups: 1, window: 1, ..knobs() },
+            Knobs { groups: 1, window: 1, zones: 3, ..knobs() },
+        ] {
+            for shares in [[1.0, 0.0], [0.0, 1.0], [20.0, 1.0]] {
+                let plan = planned(cut, &shares);
+                let quick = capacity(&plan.shape, &shares);
+                let all = f64::from(plan.all());
+                assert!((quick - all).abs() <= 6.0 + all * 0.05, "{quick} {all} {cut:?}");
+            }
+        }
+    }
+
+    /// Planner and simulation agree: as many viewers as were planned are all held, without a hiccup, and wait as long as was said.
+    #[test]
+    fn what_is_planned_is_held() {
+        for cut in [knobs(), Knobs { groups: 1, window: 1, zones: 3, ..knobs() }] {
+            let plan = planned(cut, &[1.0, 0.0]);
+            let workload = Workload {
+                arrivals: Arrivals::Closed { viewers: plan.all() },
+                shares: vec![1.0, 0.0],
+                blocks: 30,
+                periods: 400,
+                seed: 1,
+                fails: None,
+            };
+            let scheduler = Scheduler::new(plan.shape.clone()).unwrap();
+            let outcome = simulate(scheduler, &[sample::today()], &workload, |_| {});
+            assert_eq!(outcome.hiccups, 0);
+            assert!(
+                outcome.playing_max as u32 <= plan.all(),
+                "{} of {}",
+                outcome.playing_max,
+                plan.all()
+            );
+            assert!(
+                outcome.playing_max as f64 >= f64::from(plan.all()) * 0.97,
+                "{} of {}",
+                outcome.playing_max,
+                plan.all()
+            );
+        }
+    }
+
+    #[test]
+    fn many_zones_hold_more_and_wait_longer() {
+        let cut = |zones| planned(Knobs { groups: 1, window: 1, zones, ..knobs() }, &[1.0, 0.0]);
+        let (one, four) = (cut(1), cut(4));
+        assert!(f64::from(four.all()) > f64::from(one.all()) * 1.2, "{} {}", four.all(), one.all());
+        assert!(four.startup_ns.mean > one.startup_ns.mean);
+        assert!(four.wasted_space > 0.1 && one.wasted_space == 0.0);
+        assert!(four.wasted_bandwidth < one.wasted_bandwidth);
+    }
+
+    #[test]
+    fn reserving_for_a_dead_disk_costs_its_share() {
+        let plain = planned(knobs(), &[0.0, 1.0]).all();
+        let kept = planned(Knobs { degraded: Degraded::Keep, ..knobs() }, &[0.0, 1.0]).all();
+        assert!((f64::from(kept) / f64::from(plain) - 2.0 / 3.0).abs() < 0.05, "{kept} of {plain}");
+    }
+}
