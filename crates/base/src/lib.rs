@@ -17,6 +17,6 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use duration::{format_duration, parse_duration};
 pub use id::{ArrayId, DiskId, PnodeId, StreamId};
 pub use name::{NameError, StreamName};
-pub use size::{BitRate, ByteSize, SizeError};
+pub use size::{BitRate, ByteSize, RateError, SizeError};
 pub use time::{Time, TimeError, TimeRange};
 pub use when::{When, WhenError};

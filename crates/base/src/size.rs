@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteSize(pub u64);
 
+/// Why a text is not a rate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a rate (write 4M, 700k, 1.4Mb/s or a number of bits a second)")]
+pub struct RateError(String);
+
 /// Why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a size (write 500MB, 64KiB, 1.5TiB or a number of bytes)")]
@@ -116,7 +121,7 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-/// A rate in bits per second.
+/// A rate in bits per second. Reads with decimal units: `1411200`, `700k`, `4M`, `1.5 Gb/s`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -129,6 +134,28 @@ impl fmt::Display for BitRate {
             1_000..1_000_000 => write!(f, "{:.0} kb/s", self.0 as f64 / 1e3),
             _ => write!(f, "{:.1} Mb/s", self.0 as f64 / 1e6),
         }
+    }
+}
+
+impl FromStr for BitRate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let bad = || RateError(text.chars().take(40).collect());
+        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let unit = unit.trim().trim_end_matches("b/s").trim_end_matches("bit/s");
+        let factor = match unit {
+            "" => 1.0,
+            "k" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            _ => return Err(bad()),
+        };
+        let bits = (number.parse::<f64>().map_err(|_| bad())? * factor).round();
+        // Beyond this a double can't tell one bit more from none; no disk or network comes near it.
+        const MOST: f64 = (1_u64 << 53) as f64;
+        if bits <= MOST { Ok(Self(bits as u64)) } else { Err(bad()) }
     }
 }
 
@@ -151,6 +178,21 @@ mod tests {
         }
         for text in ["", "x", "-1", "1.2.3", "5 parsecs", "99999999999999999999"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_read_as_people_write_them() {
+        for (text, bits) in [
+            ("1411200", 1_411_200),
+            ("700k", 700_000),
+            ("1.4Mb/s", 1_400_000),
+            ("2 G", 2_000_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(BitRate(bits)), "{text}");
+        }
+        for text in ["", "M", "-4M", "4MB", "1e9", "4 parsecs", "99999999999999999999"] {
+            assert!(text.parse::<BitRate>().is_err(), "{text}");
         }
     }
 

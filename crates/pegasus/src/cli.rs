@@ -1,5 +1,7 @@
 //! The command line: every subcommand, its help and an example of it.
 
+pub(crate) mod plan;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -86,6 +88,17 @@ pub(crate) enum Command {
     /// The disk array, offline
     #[command(subcommand)]
     Store(Store),
+    /// Plan how many playbacks disks can keep their rate for, and how disks and time are to be cut for it
+    #[command(
+        after_help = "Examples:\n  pegasus plan --profile disk.toml --disks 6 --media camera=4M studio=50M,share=0.1\n  \
+        pegasus plan --profile disk.toml --disks 12 --media camera=4M --startup 2s --degraded keep --json"
+    )]
+    Plan(plan::Plan),
+    /// Run a plan's schedule on simulated disks, in virtual time
+    #[command(
+        after_help = "Example:\n  pegasus simulate --profile disk.toml --disks 6 --media camera=4M --fail 2 --degraded keep"
+    )]
+    Simulate(plan::Simulate),
     /// Print or check configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -61,6 +61,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Snapshot(snapshot) => commands::snapshot::run(&client()?, &snapshot, json)?,
         Command::Quota(quota) => commands::quota::run(&client()?, &quota, json)?,
         Command::Disk(disk) => commands::disk::run(&client()?, &disk, json)?,
+        Command::Plan(args) => commands::plan::run(&args, json)?,
+        Command::Simulate(args) => commands::simulate::run(&args, json)?,
         Command::Store(store) => return commands::store::run(&store, json),
         Command::Config(config) => commands::config::run(&config, json)?,
         Command::Completion { shell } => commands::completion(shell),

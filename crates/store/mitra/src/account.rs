@@ -1,5 +1,7 @@
 //! What is promised of each virtual disk, and whether more can be (Mitra, sections 3 and 4).
 
+use std::cell::Cell;
+
 use crate::Shape;
 
 /// Reads that a virtual disk makes in each period for one group.
@@ -42,8 +44,10 @@ pub(crate) struct Account {
     loads: Vec<Load>,
     /// What is billed for each interval of a round, in nanoseconds.
     bills_ns: Vec<u64>,
-    /// What reads that joined batches of the period under way late take besides.
-    late_ns: Vec<u64>,
+    /// What batches of the period under way take besides: reads that joined late, and those of playbacks that have ended since.
+    extra_ns: Vec<u64>,
+    /// By group, what was refused last, and why: until something changes it is again.
+    refused: Vec<Cell<Option<(Load, bool, Short)>>>,
 }
 
 impl Account {
@@ -52,7 +56,8 @@ impl Account {
         Self {
             loads: vec![Load::default(); groups],
             bills_ns: vec![0; round],
-            late_ns: vec![0; round],
+            extra_ns: vec![0; round],
+            refused: vec![Cell::default(); groups],
         }
     }
 
@@ -94,9 +99,19 @@ impl Account {
         more: Load,
         at_once: bool,
     ) -> Result<(), Short> {
+        let refused = &self.refused[group as usize];
+        match refused.get() {
+            Some((load, then, short)) if load == more && then == at_once => Err(short),
+            _ => self.has_room(shape, group, more, at_once).inspect_err(|short| {
+                refused.set(Some((more, at_once, *short)));
+            }),
+        }
+    }
+
+    fn has_room(&self, shape: &Shape, group: u32, more: Load, at_once: bool) -> Result<(), Short> {
         let load = self.loads[group as usize].and(more);
         let bill = |zone| shape.batch_ns(zone, load.reads, load.bytes);
-        let late = |at: usize| if at_once { self.late_ns[at] } else { 0 };
+        let late = |at: usize| if at_once { self.extra_ns[at] } else { 0 };
         if shape.knobs().zones > 1 {
             return self.zones_fit(shape, |zone| bill(zone) + late(zone));
         }
@@ -117,11 +132,11 @@ impl Account {
         lone_ns: u64,
         left_ns: u64,
     ) -> Result<(), Short> {
-        if let Some(short) = over(in_round, self.late_ns[in_round] + lone_ns, left_ns) {
+        if let Some(short) = over(in_round, self.extra_ns[in_round] + lone_ns, left_ns) {
             return Err(short);
         }
         let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
-        let billed = |at: usize| self.bills_ns[at] + self.late_ns[at] + lone(at);
+        let billed = |at: usize| self.bills_ns[at] + self.extra_ns[at] + lone(at);
         if shape.knobs().zones > 1 {
             return self.zones_fit(shape, billed);
         }
@@ -136,12 +151,13 @@ impl Account {
 
     /// Notes a read that joined interval `in_round`.
     pub(crate) fn join_late(&mut self, in_round: usize, lone_ns: u64) {
-        self.late_ns[in_round] += lone_ns;
+        self.extra_ns[in_round] += lone_ns;
     }
 
     /// A period begins: who joined the last one late rides the sweeps from now on.
     pub(crate) fn next_period(&mut self) {
-        self.late_ns.fill(0);
+        self.extra_ns.fill(0);
+        self.refused.iter_mut().for_each(|refused| refused.set(None));
     }
 
     pub(crate) fn add(&mut self, shape: &Shape, group: u32, more: Load) {
@@ -150,13 +166,19 @@ impl Account {
         self.bill(shape, group);
     }
 
-    pub(crate) fn take(&mut self, shape: &Shape, group: u32, taken: Load) {
+    /// Takes a promise back. `read_in`: the interval of the round under way in which it is still read for.
+    pub(crate) fn take(&mut self, shape: &Shape, group: u32, taken: Load, read_in: Option<usize>) {
+        let before = read_in.map(|in_round| self.bills_ns[in_round]);
         let load = &mut self.loads[group as usize];
         *load = load.less(taken);
         self.bill(shape, group);
+        if let (Some(in_round), Some(before)) = (read_in, before) {
+            self.extra_ns[in_round] += before - self.bills_ns[in_round];
+        }
     }
 
     fn bill(&mut self, shape: &Shape, group: u32) {
+        self.refused.iter_mut().for_each(|refused| refused.set(None));
         let load = self.loads[group as usize];
         if shape.knobs().zones == 1 {
             self.bills_ns[group as usize] = shape.batch_ns(0, load.reads, load.bytes);
@@ -240,7 +262,7 @@ mod tests {
         let mut account = filled(&shape);
         let full = account.billed_ns();
         assert!(account.fits(&shape, 0, ONE, true).is_err());
-        account.take(&shape, 0, ONE);
+        account.take(&shape, 0, ONE, None);
         assert!(account.fits(&shape, 0, ONE, true).is_ok());
         account.add(&shape, 0, ONE);
         assert_eq!(account.billed_ns(), full);

@@ -3,7 +3,7 @@
 use pegasus_disk::Profile;
 
 use super::{Plan, capacity, settle_zones, startup};
-use crate::{Degraded, Error, Knobs, Media, Shape};
+use crate::{Degraded, Error, Knobs, Media, Scheduler, Shape};
 
 /// What is wanted of the knobs that are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Goal {
     /// As many playbacks as can be; of shapes that are within a per cent of the most, the one that begins soonest.
     #[default]
     Most,
-    /// As many as can be, of shapes that begin within so many nanoseconds on average where one place is left.
+    /// As many as can be, of shapes that begin within so many nanoseconds on average, see [`super::Startup`].
     Startup {
         /// How soon.
         within_ns: u64,
@@ -33,7 +33,7 @@ pub struct Wish {
     pub degraded: Degraded,
     /// What is wanted of the knobs that are left out.
     pub goal: Goal,
-    /// The time period in nanoseconds, if chosen; else 100 ms to 20 s are tried.
+    /// The time period in nanoseconds, if chosen; else 100 ms to a minute are tried.
     pub period_ns: Option<u64>,
     /// Groups, if chosen; else 1 to 32 are tried.
     pub groups: Option<u32>,
@@ -82,7 +82,7 @@ pub fn plan(wish: &Wish) -> Result<Plan, Error> {
 struct Tried {
     /// Playbacks, about.
     held: f64,
-    /// Their mean startup where one place is left.
+    /// Their mean startup.
     startup_ns: u64,
     shape: Shape,
 }
@@ -90,8 +90,8 @@ struct Tried {
 /// Periods, groups and windows to try with `zones` zones.
 fn cuts(wish: &Wish, zones: usize) -> Vec<(u64, u32, u32)> {
     const SHORTEST_NS: f64 = 1e8;
-    // Each a quarter octave longer, up to 20 s.
-    let periods = (0..=30).map(|step| (SHORTEST_NS * 2_f64.powf(f64::from(step) / 4.0)) as u64);
+    // Each a quarter octave longer, up to a minute.
+    let periods = (0..=37).map(|step| (SHORTEST_NS * 2_f64.powf(f64::from(step) / 4.0)) as u64);
     let periods = wish.period_ns.map_or_else(|| periods.collect(), |period_ns| vec![period_ns]);
     let groups = wish.groups.map_or_else(|| vec![1, 2, 4, 8, 16, 32], |groups| vec![groups]);
     let mut cuts = Vec::new();
@@ -135,8 +135,10 @@ fn tried(
     });
     let mut shape = Shape::new(&wish.profiles, knobs, media.collect())?;
     settle_zones(&mut shape, &wish.shares);
+    // Each medium fits by itself, not only on average.
+    Scheduler::new(shape.clone())?;
     let held = capacity(&shape, &wish.shares);
-    let startup_ns = startup(&shape, shape.cycle() * period_ns).mean;
+    let startup_ns = startup(&shape, held).mean;
     Ok(Tried { held, startup_ns, shape })
 }
 

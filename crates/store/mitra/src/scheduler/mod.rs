@@ -274,8 +274,14 @@ impl Scheduler {
         let Some(group) = self.group_of.remove(&id) else { return };
         let playback = self.playbacks[group as usize].remove(&id).expect("groups know theirs");
         let load = self.load(playback.request.media);
+        // What was ordered in this period is still being read.
+        let is_read = playback.first <= self.now && group <= self.shape.group_of(self.now);
+        let read_in = is_read.then(|| match self.shape.knobs().zones {
+            1 => group as usize,
+            _ => self.shape.in_round(self.now),
+        });
         for number in self.virtual_disks(playback.home, playback.reserved) {
-            self.accounts[number as usize].take(&self.shape, group, load);
+            self.accounts[number as usize].take(&self.shape, group, load, read_in);
         }
         self.freed = true;
     }

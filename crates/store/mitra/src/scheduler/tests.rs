@@ -80,6 +80,20 @@ proptest! {
     }
 }
 
+/// Found by simulation: the last block of a playback that has ended is still being read when another joins the batch late.
+#[test]
+fn who_joins_late_does_not_count_on_reads_that_are_under_way() {
+    let period_ns = (1e8 * 2_f64.powf(7.25)) as u64;
+    let knobs = Knobs { disks: 1, zones: 3, period_ns, ..KNOBS };
+    let media = [(1_400_000, 1), (4_000_000, 1), (216_000_000, 1)];
+    let profiles = [sample::today()];
+    let plan = Plan::of(shape(knobs, &media), &profiles, &[1.0; 3]).unwrap();
+    let viewers = plan.all();
+    let workload =
+        Workload { shares: vec![1.0; 3], blocks: 60, periods: 300, ..workload(1, viewers) };
+    assert_eq!(run(plan.shape, &workload).hiccups, 0);
+}
+
 fn request(object: u64) -> Request {
     Request { object, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 }
 }

@@ -1,0 +1,64 @@
+//! `pegasus plan`: how many playbacks disks can keep, and how they are to be cut for it.
+
+pub(super) mod shown;
+
+use pegasus_disk::Profile;
+use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, plan};
+
+use crate::cli::plan::{Degraded as Policy, Plan as Args};
+use crate::{Failure, output};
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
+    let wish = wish(args)?;
+    let plan = plan(&wish)?;
+    if json { output::json(&shown::json(&plan)) } else { shown::table(&plan) }
+}
+
+/// A plan for what was asked, and what was asked.
+pub(super) fn planned(args: &Args) -> Result<(Wish, Plan), Failure> {
+    let wish = wish(args)?;
+    let plan = plan(&wish)?;
+    Ok((wish, plan))
+}
+
+fn wish(args: &Args) -> Result<Wish, Failure> {
+    let profiles = args.profile.iter().map(|path| {
+        let named = |error: String| Failure::new(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+        text.parse::<Profile>().map_err(|error| named(error.to_string()))
+    });
+    let profiles = profiles.collect::<Result<Vec<_>, Failure>>()?;
+    let media = args.media.iter().map(|arg| {
+        let media = Media { name: arg.name.clone(), rate_bps: arg.rate.0, width: 1 };
+        (media, arg.width)
+    });
+    let disks = u32::try_from(profiles.len()).unwrap_or(u32::MAX);
+    if args.media.iter().all(|media| media.share == 0.0) {
+        return Err(Failure::new("all media have a share of 0: give one of them more"));
+    }
+    Ok(Wish {
+        disks: args.disks.unwrap_or(disks),
+        media: media.collect(),
+        shares: args.media.iter().map(|media| media.share).collect(),
+        degraded: match args.degraded {
+            Policy::None => Degraded::None,
+            Policy::Shed => Degraded::Shed,
+            Policy::Keep => Degraded::Keep,
+        },
+        goal: args.startup.map_or(Goal::Most, |startup| Goal::Startup {
+            within_ns: u64::try_from(startup.as_nanos()).unwrap_or(u64::MAX),
+        }),
+        period_ns: args.block.map(|block| block_ns(block.bytes(), args.media[0].rate.0)),
+        groups: args.groups,
+        window: args.window,
+        zones: args.zones,
+        stride: args.stride,
+        profiles,
+    })
+}
+
+/// How long a block of `bytes` is shown.
+fn block_ns(bytes: u64, rate_bps: u64) -> u64 {
+    let ns = u128::from(bytes) * 8_000_000_000 / u128::from(rate_bps);
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,92 @@
+//! A plan as people and programs read it.
+
+use pegasus_base::{BitRate, ByteSize};
+use pegasus_mitra::{Degraded, Plan};
+use serde_json::{Value, json};
+
+use crate::{Failure, output};
+
+fn ms(ns: u64) -> f64 {
+    (ns as f64 / 1e3).round() / 1e3
+}
+
+/// Block and buffer at the top are the first medium's.
+pub(crate) fn json(plan: &Plan) -> Value {
+    let (knobs, blocks) = (plan.shape.knobs(), plan.block_bytes());
+    let media = plan.shape.media().iter().enumerate().map(|(number, media)| {
+        json!({
+            "name": media.name,
+            "rate_bps": media.rate_bps,
+            "width": media.width,
+            "displays": plan.playbacks[number],
+            "block_bytes": blocks[number],
+            "buffer_bytes": plan.buffer_bytes[number],
+        })
+    });
+    json!({
+        "displays": plan.all(),
+        "block_bytes": blocks[0],
+        "period_ms": ms(knobs.period_ns),
+        "disks": knobs.disks,
+        "stride": knobs.stride,
+        "groups": knobs.groups,
+        "window": knobs.window,
+        "zones": knobs.zones,
+        "degraded": degraded(knobs.degraded),
+        "startup_ms": { "mean": ms(plan.startup_ns.mean), "max": ms(plan.startup_ns.max) },
+        "buffer_bytes": plan.buffer_bytes[0],
+        "server_bytes": plan.server_bytes,
+        "wasted": { "bandwidth": plan.wasted_bandwidth, "space": plan.wasted_space },
+        "media": media.collect::<Vec<_>>(),
+    })
+}
+
+fn degraded(policy: Degraded) -> &'static str {
+    match policy {
+        Degraded::None => "none",
+        Degraded::Shed => "shed",
+        Degraded::Keep => "keep",
+    }
+}
+
+pub(crate) fn table(plan: &Plan) -> Result<(), Failure> {
+    let (knobs, blocks) = (plan.shape.knobs(), plan.block_bytes());
+    let head = ["MEDIUM", "RATE", "DISKS AT ONCE", "PLAYBACKS", "BLOCK", "BUFFER"];
+    let rows = plan.shape.media().iter().enumerate().map(|(number, media)| {
+        vec![
+            media.name.clone(),
+            BitRate(media.rate_bps).to_string(),
+            media.width.to_string(),
+            plan.playbacks[number].to_string(),
+            ByteSize(blocks[number]).to_string(),
+            ByteSize(plan.buffer_bytes[number]).to_string(),
+        ]
+    });
+    output::table(&head, &[1, 2, 3, 4, 5], &rows.collect::<Vec<_>>())?;
+    output::line("")?;
+    output::line(&format!(
+        "{} disks, stride {}, {} of each; a period of {:.0} ms in {}, window {}; a failing disk: {}",
+        knobs.disks,
+        knobs.stride,
+        counted(knobs.zones, "zone"),
+        ms(knobs.period_ns),
+        counted(knobs.groups as usize, "group"),
+        knobs.window,
+        degraded(knobs.degraded),
+    ))?;
+    output::line(&format!(
+        "startup: {:.2} s with a tenth of the places left; at worst {:.2} s, with one",
+        plan.startup_ns.mean as f64 / 1e9,
+        plan.startup_ns.max as f64 / 1e9
+    ))?;
+    output::line(&format!("under way from disks: {}", ByteSize(plan.server_bytes)))?;
+    output::line(&format!(
+        "not used: {:.1} % of what the disks could move, {:.1} % of their room",
+        plan.wasted_bandwidth * 100.0,
+        plan.wasted_space * 100.0
+    ))
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

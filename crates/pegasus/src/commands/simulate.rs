@@ -1,0 +1,91 @@
+//! `pegasus simulate`: a plan at work on simulated disks, in virtual time.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pegasus_mitra::{Arrivals, Outcome, Plan, Scheduler, Workload, simulate};
+use serde_json::{Value, json};
+
+use super::plan::{planned, shown};
+use crate::cli::plan::Simulate;
+use crate::{Failure, output};
+
+pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
+    let (wish, plan) = planned(&args.plan)?;
+    let workload = workload(args, &plan, wish.shares)?;
+    let scheduler = Scheduler::new(plan.shape.clone())?;
+    let bar = bar();
+    let outcome = simulate(scheduler, &wish.profiles, &workload, |done| {
+        bar.set_position((done * 1_000.0) as u64);
+    });
+    bar.finish_and_clear();
+    if json {
+        let found = json!({ "planned": shown::json(&plan), "simulated": figures(&outcome) });
+        return output::json(&found);
+    }
+    shown::table(&plan)?;
+    output::line("")?;
+    lines(&outcome)
+}
+
+fn workload(args: &Simulate, plan: &Plan, shares: Vec<f64>) -> Result<Workload, Failure> {
+    let period_ns = u128::from(plan.shape.knobs().period_ns);
+    let periods =
+        |time: std::time::Duration| u64::try_from(time.as_nanos() / period_ns).unwrap_or(u64::MAX);
+    let run = periods(args.time);
+    if run < 4 {
+        return Err(Failure::new("--time is less than four periods: let the disks run longer"));
+    }
+    if let Some(disk) = args.fail.filter(|disk| *disk >= plan.shape.knobs().disks) {
+        return Err(Failure::new(format!("there is no disk {disk}: they count from 0")));
+    }
+    let arrivals = match args.poisson {
+        Some(per_hour) if per_hour > 0.0 && per_hour.is_finite() => Arrivals::Poisson { per_hour },
+        Some(_) => return Err(Failure::new("--poisson is how many come in an hour: more than 0")),
+        None => Arrivals::Closed { viewers: args.closed.unwrap_or(plan.all()) },
+    };
+    let fails = args.fail.map(|disk| (disk, run / 2));
+    let blocks = periods(args.length).max(1);
+    Ok(Workload { arrivals, shares, blocks, periods: run, seed: args.seed, fails })
+}
+
+fn bar() -> ProgressBar {
+    if !output::is_watched() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("simulating {bar:40} {percent} % {eta}");
+    ProgressBar::new(1_000).with_style(style.expect("the template is right"))
+}
+
+fn figures(outcome: &Outcome) -> Value {
+    json!({
+        "displays": { "max": outcome.playing_max, "mean": outcome.playing_mean },
+        "hiccups": outcome.hiccups,
+        "unreadable": outcome.unreadable,
+        "blocks": outcome.blocks,
+        "admitted": outcome.admitted,
+        "waited": outcome.waited,
+        "shed": outcome.shed,
+        "startup_ms": { "mean": outcome.startup_mean_ms(), "max": outcome.startup_max_ms() },
+        "busy": outcome.busy,
+    })
+}
+
+fn lines(outcome: &Outcome) -> Result<(), Failure> {
+    output::line(&format!(
+        "held: {} playbacks at most, {:.1} on average; {} of {} blocks late",
+        outcome.playing_max, outcome.playing_mean, outcome.hiccups, outcome.blocks
+    ))?;
+    output::line(&format!(
+        "began: {}, of whom {} waited for somebody's end; startup {:.2} s, at worst {:.2} s",
+        outcome.admitted,
+        outcome.waited,
+        outcome.startup_mean_ms() / 1e3,
+        outcome.startup_max_ms() / 1e3
+    ))?;
+    if outcome.shed + outcome.unreadable > 0 {
+        output::line(&format!(
+            "a disk failed: {} playbacks were ended, {} blocks could not be read",
+            outcome.shed, outcome.unreadable
+        ))?;
+    }
+    output::line(&format!("disks at work: {:.1} % of the time", outcome.busy * 100.0))
+}
