@@ -3,3 +3,5 @@
 //! All of it is arithmetic and state machines: no clock, no disk, no thread.
 
 #![forbid(unsafe_code)]
+
+pub mod everest;
