@@ -65,9 +65,9 @@ impl Everest {
                 add(section)?;
             }
         }
-        self.used.iter().try_for_each(|(first, (height, _))| {
-            add(Section { height: *height, first: *first })
-        })?;
+        self.used
+            .iter()
+            .try_for_each(|(first, (height, _))| add(Section { height: *height, first: *first }))?;
         self.set_aside().into_iter().try_for_each(add)?;
         let mut end = 0;
         for (first, size) in tiles {

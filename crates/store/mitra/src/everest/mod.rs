@@ -405,5 +405,9 @@ impl Everest {
 }
 
 fn put(set: &mut BTreeSet<FileId>, file: FileId, is_in: bool) {
-    if is_in { set.insert(file) } else { set.remove(&file) };
+    if is_in {
+        set.insert(file)
+    } else {
+        set.remove(&file)
+    };
 }

@@ -295,17 +295,19 @@ impl Everest {
             *parents.entry(parent).or_default() += 1;
         }
         // A section that a file grows in is best left alone: it changes while it is copied.
-        let open: Vec<u64> =
-            self.growing.iter().filter_map(|f| Some(self.files[f].sections.last()?.first)).collect();
+        let open: Vec<u64> = self
+            .growing
+            .iter()
+            .filter_map(|f| Some(self.files[f].sections.last()?.first))
+            .collect();
         let is_open =
             |section: Section| open.iter().any(|page| self.space.range(section).contains(page));
-        let worth = |(parent, children): &(&Section, &u64)| (is_open(**parent), Reverse(**children));
+        let worth =
+            |(parent, children): &(&Section, &u64)| (is_open(**parent), Reverse(**children));
         let best = parents.iter().map(|parent| worth(&parent)).min()?;
         let best = parents.iter().filter(|parent| worth(parent) == best).map(|(parent, _)| *parent);
         let parent = best.min_by_key(|parent| Reverse(self.space.free_within(*parent)))?;
-        let mut targets: Vec<Section> =
-            free().filter(|section| self.space.parent(*section) != Some(parent)).collect();
-        targets.sort_by_key(|section| (self.space.free_buddies(*section), section.first));
+        let targets = free().filter(|section| self.space.parent(*section) != Some(parent));
         let children = self.space.children(parent);
         let kept = children.filter(|child| !self.space.list(height).contains(&child.first));
         Some(Carry { pairs: kept.zip(targets).collect() })

@@ -5,9 +5,6 @@ use std::ops::Range;
 
 use super::Section;
 
-/// How many free sections of a height are looked at to choose one: lists are short unless moves are left undone.
-const LOOK_AT: usize = 32;
-
 /// What is free of a region. Omega free buddies never stay: they are one free section of the next height, so the lists are the
 /// largest sections that the free pages make up, and follow from which pages are free.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,17 +177,14 @@ impl Space {
         true
     }
 
-    /// Takes a section of this height, out of a larger one if there is none: a borrow.
+    /// Takes the first section of this height, out of a larger one if there is none: a borrow. Choosing by how many buddies are
+    /// free was tried: as much is copied.
     pub(super) fn take(&mut self, height: u8) -> Option<Section> {
         let from = (height..=self.top()).find(|height| !self.list(*height).is_empty())?;
-        // Sections with few free buddies first: the others are likelier to become one without copying.
-        let worth = |section: &Section| {
-            let avoided = self.avoid.iter().any(|range| range.contains(&section.first));
-            (avoided, self.free_buddies(*section), section.first)
-        };
-        let looked_at = self.list(from).iter().take(LOOK_AT);
-        let sections = looked_at.map(|first| Section { height: from, first: *first });
-        let whole = sections.min_by_key(worth)?;
+        let avoided = |first: &&u64| self.avoid.iter().any(|range| range.contains(first));
+        let first = self.list(from).iter().find(|first| !avoided(first));
+        let first = *first.or_else(|| self.list(from).first())?;
+        let whole = Section { height: from, first };
         let section = Section { height, ..whole };
         let carved = self.carve(section);
         assert!(carved, "{whole} is in a list of free sections");
