@@ -10,6 +10,7 @@
 //! | find out how many there can be, and with which shape | [`plan()`], [`Plan`] |
 //! | see it at work on simulated disks | [`simulate()`] |
 //! | bring a disk's reads into order | [`sweep`] |
+//! | lay files out in few pieces, in any order of making and deleting | [`everest`] |
 //!
 //! One time period holds for all media: a block of each playback is read in every period, so blocks are in proportion to rate
 //! (Mitra, section 2). Time is in nanoseconds since the schedule began, rates in bits a second, lengths in bytes.
@@ -18,6 +19,7 @@
 
 mod account;
 mod error;
+pub mod everest;
 mod plan;
 #[cfg(test)]
 mod sample;
