@@ -1,0 +1,83 @@
+"""The planner and the simulation, as somebody uses them who wonders what disks to buy."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness import BINARY
+
+PROFILE = """
+capacity_bytes = 4000000000000
+rotation_ms = 8.33
+overhead_ms = 0.1
+seek = [ [1, 1.0], [100, 3.0], [4096, 14.0] ]
+zones = [
+  { cylinders = 2048, rate_bps = 1600000000 },
+  { cylinders = 2048, rate_bps = 800000000 },
+]
+"""
+
+
+class Planning(unittest.TestCase):
+    def setUp(self):
+        folder = Path(tempfile.mkdtemp(prefix="pegasus-planning-"))
+        self.addCleanup(shutil.rmtree, folder)
+        self.profile = folder / "disk.toml"
+        self.profile.write_text(PROFILE)
+
+    def run_command(self, *args):
+        return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=120)
+
+    def json(self, command, *args):
+        done = self.run_command("--json", command, "--profile", self.profile, *args)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_a_plan_is_kept_when_it_is_simulated(self):
+        """As many as were planned are held, no block late, also with a disk that fails halfway."""
+        args = ["--disks", 4, "--media", "camera=4M", "--startup", "5s"]
+        plain = self.json("plan", *args)
+        self.assertGreater(plain["displays"], 100)
+        self.assertLessEqual(plain["startup_ms"]["mean"], 5_000)
+        self.assertEqual(set(plain["wasted"]), {"bandwidth", "space"})
+        found = self.json("simulate", *args, "--degraded", "keep", "--fail", 1, "--time", "30m", "--length", "3m")
+        planned, held = found["planned"]["displays"], found["simulated"]
+        # Half as many: a block and its parity are reserved for.
+        self.assertAlmostEqual(planned / plain["displays"], 0.5, delta=0.05)
+        self.assertGreaterEqual(held["displays"]["max"], planned * 0.97)
+        self.assertGreater(held["blocks"], 10_000)
+        self.assertEqual((held["hiccups"], held["unreadable"], held["shed"]), (0, 0, 0))
+        lost = self.json("simulate", *args, "--fail", 1, "--time", "30m", "--length", "3m")["simulated"]
+        self.assertGreater(lost["shed"], 0, "without parity a dead disk costs something")
+
+    def test_what_is_asked_for_is_what_is_planned(self):
+        plan = self.json("plan", "--disks", 6, "--media", "cd=1411200,share=3", "studio=216M,width=3", "--block", "1MiB",
+                         "--zones", 1, "--stride", 5, "--groups", 2, "--window", 2)  # fmt: skip
+        self.assertEqual((plan["zones"], plan["stride"], plan["groups"], plan["disks"]), (1, 5, 2, 6))
+        self.assertEqual(plan["block_bytes"], 1 << 20)
+        cd, studio = plan["media"]
+        self.assertAlmostEqual(studio["block_bytes"] / cd["block_bytes"], 216e6 / 1_411_200, delta=1)
+        self.assertAlmostEqual(cd["displays"], studio["displays"] * 3, delta=3)
+
+    def test_people_get_tables_and_reasons(self):
+        table = self.run_command("plan", "--profile", self.profile, "--media", "camera=4M").stdout
+        self.assertIn("PLAYBACKS", table)
+        self.assertIn("startup:", table)
+        for args, words in [
+            (["--profile", self.profile, "--media", "big=4G"], "disks at once"),
+            (["--profile", self.profile, "--media", "big=4"], None),
+            (["--profile", self.profile, "--media", "a=4M", "--startup", "1ms"], "allow a longer startup"),
+            (["--profile", self.profile, "--media", "a=4M", "--zones", 9], "ask for 1 to 2"),
+            (["--profile", "/none.toml", "--media", "a=4M"], "/none.toml"),
+            (["--profile", self.profile, "--media", "a=fast"], "is not a rate"),
+        ]:
+            done = self.run_command("plan", *args)
+            if words is None:
+                self.assertEqual(done.returncode, 0, done.stderr)
+            else:
+                self.assertNotEqual(done.returncode, 0, args)
+                self.assertIn(words, done.stderr)
+                self.assertNotIn("panicked", done.stderr)
