@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--mib", type=int, default=512, help="length of the file that is measured through mounts")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plots", type=Path, help="a folder for drawings of the figures")
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale mounts killed; default all")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule mounts killed; default all")
     options = parser.parse_args()
     import os
 
@@ -53,6 +53,7 @@ def main():
         "amplify": store.amplify,
         "cleaning": store.cleaning,
         "scale": store.scale,
+        "schedule": store.schedule,
         "mounts": mounts.run,
         "killed": killed.run,
     }

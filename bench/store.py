@@ -131,6 +131,22 @@ def cleaning(_options):
     return result
 
 
+def schedule(_options):
+    """Playbacks that simulated disks keep, against what they could move; and what the scheduler costs."""
+    figures, _ = measure("schedule")
+    found = {}
+    for row in figures["held"]:
+        what = f"{row['media']} Mb/s, {row['disks']} disks, {row['zones']} zones, period {row['period_s']} s"
+        found[what] = (f"planned {row['planned']}, held {row['held']}, {row['hiccups']} of {row['blocks']} blocks late,"
+                       f" of the bound {row['of_bound']}")  # fmt: skip
+    for row in figures["cost"]:
+        found[f"{row['playbacks']} playbacks on 64 disks, {row['groups']} groups"] = (
+            f"admitted in {row['admitted_p50_us']} us (p99 {row['admitted_p99_us']}), refused in"
+            f" {row['refused_p50_us']} us (p99 {row['refused_p99_us']}), a period's {row['orders_of_a_period']} orders in"
+            f" {row['share_of_a_period'] * 100:.3f} % of it")
+    return found
+
+
 def scale(_options):
     """Stores of up to 100 TB on disks that keep nothing but what is said of the recordings."""
     result = {"figures": []}

@@ -8,6 +8,7 @@
 //! - [`clean`]: whether cleaning costs more in larger stores.
 //! - [`amplify`]: what cleaning costs in stores that are full to different degrees.
 //! - [`scale`]: what stores of up to 100 TB take in memory, and what their checkpoints, openings and allocations cost.
+//! - [`schedule`]: how many playbacks disks of a kind keep their rate for, against what they could move; what admission costs.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store, [`fill`] a past nobody recorded; [`sparse`] is a disk for it.
 
@@ -22,6 +23,7 @@ mod heap;
 mod listing;
 mod reopen;
 mod scale;
+mod schedule;
 mod sparse;
 mod timeline;
 
@@ -124,6 +126,8 @@ enum What {
         #[arg(long, default_value = "/var/tmp")]
         dir: PathBuf,
     },
+    /// Plan playbacks for simulated disks, run them, and time the scheduler.
+    Schedule,
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -163,6 +167,7 @@ fn run(what: &What) -> Result<Value, Failure> {
         What::Amplify { full, pattern, rounds } => amplify::run(*full, *pattern, *rounds),
         What::Clean { gigabytes, garbage_mib, dir } => clean::run(*gigabytes, *garbage_mib, dir),
         What::Scale { terabytes, streams, dir } => scale::run(terabytes * 1e12, *streams, dir),
+        What::Schedule => schedule::run(),
         What::Timeline { days, streams } => timeline::run(*days, *streams),
         What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
             dir,

@@ -6,6 +6,8 @@
 //! `convert` has the types of both sides; `streams` shows recordings as files, `recordings` hands the
 //! requests for them on; `snapshots` shows what was. Requests are served by several threads.
 //!
+//! [`RotatingDisk`] is something else: a simulated disk as a file, for measuring others on it.
+//!
 //! As root the kernel is asked to mount directly; others need `fusermount3`.
 #![forbid(unsafe_code)]
 
@@ -14,7 +16,9 @@ mod convert;
 mod door;
 mod mount;
 mod recordings;
+mod rotating;
 mod snapshots;
 mod streams;
 
 pub use mount::{Mount, MountError, MountOptions, Served};
+pub use rotating::RotatingDisk;

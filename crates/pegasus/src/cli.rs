@@ -96,7 +96,8 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     /// Run a plan's schedule on simulated disks, in virtual time
     #[command(
-        after_help = "Example:\n  pegasus simulate --profile disk.toml --disks 6 --media camera=4M --fail 2 --degraded keep"
+        after_help = "Examples:\n  pegasus simulate --profile disk.toml --disks 6 --media camera=4M --fail 2 --degraded keep\n  \
+        pegasus simulate --profile disk.toml --export slow-disk --size 20GiB"
     )]
     Simulate(plan::Simulate),
     /// Print or check configuration

@@ -14,7 +14,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) profile: Vec<PathBuf>,
     /// A medium: its rate, on how many disks a block of it lies, and how often it is wanted beside others
-    #[arg(long, value_name = "NAME=RATE[,width=N][,share=X]", required = true, num_args = 1..)]
+    #[arg(long, value_name = "NAME=RATE[,width=N][,share=X]", num_args = 1..)]
     pub(crate) media: Vec<MediaArg>,
     /// How many disks. Default: as many as profiles
     #[arg(long, value_name = "NUMBER")]
@@ -65,6 +65,12 @@ pub(crate) struct Simulate {
     /// From what all chance is drawn: the same number, the same run
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Nothing of the above: be one such disk, in real time, as a file for other programs, until stopped. The content stays in the file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["media", "closed", "poisson", "fail"])]
+    pub(crate) export: Option<PathBuf>,
+    /// Size of the disk that is exported. Default: the profile's
+    #[arg(long, value_name = "BYTES", requires = "export")]
+    pub(crate) size: Option<ByteSize>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@ pub(crate) mod mount;
 pub(crate) mod plan;
 pub(crate) mod quota;
 pub(crate) mod recording;
+mod rotate;
 pub(crate) mod simulate;
 pub(crate) mod snapshot;
 pub(crate) mod source;

@@ -9,6 +9,9 @@ use crate::cli::plan::Simulate;
 use crate::{Failure, output};
 
 pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
+    if let Some(path) = &args.export {
+        return super::rotate::run(args, path, json);
+    }
     let (wish, plan) = planned(&args.plan)?;
     let workload = workload(args, &plan, wish.shares)?;
     let scheduler = Scheduler::new(plan.shape.clone())?;

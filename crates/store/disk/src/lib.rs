@@ -10,7 +10,8 @@
 //! - [`SimDisk`]: in memory, sparse, with [faults](Fault) by seed or at an exact operation, and
 //!   images of what a power cut at any operation would leave.
 //! - [`measure`]: positioning time and rate, from which the stripe unit is chosen.
-//! - [`Profile`]: what a disk can do as a table, and [`Mechanics`], a disk that does just that in virtual time.
+//! - [`Profile`]: what a disk can do as a table, and [`Mechanics`], a disk that does just that in virtual time;
+//!   [`Elevator`], its queue.
 //!
 //! One suite (`tests/conformance.rs`) runs against all of them.
 //!
@@ -36,6 +37,7 @@
 //! ```
 
 mod buf;
+mod elevator;
 mod error;
 mod file;
 mod measure;
@@ -47,6 +49,7 @@ mod sim;
 mod stats;
 
 pub use buf::AlignedBuf;
+pub use elevator::Elevator;
 pub use error::{Change, DiskError, Op};
 pub use file::{CreateOptions, Direct, FileDisk, OpenOptions};
 pub use measure::{Measured, measure};

@@ -22,12 +22,13 @@ pub(super) fn planned(args: &Args) -> Result<(Wish, Plan), Failure> {
 }
 
 fn wish(args: &Args) -> Result<Wish, Failure> {
-    let profiles = args.profile.iter().map(|path| {
-        let named = |error: String| Failure::new(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-        text.parse::<Profile>().map_err(|error| named(error.to_string()))
-    });
+    let profiles = args.profile.iter().map(|path| profile(path));
     let profiles = profiles.collect::<Result<Vec<_>, Failure>>()?;
+    if args.media.is_empty() {
+        return Err(Failure::new(
+            "what is to be played? Say it with --media, as --media camera=4M",
+        ));
+    }
     let media = args.media.iter().map(|arg| {
         let media = Media { name: arg.name.clone(), rate_bps: arg.rate.0, width: 1 };
         (media, arg.width)
@@ -55,6 +56,12 @@ fn wish(args: &Args) -> Result<Wish, Failure> {
         stride: args.stride,
         profiles,
     })
+}
+
+pub(super) fn profile(path: &std::path::Path) -> Result<Profile, Failure> {
+    let named = |error: String| Failure::new(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+    text.parse::<Profile>().map_err(|error| named(error.to_string()))
 }
 
 /// How long a block of `bytes` is shown.

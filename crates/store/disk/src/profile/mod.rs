@@ -169,6 +169,16 @@ impl Profile {
         disk.with_overhead(overhead_us as f64 / 1e3).expect("under ten seconds")
     }
 
+    /// A disk like this one that holds `capacity_bytes`: as many cylinders, with less on each, or more.
+    ///
+    /// # Errors
+    /// As [`Profile::new`].
+    pub fn with_capacity(&self, capacity_bytes: u64) -> Result<Self, ProfileError> {
+        let rotation_ms = self.rotation_ns as f64 / NS_PER_MS;
+        let like = Self::new(capacity_bytes, rotation_ms, self.seek.clone(), self.zones.clone())?;
+        Ok(Self { starts: like.starts, capacity_bytes, ..self.clone() })
+    }
+
     /// Size of the disk.
     #[must_use]
     pub fn capacity_bytes(&self) -> u64 {
