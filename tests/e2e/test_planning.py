@@ -1,13 +1,17 @@
 """The planner and the simulation, as somebody uses them who wonders what disks to buy."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
-from harness import BINARY
+from harness import BINARY, wait_for
+from test_files import can_mount
 
 PROFILE = """
 capacity_bytes = 4000000000000
@@ -81,3 +85,75 @@ class Planning(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0, args)
                 self.assertIn(words, done.stderr)
                 self.assertNotIn("panicked", done.stderr)
+
+
+@unittest.skipUnless(can_mount(), "needs FUSE")
+class Exported(unittest.TestCase):
+    """A simulated disk as a file, for programs that know nothing of it."""
+
+    SIZE = 64 << 20
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="pegasus-rotating-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        profile = self.folder / "disk.toml"
+        profile.write_text(PROFILE)
+        self.file = self.folder / "disk"
+        command = [BINARY, "--json", "simulate", "--profile", profile, "--export", self.file, "--size", self.SIZE]
+        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.stop)
+        wait_for("the disk", lambda: os.path.ismount(self.file))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process.stdout.close()
+
+    def test_it_takes_what_heads_take_and_keeps_what_is_written(self):
+        self.assertEqual(self.file.stat().st_size, self.SIZE)
+        data, places = os.urandom(8192), [place << 20 for place in (3, 60, 17, 42, 9, 33, 51, 25)]
+        file = os.open(self.file, os.O_RDWR)
+        try:
+            before = time.monotonic()
+            for place in places:
+                self.assertEqual(os.pwrite(file, data, place), len(data))
+            # Each moves the heads at least as far as the shortest seek.
+            self.assertGreater(time.monotonic() - before, len(places) * 0.001)
+            for place in places:
+                self.assertEqual(os.pread(file, len(data), place), data)
+            self.assertEqual(os.pread(file, 8192, self.SIZE - 4096), bytes(4096))
+            with self.assertRaises(OSError) as refused:
+                os.pwrite(file, data, self.SIZE - 4096)
+            self.assertEqual(refused.exception.errno, errno.ENOSPC)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        self.stop()
+        self.assertFalse(os.path.ismount(self.file))
+        self.assertEqual(self.process.returncode, 0)
+        with open(self.file, "rb") as content:
+            for place in places:
+                content.seek(place)
+                self.assertEqual(content.read(len(data)), data)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("losetup") and shutil.which("mkfs.ext4"), "needs root")
+    def test_it_bears_a_file_system(self):
+        device = self.sh("losetup", "--direct-io=on", "--show", "-f", self.file).strip()
+        mount = self.folder / "mnt"
+        mount.mkdir()
+        try:
+            self.sh("mkfs.ext4", "-q", device)
+            self.sh("mount", device, mount)
+            try:
+                (mount / "clip").write_bytes(b"pictures" * 1000)
+                os.sync()
+                self.assertEqual((mount / "clip").read_bytes(), b"pictures" * 1000)
+            finally:
+                self.sh("umount", mount)
+            self.sh("e2fsck", "-fn", device)
+        finally:
+            self.sh("losetup", "-d", device)
+
+    def sh(self, *command):
+        return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=120).stdout

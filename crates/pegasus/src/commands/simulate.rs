@@ -1,5 +1,7 @@
 //! `pegasus simulate`: a plan at work on simulated disks, in virtual time.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use pegasus_mitra::{Arrivals, Outcome, Plan, Scheduler, Workload, simulate};
 use serde_json::{Value, json};
@@ -7,6 +9,10 @@ use serde_json::{Value, json};
 use super::plan::{planned, shown};
 use crate::cli::plan::Simulate;
 use crate::{Failure, output};
+
+const TIME_MAX: Duration = Duration::from_secs(1_000 * 86_400);
+const PER_HOUR_MAX: f64 = 1e6;
+const VIEWERS_MAX: u32 = 1_000_000;
 
 pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     if let Some(path) = &args.export {
@@ -31,8 +37,10 @@ pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
 
 fn workload(args: &Simulate, plan: &Plan, shares: Vec<f64>) -> Result<Workload, Failure> {
     let period_ns = u128::from(plan.shape.knobs().period_ns);
-    let periods =
-        |time: std::time::Duration| u64::try_from(time.as_nanos() / period_ns).unwrap_or(u64::MAX);
+    let periods = |time: Duration| u64::try_from(time.as_nanos() / period_ns).unwrap_or(u64::MAX);
+    if args.time.max(args.length) > TIME_MAX {
+        return Err(Failure::new("--time and --length are at most 1000 days"));
+    }
     let run = periods(args.time);
     if run < 4 {
         return Err(Failure::new("--time is less than four periods: let the disks run longer"));
@@ -41,10 +49,21 @@ fn workload(args: &Simulate, plan: &Plan, shares: Vec<f64>) -> Result<Workload, 
         return Err(Failure::new(format!("there is no disk {disk}: they count from 0")));
     }
     let arrivals = match args.poisson {
-        Some(per_hour) if per_hour > 0.0 && per_hour.is_finite() => Arrivals::Poisson { per_hour },
-        Some(_) => return Err(Failure::new("--poisson is how many come in an hour: more than 0")),
+        Some(per_hour) if per_hour > 0.0 && per_hour <= PER_HOUR_MAX => {
+            Arrivals::Poisson { per_hour }
+        }
+        Some(_) => {
+            return Err(Failure::new(
+                "--poisson is how many come in an hour: more than 0, at most a million",
+            ));
+        }
         None => Arrivals::Closed { viewers: args.closed.unwrap_or(plan.all()) },
     };
+    if matches!(arrivals, Arrivals::Closed { viewers: VIEWERS_MAX.. }) {
+        return Err(Failure::new(
+            "a million viewers and more are not simulated: say fewer with --closed",
+        ));
+    }
     let fails = args.fail.map(|disk| (disk, run / 2));
     let blocks = periods(args.length).max(1);
     Ok(Workload { arrivals, shares, blocks, periods: run, seed: args.seed, fails })

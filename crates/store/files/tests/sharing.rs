@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{names, open, open_log, volume};
 use pegasus_base::PnodeId;
-use pegasus_disk::SimDisk;
+use pegasus_disk::{Op, SimDisk};
 use pegasus_files::{
     Allocate, Errno, Files, Ino, NewInode, RenameMode, Seek, SetAttributes, Snapshot, check,
 };
@@ -228,38 +228,52 @@ fn a_snapshot_keeps_a_tree_that_is_removed_and_gives_it_back() {
     assert!(left < empty + (64 << 10), "{left} bytes are left of {kept}; {empty} were there");
 }
 
+/// A volume with snapshots `first` and `second`, and a file that only the second knows, which is removed while everything is synced; the numbers of the
+/// requests to its disks meanwhile, and how many files are in the first. With moments between the steps: a removal may be over before anything
+/// is synced, then one of more files is made.
+fn removed_in_steps() -> (Vec<SimDisk>, Ino, std::ops::RangeInclusive<u64>, usize) {
+    for half in (1..20).map(|n| n * 150) {
+        let (disks, _log, files) = volume(3, 64 << 20);
+        let root = files.root();
+        for n in 0..half * 2 {
+            make(&files, &format!("{n}"));
+        }
+        files.create_snapshot("first").unwrap();
+        filled(&files, "young", MIB);
+        for n in 0..half {
+            files.unlink(root, format!("{n}").as_bytes()).unwrap();
+        }
+        files.create_snapshot("second").unwrap();
+        for n in half..half * 2 {
+            files.unlink(root, format!("{n}").as_bytes()).unwrap();
+        }
+        files.sync().unwrap();
+        disks.iter().for_each(SimDisk::record);
+        let from = disks[0].counter().next_op();
+        std::thread::scope(|scope| {
+            let removal = scope.spawn(|| files.remove_snapshot("second"));
+            while !removal.is_finished() {
+                files.sync().unwrap();
+            }
+            removal.join().unwrap().unwrap();
+        });
+        files.sync().unwrap();
+        let flushes = disks[0].ops().iter().filter(|record| record.op == Op::Flush).count();
+        if flushes >= 4 {
+            let to = disks[0].counter().next_op();
+            return (disks, root, from..=to, half * 2);
+        }
+    }
+    panic!("no removal was ever synced between its steps");
+}
+
 /// The power goes away between the steps of a removal.
 #[test]
 fn a_removal_that_was_cut_off_goes_on() {
-    let (disks, log, files) = volume(3, 64 << 20);
-    let root = files.root();
-    for n in 0..300 {
-        make(&files, &format!("{n}"));
-    }
-    files.create_snapshot("first").unwrap();
-    for n in 0..150 {
-        files.unlink(root, format!("{n}").as_bytes()).unwrap();
-    }
-    files.create_snapshot("second").unwrap();
-    for n in 150..300 {
-        files.unlink(root, format!("{n}").as_bytes()).unwrap();
-    }
-    files.sync().unwrap();
-    disks.iter().for_each(SimDisk::record);
-    let from = disks[0].counter().next_op();
-    // The settings flush often, so that there are moments between the steps.
-    std::thread::scope(|scope| {
-        let removal = scope.spawn(|| files.remove_snapshot("second"));
-        while !removal.is_finished() {
-            files.sync().unwrap();
-        }
-        removal.join().unwrap().unwrap();
-    });
-    files.sync().unwrap();
-    let to = disks[0].counter().next_op();
-    drop(log);
+    let (disks, root, requests, count) = removed_in_steps();
     let mut rng = fastrand::Rng::with_seed(common::seed(5));
-    for at in from..=to {
+    let step = (requests.end() - requests.start()).div_ceil(40) as usize;
+    for at in requests.step_by(step) {
         let found: Vec<SimDisk> = disks
             .iter()
             .map(|disk| disk.image_at(at, pegasus_disk::TearAt::Bytes512, &mut rng))
@@ -267,13 +281,27 @@ fn a_removal_that_was_cut_off_goes_on() {
         let log = open_log(&found);
         let files = open(&log);
         let first = files.snapshots()[0].clone();
+        let shown = files.snapshots().len();
+        let known = |snapshot: &Snapshot| ["first", "second"].contains(&snapshot.name.as_str());
+        assert!(files.snapshots().iter().all(known), "request {at}");
         let all = |files: &Files| {
             let view = files.at(first.id);
             common::names_by(|cookie| view.list(root, cookie).unwrap()).len()
         };
-        assert_eq!(all(&files), 300, "request {at}");
+        assert_eq!(all(&files), count, "request {at}");
+        if shown == 1 {
+            files.unlink(root, b"young").unwrap();
+        }
         files.finish_removals().unwrap();
-        assert_eq!(all(&files), 300, "request {at}, after it came to its end");
+        assert_eq!(all(&files), count, "request {at}, after it came to its end");
+        assert_eq!(files.snapshots().len(), shown, "request {at}");
+        if shown == 1 {
+            let left = live(&log, &files);
+            assert!(
+                left < MIB as u64,
+                "request {at}: {left} bytes are left, with what only the second knew"
+            );
+        }
         sound(&log, &files);
     }
 }

@@ -154,6 +154,11 @@ impl Account {
         self.extra_ns[in_round] += lone_ns;
     }
 
+    /// What this account was before is still being read: nothing more fits into the period under way.
+    pub(crate) fn close_period(&mut self, shape: &Shape) {
+        self.extra_ns.copy_from_slice(shape.shares_ns());
+    }
+
     /// A period begins: who joined the last one late rides the sweeps from now on.
     pub(crate) fn next_period(&mut self) {
         self.extra_ns.fill(0);

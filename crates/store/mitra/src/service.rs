@@ -61,6 +61,9 @@ fn joined(profile: &Profile, zones: std::ops::Range<usize>) -> LogicalZone {
     }
 }
 
+/// The largest bill, eleven days: far more than any period has, and small enough to add up.
+const BILL_NS_MAX: u64 = 1_000_000_000_000_000;
+
 /// What a batch of reads, made in one sweep, costs at worst in each logical zone of a disk.
 ///
 /// Three things differ from Mitra's appendix, all on the safe side. Seeks of a sweep are billed by the curve's worst case,
@@ -102,9 +105,11 @@ impl Service {
     /// If there is no such zone.
     #[must_use]
     pub fn batch_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
-        let turns = u64::from(reads) * self.begin_ns;
-        let moving = transfer_ns(bytes, self.zones[zone].rate_bps) + u64::from(reads);
-        moving + turns + self.seek.sweep_ns(reads, self.travel(zone))
+        let turns = u64::from(reads).saturating_mul(self.begin_ns);
+        // A nanosecond for each, as lengths are rounded together and not one by one.
+        let moving = transfer_ns(bytes, self.zones[zone].rate_bps).saturating_add(reads.into());
+        let seeks = self.seek.sweep_ns(reads, self.travel(zone));
+        moving.saturating_add(turns).saturating_add(seeks).min(BILL_NS_MAX)
     }
 
     /// The most that one read of `bytes` takes that no sweep passes; nanoseconds.
@@ -113,8 +118,9 @@ impl Service {
     /// If there is no such zone.
     #[must_use]
     pub fn lone_ns(&self, zone: usize, bytes: u64) -> u64 {
-        let moving = transfer_ns(bytes, self.zones[zone].rate_bps) + 1;
-        moving + self.begin_ns + self.seek.sweep_ns(1, self.cylinders)
+        let moving = transfer_ns(bytes, self.zones[zone].rate_bps).saturating_add(1);
+        let begins = self.begin_ns + self.seek.sweep_ns(1, self.cylinders);
+        moving.saturating_add(begins).min(BILL_NS_MAX)
     }
 
     /// Cylinders that a sweep of `zone` goes over at most.

@@ -34,13 +34,13 @@ pub struct Interval(pub u64);
 /// What is chosen freely; see [`Shape::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knobs {
-    /// How many disks; at least 1.
+    /// How many disks; 1 to 1,000.
     pub disks: u32,
     /// By how many disks a block begins after the one before it; 1 to `disks`.
     pub stride: u32,
     /// How long a block is shown, in nanoseconds: the time period, or its mean over all zones.
     pub period_ns: u64,
-    /// In how many groups playbacks are served in a period; 1 if there are several zones.
+    /// In how many groups playbacks are served in a period, 1 to 1,000; 1 if there are several zones.
     pub groups: u32,
     /// Intervals between a batch's reads being asked for and being there; 1 to `groups`. One is Mitra's rule: what a group
     /// does not need is lost. With all of them groups lend each other whatever they need.
@@ -50,6 +50,10 @@ pub struct Knobs {
     /// What is done about failing disks.
     pub degraded: Degraded,
 }
+
+/// The most disks and groups: what was never tried is refused.
+const DISKS_MAX: u32 = 1_000;
+const GROUPS_MAX: u32 = 1_000;
 
 /// The grain of blocks in bytes: what a disk reads at least.
 pub const GRANULE: u64 = 4_096;
@@ -282,14 +286,18 @@ fn check(knobs: &Knobs, profiles: &[Profile]) -> Result<(), Error> {
     let wrong = |why: &str| Err(Error::Shape(why.to_owned()));
     match knobs {
         _ if profiles.is_empty() => wrong("there is no disk profile"),
-        Knobs { disks: 0, .. } => wrong("there are no disks"),
+        Knobs { disks, .. } if *disks == 0 || *disks > DISKS_MAX => {
+            wrong("there must be 1 to 1000 disks")
+        }
         Knobs { stride, disks, .. } if *stride == 0 || stride > disks => {
             wrong("the stride must be between 1 and the number of disks")
         }
         Knobs { period_ns, .. } if !(1_000_000..=3_600_000_000_000).contains(period_ns) => {
             wrong("a period lasts between a millisecond and an hour")
         }
-        Knobs { groups: 0, .. } => wrong("there must be at least one group"),
+        Knobs { groups, .. } if *groups == 0 || *groups > GROUPS_MAX => {
+            wrong("there must be 1 to 1000 groups")
+        }
         Knobs { window, groups, .. } if *window == 0 || window > groups => {
             wrong("the window must be between one interval and all of a period's")
         }

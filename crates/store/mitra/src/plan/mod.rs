@@ -145,11 +145,14 @@ fn even(shape: &Shape, shares: &[f64], playbacks: f64) -> Load {
     Load { reads: reads.ceil() as u32, bytes: bytes.ceil() as u64 }
 }
 
+/// More playbacks than this are not counted.
+const PLAYBACKS_MAX: f64 = 1e8;
+
 /// How many playbacks fit if they are spread evenly; nearly what [`fill`] finds, and quick.
 fn capacity(shape: &Shape, shares: &[f64]) -> f64 {
     let holds = |playbacks: f64| Account::holds(shape, even(shape, shares, playbacks));
     let (mut fits, mut too_many) = (0.0, f64::from(shape.knobs().disks));
-    while holds(too_many) && too_many < 1e9 {
+    while holds(too_many) && too_many < PLAYBACKS_MAX {
         (fits, too_many) = (too_many, too_many * 2.0);
     }
     while too_many - fits > 0.25 {
@@ -171,9 +174,17 @@ fn settle_zones(shape: &mut Shape, shares: &[f64]) {
     }
 }
 
-/// Admits as many as fit, each wherever there is room.
+/// More playbacks than this are not admitted to be counted.
+const ADMITTED_MAX: f64 = 500_000.0;
+
+/// Admits as many as fit, each wherever there is room; very many are reckoned.
 fn fill(shape: &Shape, shares: &[f64]) -> Result<Vec<u32>, Error> {
     let mut scheduler = Scheduler::new(shape.clone())?;
+    let about = capacity(shape, shares);
+    if about > ADMITTED_MAX {
+        let all: f64 = shares.iter().sum();
+        return Ok(shares.iter().map(|share| (about * share / all) as u32).collect());
+    }
     let mut found = vec![0_u32; shares.len()];
     let mut next = vec![0; shares.len()];
     loop {

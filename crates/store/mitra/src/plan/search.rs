@@ -55,12 +55,12 @@ pub fn plan(wish: &Wish) -> Result<Plan, Error> {
         return Err(Error::Shape("there is no disk profile".to_owned()));
     };
     let zones = wish.zones.map_or_else(|| (1..=most_zones).collect(), |zones| vec![zones]);
-    let (mut found, mut refused) = (Vec::new(), None);
+    let (mut found, mut refused, mut is_late) = (Vec::new(), None, false);
     for zones in zones {
         for (period_ns, groups, window) in cuts(wish, zones) {
             match tried(wish, zones, period_ns, groups, window) {
                 Ok(one) if reaches(wish, &one) => found.push(one),
-                Ok(_) => {}
+                Ok(_) => is_late = true,
                 Err(error) => refused = Some(error),
             }
         }
@@ -70,8 +70,9 @@ pub fn plan(wish: &Wish) -> Result<Plan, Error> {
     let near = found.into_iter().filter(|one| one.held >= most * 0.99);
     match (near.min_by_key(|one| one.startup_ns), refused) {
         (Some(best), _) => Plan::of(best.shape, &wish.profiles, &wish.shares),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(Error::Shape(
+        // Shapes that begin late hold something, or nobody asked when: what the last one was refused for is why.
+        (None, Some(error)) if !is_late => Err(error),
+        (None, _) => Err(Error::Shape(
             "no way to cut these disks begins that soon: allow a longer startup, or leave out what was chosen"
                 .to_owned(),
         )),

@@ -68,6 +68,7 @@ impl Scheduler {
             }
             self.playbacks[group as usize].insert(id, playback);
         }
+        self.accounts.iter_mut().for_each(|account| account.close_period(&self.shape));
         gone
     }
 }

@@ -170,6 +170,16 @@ fn a_medium_that_no_disk_can_keep_up_with_is_refused_at_once() {
 }
 
 #[test]
+fn what_no_disk_could_ever_do_is_refused_and_does_not_overflow() {
+    for rate_bps in [1 << 40, 1 << 53, u64::MAX] {
+        for zones in [1, 4] {
+            let knobs = Knobs { period_ns: 3_600_000_000_000, zones, ..KNOBS };
+            assert!(Scheduler::new(shape(knobs, &[(rate_bps, 1)])).is_err(), "{rate_bps}");
+        }
+    }
+}
+
+#[test]
 fn a_sweep_begins_at_the_nearer_end() {
     let mut reads = [5, 1, 9];
     sweep(8, &mut reads, |at| *at);

@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
     fn come(&mut self, interval: Interval, at_ns: u64) {
         if let Arrivals::Poisson { per_hour } = self.workload.arrivals {
             let gap_ns = -(1.0 - self.rng.f64()).ln() * NS_PER_HOUR / per_hour;
-            self.coming.push(Reverse(at_ns + gap_ns as u64 + 1));
+            self.coming.push(Reverse(at_ns.saturating_add(gap_ns as u64).saturating_add(1)));
         }
         let request = self.wish();
         match self.scheduler.admit(interval, at_ns, &request) {
