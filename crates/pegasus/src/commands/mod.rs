@@ -4,6 +4,8 @@ pub(crate) mod config;
 pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod mount;
+mod plot;
+pub(crate) mod profile;
 pub(crate) mod quota;
 pub(crate) mod recording;
 pub(crate) mod snapshot;

@@ -30,7 +30,8 @@ fn zones() -> impl Strategy<Value = Vec<Zone>> {
             })
             .collect();
         zones.reverse();
-        zones.dedup_by_key(|zone| zone.rate_bps);
+        // Where the fastest are held back, they are alike.
+        zones.dedup_by(|inner, outer| outer.rate_bps as f64 / (inner.rate_bps as f64) < 1.09);
         zones
     })
 }
@@ -215,7 +216,7 @@ fn too_little_to_read_is_an_error_that_says_so() {
     let outcome = survey(&tiny, &Ground::whole(1 << 20), &SurveyOptions::quick(), &mut |_| {});
     assert!(matches!(outcome, Err(SurveyError::TooSmall { size_bytes: 1_048_576, .. })));
     let large = SimDisk::new("holes", 1 << 30);
-    let ground = Ground::new(vec![0..1 << 20]);
+    let ground = Ground::new(std::iter::once(0..1 << 20).collect());
     let outcome = survey(&large, &ground, &SurveyOptions::quick(), &mut |_| {});
     let error = outcome.unwrap_err().to_string();
     assert!(error.contains("sparse") && error.contains("1048576"), "{error}");

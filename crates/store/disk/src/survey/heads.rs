@@ -1,8 +1,8 @@
 //! Turn and seek curve, found in how long it took to begin after moves.
 //!
 //! What a move takes is taken for the disk's overhead, a seek that depends on the distance, and a share of a turn that is anything from
-//! none to all, as likely as not. So of all moves over one distance the quickest tells the seek; and how much longer the others took, all
-//! distances together, is spread evenly from nothing to a turn. What is spread otherwise is no turn: a queue somewhere, a host that
+//! none to all, as likely as not. So moves over one distance are spread evenly over a turn, and the quickest and the slowest of them
+//! tell turn and seek. What is spread otherwise is no turn: a queue somewhere, a host that
 //! was busy.
 
 use std::collections::BTreeMap;
@@ -32,8 +32,17 @@ const EACH_MIN: usize = 3;
 const SAMPLES_MIN: usize = 24;
 /// Share of the samples within a turn, at least: the others were held up by something else.
 const WITHIN_MIN: f64 = 0.8;
-/// How far from even what is within a turn may be spread.
+/// How far from even what is within a turn may be spread, besides what chance makes of so few samples.
 const UNEVEN_MAX: f64 = 0.08;
+/// How far from the middle their mean may be, likewise.
+const LOPSIDED_MAX: f64 = 0.024;
+
+/// How often the estimate of a turn is used to tell stray moves from others, and made anew.
+const ROUNDS: usize = 12;
+/// What takes longer than so many turns is stray …
+const MARGIN: f64 = 1.05;
+/// … or a little more, by the number of samples: of a few the estimate was rougher.
+const MARGIN_OF_FEW: f64 = 0.6;
 
 /// One distance, and what it took to begin, sorted.
 struct Group {
@@ -46,9 +55,13 @@ impl Group {
         self.begin_ns[self.begin_ns.len() / 2]
     }
 
-    /// The least that a move takes on a disk with this turn: the quickest one had some part of a turn to wait, too.
+    /// The least that a move takes on a disk with this turn. The quickest and the slowest within a turn of it bound it: it is
+    /// not more than the one, and not less than the other without the turn.
     fn least(&self, rotation_ns: f64) -> f64 {
-        (self.begin_ns[0] - rotation_ns / (self.begin_ns.len() + 1) as f64).max(0.0)
+        let quickest = self.begin_ns[0];
+        let within = self.begin_ns.partition_point(|ns| *ns <= quickest + rotation_ns);
+        let slowest = self.begin_ns[within.max(1) - 1];
+        f64::midpoint(quickest, slowest - rotation_ns).max(0.0)
     }
 }
 
@@ -110,19 +123,41 @@ fn rotation_ns(groups: &[&Group]) -> f64 {
     if groups.iter().map(|group| group.begin_ns.len()).sum::<usize>() < SAMPLES_MIN {
         return 0.0;
     }
-    let (mut found, mut waits) = (0.0, Vec::new());
-    // How long the quickest had to wait depends on the turn, which depends on how long the others waited.
-    for _ in 0..4 {
-        let wait = |group: &&Group| {
-            let least = group.least(found);
-            group.begin_ns.iter().map(|ns| ns - least).collect::<Vec<f64>>()
-        };
-        waits = groups.iter().flat_map(wait).collect();
-        waits.sort_unstable_by(f64::total_cmp);
-        found = edge(&waits);
+    let mut found = edge(&waits(groups, 0.0));
+    for _ in 0..ROUNDS {
+        found = spread(groups, found);
     }
     let is_turn = (ROTATION_NS_MIN..=ROTATION_NS_MAX).contains(&found);
-    if is_turn && is_even(&waits, found) { found } else { 0.0 }
+    if is_turn && is_even(&waits(groups, found), found) { found } else { 0.0 }
+}
+
+/// How much longer than at least each move took, on a disk with this turn; sorted.
+fn waits(groups: &[&Group], rotation_ns: f64) -> Vec<f64> {
+    let wait = |group: &&Group| {
+        let least = group.least(rotation_ns);
+        group.begin_ns.iter().map(|ns| ns - least).collect::<Vec<f64>>()
+    };
+    let mut waits: Vec<f64> = groups.iter().flat_map(wait).collect();
+    waits.sort_unstable_by(f64::total_cmp);
+    waits
+}
+
+/// Over how much the moves over one distance are spread, if it is about `about_ns`: what lies far beyond that is stray. From the
+/// quickest to the slowest of a few is less than the whole, by what lies between two of them.
+fn spread(groups: &[&Group], about_ns: f64) -> f64 {
+    let range = |group: &&Group| {
+        let count = group.begin_ns.len() as f64;
+        let end = group.begin_ns[0] + about_ns * (MARGIN + MARGIN_OF_FEW / count);
+        let within = group.begin_ns.partition_point(|ns| *ns <= end);
+        let range = group.begin_ns[within.checked_sub(1)?] - group.begin_ns[0];
+        (within > 2).then(|| range * (within + 1) as f64 / (within - 1) as f64)
+    };
+    let mut ranges: Vec<f64> = groups.iter().filter_map(range).collect();
+    ranges.sort_unstable_by(f64::total_cmp);
+    // Without the extremes, which a stray move or a lack of samples may have made.
+    let odd = ranges.len() / 4;
+    let usual = &ranges[odd..ranges.len() - odd];
+    usual.iter().sum::<f64>() / usual.len().max(1) as f64
 }
 
 /// So much likelier, as a logarithm, stray waits among the others must make what was seen before they are believed in.
@@ -150,7 +185,9 @@ fn is_even(waits: &[f64], end: f64) -> bool {
     let count = within.len() as f64;
     let off = |(at, wait): (usize, &f64)| ((at as f64 + 0.5) / count - wait / end).abs();
     let worst = within.iter().enumerate().map(off).fold(0.0, f64::max);
-    worst < UNEVEN_MAX + 0.8 / count.sqrt()
+    let lopsided = (within.iter().sum::<f64>() / count / end - 0.5).abs();
+    let chance = 1.0 / count.sqrt();
+    worst < UNEVEN_MAX + 1.2 * chance && lopsided < LOPSIDED_MAX + 0.8 * chance
 }
 
 /// What medians of so many samples may be off by, generously, in nanoseconds.
@@ -159,7 +196,7 @@ fn doubt_ns(groups: &[&Group]) -> f64 {
         let (count, median) = (group.begin_ns.len(), group.median());
         let mut off: Vec<f64> = group.begin_ns.iter().map(|ns| (ns - median).abs()).collect();
         off.sort_unstable_by(f64::total_cmp);
-        8.0 * off[count / 2] / (count as f64).sqrt()
+        12.0 * off[count / 2] / (count as f64).sqrt()
     };
     groups.iter().map(doubt).fold(0.0, f64::max)
 }

@@ -55,11 +55,11 @@ proptest! {
         seed: u64,
         rotation_ms in 4.0..12.0_f64,
         stray in 0.0..0.1_f64,
-        by_ms in 5.0..100.0_f64,
+        by_turns in 1.2..10.0_f64,
     ) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let turn = || rotation_ms * rng.f64() + if rng.f64() < stray { by_ms } else { 0.0 };
-        let found = find(&moves(40, arm_ms, turn));
+        let turn = || rotation_ms * rng.f64() + if rng.f64() < stray { by_turns * rotation_ms } else { 0.0 };
+        let found = find(&moves(100, arm_ms, turn));
         let off = found.rotation_ms / rotation_ms - 1.0;
         prop_assert!(off.abs() < 0.08, "{} of {}", found.rotation_ms, rotation_ms);
         for (far, ms) in &found.seek[1..] {
@@ -71,7 +71,7 @@ proptest! {
     #[test]
     fn a_long_tail_is_no_turn(seed: u64, mean_ms in 0.02..3.0_f64) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let found = find(&moves(40, |_| 0.1, || -mean_ms * rng.f64().max(1e-9).ln()));
+        let found = find(&moves(100, |_| 0.1, || -mean_ms * rng.f64().max(1e-9).ln()));
         prop_assert_eq!(found.rotation_ms, 0.0);
         prop_assert_eq!(&found.seek, &[(0, 0.0)]);
     }

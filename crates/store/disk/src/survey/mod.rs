@@ -181,21 +181,28 @@ pub fn survey(
     }
     let mut bench = Bench::new(disk, options, progress);
     let rates = rates::sample(&mut bench, &ground)?;
-    let cylinders = (size_bytes / CYLINDER_BYTES_MIN).clamp(1, CYLINDERS_MAX) as u32;
-    let zones = zones::find(&rates, size_bytes, cylinders);
-    let still = Seek::new(&[(0, 0.0)]).expect("no distance takes no time");
-    let found = "what was measured makes a profile";
-    let map = Profile::new(size_bytes, 0.0, still, zones).expect(found);
-
+    let map = map(&rates, size_bytes);
     let moves = moves::sample(&mut bench, &ground, &map)?;
-    let heads = heads::find(&moves);
-    let seek = Seek::new(&heads.seek).expect("times do not fall");
-    let zones = map.zones().to_vec();
-    let profile = Profile::new(size_bytes, heads.rotation_ms, seek, zones).expect(found);
-    let mut profile = profile.with_overhead(heads.overhead_ms).expect(found);
-
+    let mut profile = with_heads(&map, &heads::find(&moves));
     profile.queue = load::by_depth(&mut bench, &ground)?;
     profile.service = load::by_length(&mut bench, &ground)?;
     let (reads, failed_reads, blank_reads) = bench.end();
     Ok(Survey { profile, rates, moves, reads, failed_reads, blank_reads })
+}
+
+/// Zones as they were found, and cylinders by which moves can be told; nothing of the heads.
+fn map(rates: &[Rate], size_bytes: u64) -> Profile {
+    let cylinders = (size_bytes / CYLINDER_BYTES_MIN).clamp(1, CYLINDERS_MAX) as u32;
+    let zones = zones::find(rates, size_bytes, cylinders);
+    let still = Seek::new(&[(0, 0.0)]).expect("no distance takes no time");
+    Profile::new(size_bytes, 0.0, still, zones).expect("zones that were found hold something")
+}
+
+/// The same zones, with what was found of the heads.
+fn with_heads(map: &Profile, heads: &heads::Heads) -> Profile {
+    let seek = Seek::new(&heads.seek).expect("what was found is rising and bounded");
+    let (size_bytes, zones) = (map.capacity_bytes(), map.zones().to_vec());
+    let disk = Profile::new(size_bytes, heads.rotation_ms, seek, zones);
+    let disk = disk.expect("zones were good before, and turns are bounded");
+    disk.with_overhead(heads.overhead_ms).expect("what was found is bounded")
 }
