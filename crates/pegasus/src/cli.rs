@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Quotas: what a directory of the files may hold with all that is in it
     #[command(subcommand)]
     Quota(Quota),
-    /// The disks of a running node
+    /// The disks of a running node; and what a disk can do
     #[command(subcommand)]
     Disk(Disk),
     /// The disk array, offline
@@ -333,6 +333,44 @@ pub(crate) enum Disk {
         #[arg(long, conflicts_with_all = ["rate", "wait"])]
         stop: bool,
     },
+    /// Measure what a disk can do - zones, seek, turn, times - by reading it. No node is asked, nothing is destroyed
+    #[command(
+        after_help = "Examples:\n  pegasus disk profile /dev/disk/by-id/ata-A -o ata-A.toml --plot ata-A.svg\n  pegasus disk \
+        profile /var/lib/pegasus --quick"
+    )]
+    Profile(DiskProfile),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiskProfile {
+    /// A device, a file, or a folder, in which a scratch file is made
+    pub(crate) path: PathBuf,
+    /// The file to write the profile to. Default: standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Draw rates and positioning times, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Replace these files if they exist
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Take five seconds instead of thirty
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How long to measure, about. Default: 30s
+    #[arg(long, value_name = "TIME", conflicts_with = "quick", value_parser = time_to_measure)]
+    pub(crate) time: Option<std::time::Duration>,
+    /// Size of the scratch file in a folder; a tenth of what is free at most
+    #[arg(long, value_name = "BYTES", default_value = "256MiB")]
+    pub(crate) scratch: ByteSize,
+}
+
+/// Reads how long to measure: a second to an hour.
+fn time_to_measure(text: &str) -> Result<std::time::Duration, String> {
+    let allowed = std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(3_600);
+    pegasus_base::parse_duration(text)
+        .filter(|time| allowed.contains(time))
+        .ok_or_else(|| format!("'{text}' is no time from 1s to 1h"))
 }
 
 #[derive(Debug, Subcommand)]

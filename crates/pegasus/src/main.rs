@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Disk};
 use crate::client::Client;
 
 /// Why a command failed: one sentence for the user.
@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Unmount { dir } => commands::mount::unmount(&client()?, &dir, json)?,
         Command::Snapshot(snapshot) => commands::snapshot::run(&client()?, &snapshot, json)?,
         Command::Quota(quota) => commands::quota::run(&client()?, &quota, json)?,
+        Command::Disk(Disk::Profile(profile)) => commands::profile::run(&profile, json)?,
         Command::Disk(disk) => commands::disk::run(&client()?, &disk, json)?,
         Command::Plan(args) => commands::plan::run(&args, json)?,
         Command::Simulate(args) => commands::simulate::run(&args, json)?,

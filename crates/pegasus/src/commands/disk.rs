@@ -57,7 +57,8 @@ struct Work {
 
 pub(crate) fn run(client: &Client, command: &Disk, json: bool) -> Result<(), Failure> {
     let wait = match command {
-        Disk::List => false,
+        // Needs no node, and never comes here.
+        Disk::List | Disk::Profile(_) => false,
         Disk::Add { path, spare, size, overwrite } => {
             let size = size.map(ByteSize::bytes);
             let body =

@@ -5,6 +5,8 @@ pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod mount;
 pub(crate) mod plan;
+mod plot;
+pub(crate) mod profile;
 pub(crate) mod quota;
 pub(crate) mod recording;
 mod rotate;

@@ -12,6 +12,7 @@
 //! - [`measure`]: positioning time and rate, from which the stripe unit is chosen.
 //! - [`Profile`]: what a disk can do as a table, and [`Mechanics`], a disk that does just that in virtual time;
 //!   [`Elevator`], its queue.
+//! - [`survey`]: a profile of any disk, found by reading it; [`Subject`] is what can be measured on this machine.
 //!
 //! One suite (`tests/conformance.rs`) runs against all of them.
 //!
@@ -47,6 +48,7 @@ mod reads;
 mod request;
 mod sim;
 mod stats;
+mod survey;
 
 pub use buf::AlignedBuf;
 pub use elevator::Elevator;
@@ -59,6 +61,9 @@ pub use reads::Reads;
 pub use request::{Batch, Done, Promise, Request, Ticket, flush, read, write};
 pub use sim::{Effect, Fault, OpCounter, OpRecord, SimDisk, SimModel, TearAt, Trigger};
 pub use stats::DiskStats;
+pub use survey::{
+    Ground, Move, Progress, Rate, Subject, SubjectKind, Survey, SurveyError, SurveyOptions, survey,
+};
 
 /// The unit of all offsets and lengths, in bytes. Every disk accepts direct I/O at this grain.
 pub const SECTOR: usize = 4096;

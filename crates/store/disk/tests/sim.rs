@@ -1,8 +1,8 @@
 //! The simulated disk does what it says: faults strike as told, and a power cut leaves what it may.
 
 use pegasus_disk::{
-    AlignedBuf, Disk, DiskError, Effect, Fault, Op, SECTOR, SimDisk, SimModel, TearAt, Trigger,
-    flush, read, write,
+    AlignedBuf, Disk, DiskError, Effect, Fault, Op, Profile, SECTOR, SimDisk, SimModel, TearAt,
+    Trigger, flush, read, write,
 };
 use proptest::prelude::*;
 
@@ -169,6 +169,34 @@ fn time_is_counted_not_spent() {
     disk.inject(Fault::Slow { by_us: 3_600_000_000 }, NEXT);
     let _ = read(&disk, 0, SECTOR).unwrap();
     assert_eq!(disk.stats().read_busy_ns, 3_600_000_000_000 + 1_000_000 + 4_096_000);
+}
+
+#[test]
+fn times_may_come_from_a_profile() {
+    let profile: Profile = "
+        capacity_bytes = 1048576
+        rotation_ms = 0.0
+        overhead_ms = 1.0
+        seek = [ [1, 2.0], [10, 2.0] ]
+        zones = [ { cylinders = 10, rate_bps = 8000000 } ]
+    "
+    .parse()
+    .unwrap();
+    let disk = SimDisk::new("zones", 1 << 20).with_profile(profile, 1);
+    let mut before_ns = 0;
+    let mut took_ns = |disk: &SimDisk, offset| {
+        let _ = read(disk, offset, SECTOR).unwrap();
+        let now_ns = disk.stats().read_busy_ns;
+        std::mem::replace(&mut before_ns, now_ns).abs_diff(now_ns)
+    };
+    assert_eq!(took_ns(&disk, 0), 1_000_000 + 4_096_000, "the heads are there");
+    assert_eq!(took_ns(&disk, S), 4_096_000, "it goes straight on");
+    assert_eq!(took_ns(&disk, 128 * S), 1_000_000 + 2_000_000 + 4_096_000);
+    flush(&disk).unwrap();
+    assert_eq!(disk.stats().write_busy_ns, 1_000_000);
+    let after = disk.crash(TearAt::Bytes512, &mut fastrand::Rng::with_seed(1));
+    let _ = read(&after, 0, SECTOR).unwrap();
+    assert_eq!(after.stats().read_busy_ns, 3_000_000 + 4_096_000, "a crash changes no speed");
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl FileDisk {
         self.body.direct
     }
 
+    /// The file. Its position is nobody's.
+    pub(crate) fn file(&self) -> &std::fs::File {
+        &self.body.file
+    }
+
     /// Adds a read to those of a ring; whether there was room for it.
     pub(crate) fn read_in(&self, ring: &mut Ring, offset: u64, len: usize, place: usize) -> bool {
         ring.push(&self.body, offset, len, place)

@@ -86,6 +86,27 @@ impl FileDisk {
         Self::settle(file, path, label, options.direct)
     }
 
+    /// Opens the file or block device at `path` for reading alone, beside whoever has it open: nothing is locked, and
+    /// nothing written. Writes and flushes fail or do nothing.
+    ///
+    /// # Errors
+    /// As [`FileDisk::open`], but for [`DiskError::Locked`].
+    pub fn open_reading(path: impl AsRef<Path>, direct: Direct) -> Result<Self, DiskError> {
+        let (path, label) = absolute(path.as_ref())?;
+        let found = fs::metadata(&path).map_err(|e| cannot(&label, "opened", e))?.file_type();
+        if !found.is_file() && !found.is_block_device() {
+            return Err(unsuitable(&label, "it is neither a regular file nor a block device"));
+        }
+        let file = File::open(&path).map_err(|e| cannot(&label, "opened", e))?;
+        Self::settle(file, path, label, direct)
+    }
+
+    /// A file that is open already and ours alone, named in messages by the folder it is in.
+    pub(crate) fn of_file(file: File, folder: &Path) -> Result<Self, DiskError> {
+        let (path, label) = absolute(folder)?;
+        Self::settle(file, path, label, Direct::Auto)
+    }
+
     /// Creates a file of `size_bytes` zero bytes at `path`, where nothing may be yet, and opens
     /// it. Unless sparse, its room is set aside first; on any failure nothing is left behind.
     ///

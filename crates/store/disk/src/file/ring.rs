@@ -113,9 +113,9 @@ impl Ring {
     /// Begins a read with the next [`Ring::wait_until`]; whether there was room for it.
     pub(super) fn push(&mut self, body: &Arc<Body>, offset: u64, len: usize, place: usize) -> bool {
         let Some(slot) = self.free.pop() else { return false };
+        let (buf, place) = (AlignedBuf::for_overwrite(len), Some(place));
         body.counters.enter();
         body.counters.begin(Op::Read);
-        let (buf, place) = (AlignedBuf::for_overwrite(len), Some(place));
         self.slots[slot] = Some(Pending { body: body.clone(), buf, offset, filled: 0, place });
         self.waited += 1;
         self.push_slot(slot);

@@ -242,6 +242,22 @@ impl Profile {
         before + (within / u128::from(range.end - range.start)) as u32
     }
 
+    /// Where cylinder `number` begins, in bytes: the first offset of which [`Profile::cylinder_at`] says so; the disk's end beyond the last.
+    #[must_use]
+    pub fn offset_of(&self, number: u32) -> u64 {
+        let mut left = number;
+        for (zone, start) in self.zones.iter().zip(self.starts.windows(2)) {
+            if left < zone.cylinders {
+                let width = u128::from(start[1] - start[0]);
+                let within = (width * u128::from(left)).div_ceil(u128::from(zone.cylinders));
+                // Less than the zone's width, so it fits.
+                return start[0] + within as u64;
+            }
+            left -= zone.cylinders;
+        }
+        self.capacity_bytes
+    }
+
     /// Time to read `len` bytes from `offset` once the heads are there, zone by zone, in nanoseconds; what lies beyond the end
     /// is read at the last zone's rate.
     #[must_use]
@@ -310,6 +326,18 @@ mod tests {
             (profile.cylinder_at(0), profile.cylinder_at(half), profile.cylinder_at(u64::MAX)),
             (0, 100, 299)
         );
+    }
+
+    #[test]
+    fn a_cylinder_begins_where_its_number_does() {
+        let profile = two_zones();
+        assert_eq!(profile.offset_of(0), 0);
+        for number in 1..profile.cylinders() {
+            let begin = profile.offset_of(number);
+            assert_eq!(profile.cylinder_at(begin), number);
+            assert_eq!(profile.cylinder_at(begin - 1), number - 1);
+        }
+        assert_eq!(profile.offset_of(300), 1_000_000);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{NS_PER_MS, Profile, ProfileError, QueueDepth, Seek, ServiceTimes, Zone};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
     capacity_bytes: u64,
@@ -22,7 +22,7 @@ struct Text {
     service: Vec<ServiceTimes>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ZoneText {
     cylinders: u32,
@@ -44,18 +44,39 @@ impl FromStr for Profile {
     }
 }
 
+impl From<&Profile> for Text {
+    fn from(profile: &Profile) -> Self {
+        let ms = |ns: u64| ns as f64 / NS_PER_MS;
+        let zone = |zone: &Zone| ZoneText { cylinders: zone.cylinders, rate_bps: zone.rate_bps };
+        Self {
+            capacity_bytes: profile.capacity_bytes,
+            rotation_ms: ms(profile.rotation_ns),
+            overhead_ms: ms(profile.overhead_ns),
+            seek: profile.seek.points().iter().map(|(far, ns)| (*far, ms(*ns))).collect(),
+            zones: profile.zones.iter().map(zone).collect(),
+            queue: profile.queue.clone(),
+            service: profile.service.clone(),
+        }
+    }
+}
+
+/// With the names and numbers of the TOML.
+impl Serialize for Profile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Text::from(self).serialize(serializer)
+    }
+}
+
 impl Profile {
     /// The profile as TOML, such that reading it gives the same profile.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let ms = |ns: u64| ns as f64 / NS_PER_MS;
-        let points = self.seek.points().iter().map(|(far, ns)| format!("[{far}, {:?}]", ms(*ns)));
+        let Text { capacity_bytes, rotation_ms, overhead_ms, seek, .. } = self.into();
+        let points = seek.iter().map(|(far, ms)| format!("[{far}, {ms:?}]"));
+        let points = points.collect::<Vec<_>>().join(", ");
         let mut text = format!(
-            "capacity_bytes = {}\nrotation_ms = {:?}\noverhead_ms = {:?}\nseek = [ {} ]  # cylinders, ms; linear between\nzones = [  # outermost first\n",
-            self.capacity_bytes,
-            ms(self.rotation_ns),
-            ms(self.overhead_ns),
-            points.collect::<Vec<_>>().join(", "),
+            "capacity_bytes = {capacity_bytes}\nrotation_ms = {rotation_ms:?}\noverhead_ms = {overhead_ms:?}\n\
+             seek = [ {points} ]  # cylinders, ms; linear between\nzones = [  # outermost first\n",
         );
         let put = "a text can be written to";
         for zone in &self.zones {
@@ -106,6 +127,9 @@ mod tests {
             p999_ms: 30.0,
         });
         assert_eq!(profile.to_toml().parse::<Profile>().unwrap(), profile);
+        // Any other format has the same names.
+        let again = toml::to_string(&profile).unwrap().parse::<Profile>().unwrap();
+        assert_eq!(again, profile);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A disk in memory that fails as real ones do, on demand.
 //!
 //! Every operation completes when it is submitted, in the order submitted, so that a test that
-//! submits from one thread is repeated exactly by its seed. Time is virtual: a [`SimModel`] says
-//! what each operation would have cost, [`Disk::stats`] adds it up, nothing sleeps.
+//! submits from one thread is repeated exactly by its seed. Time is virtual: a [`SimModel`], or a
+//! [`Profile`] with zones, seek and rotation, says what each operation would have cost, [`Disk::stats`] adds it up, nothing sleeps.
 //!
 //! The simplification: cached writes reach the medium only by a flush or a power cut, and two
 //! cached writes to one sector keep their order. Not seen by tests, therefore: a drive that
@@ -44,9 +44,9 @@ pub use media::TearAt;
 pub use state::{Effect, OpRecord, SimModel};
 
 use self::media::{Step, Wrote};
-use self::state::State;
+use self::state::{Speed, State};
 use crate::stats::Counters;
-use crate::{Disk, DiskError, DiskStats, Request, SECTOR, Ticket};
+use crate::{Disk, DiskError, DiskStats, Mechanics, Profile, Request, SECTOR, Ticket};
 
 /// Numbers the operations of one or several simulated disks, from 0. Clones count together.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +125,15 @@ impl SimDisk {
     /// The disk with another model of its speed.
     #[must_use]
     pub fn with_model(self, model: SimModel) -> Self {
-        self.state.lock().model = model;
+        self.state.lock().speed = Speed::Model(model);
+        self
+    }
+
+    /// The disk with its times taken from `profile`, by [`Mechanics`]; what the turn happens to be short of is drawn from
+    /// `seed`. A flush takes a turn. The disk keeps its size: the profile of one as large should be given.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile, seed: u64) -> Self {
+        self.state.lock().speed = Speed::Profile(Mechanics::new(profile.into(), seed));
         self
     }
 
@@ -228,7 +236,7 @@ impl SimDisk {
         let mut state = State::new(rng.u64(..));
         let now = self.state.lock();
         state.media = now.media.crash(tear, rng);
-        state.model = now.model;
+        state.speed = now.speed.clone();
         drop(now);
         self.with_state(state)
     }
@@ -242,7 +250,7 @@ impl SimDisk {
         let mut state = State::new(rng.u64(..));
         let now = self.state.lock();
         state.media = now.media_before(op).crash(tear, rng);
-        state.model = now.model;
+        state.speed = now.speed.clone();
         drop(now);
         self.with_state(state)
     }
@@ -266,7 +274,7 @@ impl SimDisk {
         let mut state = State::new(0);
         let now = self.state.lock();
         state.media = now.media_before(op).keeping(arrives);
-        state.model = now.model;
+        state.speed = now.speed.clone();
         drop(now);
         self.with_state(state)
     }

@@ -11,7 +11,7 @@ use super::fault::{Fault, Rules};
 use super::image::bytes;
 use super::media::{Media, Step, TearAt, Wrote};
 use crate::request::Outcome;
-use crate::{AlignedBuf, DiskError, Done, Op, Request, SECTOR};
+use crate::{AlignedBuf, DiskError, Done, Mechanics, Op, Request, SECTOR};
 
 /// How fast a simulated disk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,31 @@ impl Default for SimModel {
     /// A middling flash drive.
     fn default() -> Self {
         Self { position_us: 100, bytes_per_s: 500_000_000 }
+    }
+}
+
+/// Where a simulated disk's times come from.
+#[derive(Clone)]
+pub(super) enum Speed {
+    Model(SimModel),
+    Profile(Mechanics),
+}
+
+impl Speed {
+    /// What an operation takes, in nanoseconds, on a disk whose last transfer ended at `head`.
+    fn cost_ns(&mut self, op: Op, offset: u64, len_bytes: u64, head: u64) -> u64 {
+        match self {
+            Self::Model(model) => {
+                let begins = op == Op::Flush || offset != head;
+                let position_ns = if begins { model.position_us * 1_000 } else { 0 };
+                position_ns + len_bytes * 1_000_000_000 / model.bytes_per_s
+            }
+            // What is cached is written somewhere near: a turn, and no way to go.
+            Self::Profile(disk) if op == Op::Flush => {
+                disk.profile().overhead_ns() + disk.profile().rotation_ns()
+            }
+            Self::Profile(disk) => disk.serve_ns(offset, len_bytes),
+        }
     }
 }
 
@@ -77,7 +102,7 @@ pub(super) struct State {
     pub(super) media: Media,
     pub(super) rules: Rules,
     pub(super) rng: fastrand::Rng,
-    pub(super) model: SimModel,
+    pub(super) speed: Speed,
     pub(super) dead: bool,
     /// Unreadable sectors.
     pub(super) bad: BTreeSet<u64>,
@@ -92,7 +117,7 @@ impl State {
             media: Media::default(),
             rules: Rules::default(),
             rng: fastrand::Rng::with_seed(seed),
-            model: SimModel::default(),
+            speed: Speed::Model(SimModel::default()),
             dead: false,
             bad: BTreeSet::new(),
             head: 0,
@@ -238,10 +263,7 @@ impl State {
     }
 
     fn cost_ns(&mut self, op: Op, offset: u64, len_bytes: u64, faults: &[Fault]) -> u64 {
-        let mut cost_ns = len_bytes * 1_000_000_000 / self.model.bytes_per_s;
-        if op == Op::Flush || offset != self.head {
-            cost_ns += self.model.position_us * 1_000;
-        }
+        let mut cost_ns = self.speed.cost_ns(op, offset, len_bytes, self.head);
         if op != Op::Flush {
             self.head = offset + len_bytes;
         }
