@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn many_at_once_take_less_than_one_by_one() {
-        let places: Vec<u64> = (0..64).map(|n| n * 37 % 64 << 24).collect();
+        let places: Vec<u64> = (0..64).map(|n| (n * 37 % 64) << 24).collect();
         let (mut together, mut alone) = (Elevator::new(disk()), Elevator::new(disk()));
         let (mut end, mut last) = (0, 0);
         places.iter().for_each(|place| together.push(*place, 4_096, ()));
