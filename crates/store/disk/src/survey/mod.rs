@@ -138,7 +138,9 @@ pub enum SurveyError {
     },
 
     /// It may not be read.
-    #[error("{path} may not be read by this user; a device takes root, or the group it belongs to")]
+    #[error(
+        "{path} may not be read: a device takes root or the group it belongs to, and a container must be given it"
+    )]
     Denied {
         /// What was to be measured.
         path: String,
