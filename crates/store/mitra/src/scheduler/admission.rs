@@ -65,7 +65,7 @@ impl Scheduler {
         Err(nearest.expect("in a cycle each zone is read"))
     }
 
-    /// Lets a wish wait; [`Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
+    /// Lets a wish wait; [`super::Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
     pub fn wait(&mut self, number: u64, request: Request) {
         self.waiting.push_back((number, request));
         self.freed = true;
