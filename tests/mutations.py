@@ -159,7 +159,7 @@ MUTATIONS = {
     "new segments are put on a disk that leaves": (
         LOG + "disks.rs", "self.is_living() && !self.is_leaving()", "self.is_living()", "pegasus-continuous"),
     "open segments on a disk that leaves go on": (
-        LOG + "segments.rs", "if leaves || self.dead_columns(disks) > 0", "if self.dead_columns(disks) > 0", "pegasus-sim"),
+        LOG + "segments.rs", "if leaves || self.dead_columns(disks) > 0", "if self.dead_columns(disks) > 0", "pegasus-continuous"),
     "a moved segment keeps its old slots": (
         CONTINUOUS + "moving.rs", "batch.free_segment(&old.segment)?;", "", "pegasus-continuous"),
     "a moved segment is not looked up again": (

@@ -71,6 +71,30 @@ fn what_was_on_it_is_on_the_others() {
     rig.check();
 }
 
+/// Recordings that go on while a disk leaves go on elsewhere at once, and not when their segments are full.
+#[test]
+fn what_goes_on_is_not_written_to_it() {
+    let rig = six_disks();
+    let streams = ["/cam/a", "/cam/b", "/cam/c", "/cam/d"];
+    let go_on = |from_s: i64| {
+        for stream in streams {
+            rig.record(stream, &sample::camera(1, 100, from_s), 75);
+        }
+    };
+    go_on(0);
+    let written = || rig.disks[2].stats().written_bytes;
+    let before = written();
+    go_on(1);
+    assert!(written() > before, "some of them are on it");
+    rig.store().remove_disk(DiskIndex(2), None).unwrap();
+    go_on(2); // the log has its last segments on it
+    let before = written();
+    (3..8).for_each(go_on);
+    assert_eq!(written(), before, "it is written though it leaves");
+    rig.store().tend().unwrap();
+    assert_eq!(rig.store().status().disks.len(), 5);
+}
+
 #[test]
 fn too_few_disks_or_too_little_room_are_refused() {
     let refused = |error: Error| {
