@@ -65,8 +65,16 @@ impl RotatingDisk {
     pub fn new(path: &Path, profile: Profile, seed: u64, others: bool) -> Result<Self, MountError> {
         let failed = |source| MountError::Directory { path: path.to_owned(), source };
         let size = profile.capacity_bytes();
-        let content =
-            File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let open =
+            || File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let content = open().or_else(|error| {
+            // What a killed one left mounted is taken away first.
+            if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) {
+                unmount(path, UnmountFlags::DETACH)?;
+                return open();
+            }
+            Err(error)
+        });
         let content = content.map_err(failed)?;
         if !content.metadata().map_err(failed)?.is_file() {
             return Err(failed(io::Error::other("it is not a file")));

@@ -74,8 +74,11 @@ proptest! {
         let knobs = Knobs { degraded, ..knobs };
         let shape = shape(knobs, &[(4_000_000, 1), (9_000_000, 2)]);
         let fails = Some((disk % knobs.disks, 61));
+        let shape_again = shape.clone();
         let outcome = run(shape, &Workload { fails, ..workload(seed, 150 * knobs.disks) });
         prop_assert_eq!((outcome.hiccups, outcome.unreadable), (0, 0));
+        let plain = run(shape_again, &workload(seed, 150 * knobs.disks));
+        prop_assert!(plain != outcome, "the disk did not fail");
         prop_assert!(!keep || outcome.shed == 0, "{} were shed", outcome.shed);
     }
 }

@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
         let (begins_ns, ends_ns) =
             (shape.begins_ns(interval), shape.begins_ns(Interval(interval.0 + 1)));
         if let Some((disk, period)) = self.workload.fails
-            && shape.begins_ns(interval) == period * shape.knobs().period_ns
+            && (shape.period_of(interval), shape.group_of(interval)) == (period, 0)
         {
             let shed = self.scheduler.lose(disk);
             self.found.shed += shed.len() as u64;
