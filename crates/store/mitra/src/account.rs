@@ -77,6 +77,7 @@ impl Account {
     }
 
     /// Bytes read in each period.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.loads.iter().map(|load| load.bytes).sum()
     }
@@ -87,6 +88,7 @@ impl Account {
     }
 
     /// What is billed for a round, in nanoseconds.
+    #[cfg(test)]
     pub(crate) fn billed_ns(&self) -> u64 {
         self.bills_ns.iter().sum()
     }

@@ -186,13 +186,6 @@ impl Scheduler {
         self.accounts.iter().all(|account| account.reads() == 0)
     }
 
-    /// What the busiest virtual disk reads in a period: reads and bytes altogether.
-    #[must_use]
-    pub fn busiest(&self) -> (u32, u64) {
-        let busiest = self.accounts.iter().max_by_key(|account| account.billed_ns());
-        busiest.map_or((0, 0), |account| (account.reads(), account.bytes()))
-    }
-
     /// What is to be read in `interval`; to be called for each interval once, in order. Who has waited is tried first.
     pub fn tick(&mut self, interval: Interval) -> Batch {
         self.now = interval;
