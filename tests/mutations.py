@@ -165,7 +165,7 @@ MUTATIONS = {
     "a moved segment is not looked up again": (
         CONTINUOUS + "moving.rs", "stream.segment_changed(index);", "", "pegasus-continuous"),
     "the log stays where a disk leaves": (
-        LOG + "remove.rs", "self.move_ends(now)?;", "", "pegasus-continuous"),
+        LOG + "remove.rs", "self.move_ends(now)?;", "", "pegasus-log"),
     "a disk that leaves is forgotten by a restart": (
         LOG + "format/superblock.rs", "| if member.leaving { LEAVING } else { 0 }", "", "pegasus-log"),
     "a removed disk is not wiped": (
@@ -183,7 +183,7 @@ MUTATIONS = {
     "what can't be read with what is behind it is given up": (
         LOG + "ahead.rs", "zip(self.array.read_extents(&alone))", "zip(alone.iter().map(|_| Err(String::new())))", "pegasus-log"),
     "deleting takes no more room than others": (
-        CONTINUOUS + "retain.rs", "batch.gives_room();", "", "pegasus-sim"),
+        CONTINUOUS + "retain.rs", "batch.gives_room();", "", "pegasus-continuous"),
     "a file is closed though somebody's read of it is under way": (
         "crates/store/disk/src/file/ring.rs", "while ring.has(body) {", "while ring.has(body) && false {", "pegasus-disk"),
     "a read that came short is taken for whole": (

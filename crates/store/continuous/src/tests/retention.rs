@@ -139,6 +139,37 @@ fn all_of_a_stream() {
     assert_eq!(units(&rig.read("/cam/yard", Time::MIN, None)), kept);
 }
 
+/// Where the log takes nothing more of anybody else, deleting goes on: with the room that is kept for it.
+#[test]
+fn deleting_goes_on_where_the_log_is_full() {
+    let size = Size { disk_bytes: 8 << 20, ..Size::default() };
+    let mut rig = Rig::new(&size, settings());
+    run(&rig, "/cam/old", 0, 60, 2_000);
+    let kept = run(&rig, CAM, 100, 10, 2_000);
+    fill_the_log(&rig.store().inner().log);
+    rig.store().delete(&name("/cam/old"), None).unwrap();
+    rig.check();
+    assert_eq!(rig.store().streams().unwrap().len(), 1);
+    assert_eq!(units(&rig.read(CAM, Time::MIN, None)), kept);
+}
+
+/// Commits until nothing goes in any more, small as it is.
+fn fill_the_log(log: &pegasus_log::Log) {
+    let mut pnode = None;
+    for bytes in [100_000, 10_000, 1_000, 1] {
+        loop {
+            let mut batch = log.batch();
+            let file = *pnode.get_or_insert_with(|| batch.create_pnode(77));
+            let written = batch.write(file, 0, &vec![7; bytes]);
+            match written.and_then(|()| log.commit(batch)) {
+                Ok(_) => {}
+                Err(pegasus_log::LogError::Full { .. }) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

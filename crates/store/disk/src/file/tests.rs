@@ -142,6 +142,32 @@ fn reading_past_a_cut_is_an_error_not_zeros() {
     assert_eq!(disk.stats().errors, 2);
 }
 
+/// What reads that nobody waits for any more have under way is not left behind: the file, and the lock on it, are free at once.
+#[test]
+fn reads_that_were_given_up_do_not_keep_the_file() {
+    const LEN: usize = 4 << 20;
+    let (_dir, path, disk) = fresh(16 * LEN as u64);
+    // What was never written is not read from any disk.
+    for i in 0..16 {
+        write(&disk, i * LEN as u64, AlignedBuf::from_slice(&vec![i as u8; LEN])).unwrap();
+    }
+    flush(&disk).unwrap();
+    let mut disk = Some(disk);
+    let mut given_up = 0;
+    for _ in 0..20 {
+        let mut reads = crate::Reads::new();
+        let reading = disk.take().expect("it was opened");
+        (0..16).for_each(|i| {
+            reads.add(&reading, i * LEN as u64, LEN);
+        });
+        given_up += reads.wait_until(Some(std::time::Instant::now()));
+        drop(reads);
+        drop(reading);
+        disk = Some(open(&path).expect("nobody has it open any more"));
+    }
+    assert!(given_up > 0, "all of them were over at once: nothing is shown");
+}
+
 #[test]
 fn dropping_finishes_what_was_submitted() {
     let (_dir, path, disk) = fresh(1 << 20);
