@@ -28,7 +28,7 @@ fn disk() -> Result<Profile, Failure> {
 }
 
 fn medium(name: &str, rate_bps: u64) -> Media {
-    Media { name: name.to_owned(), rate_bps, width: 1 }
+    Media { name: name.to_owned(), rate_bps, width: 1, pieces: 1 }
 }
 
 pub(crate) fn run() -> Result<Value, Failure> {

@@ -169,22 +169,9 @@ impl Array {
     /// Reads a block by its map.
     pub(crate) fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
         let mut reading = Reading::new(self, map)?;
-        // First what is likely to do; then the rest of parity; then what has to be waited for; then disks
-        // that were given up.
         let first = reading.first_choice();
         reading.fetch(true, |at, fitness| fitness == Fitness::Quick && at < first);
-        if !reading.suffice() {
-            reading.fetch(true, |_, fitness| fitness == Fitness::Quick);
-        }
-        if !reading.suffice() {
-            reading.forgive();
-            reading.fetch(true, |_, fitness| fitness != Fitness::Dead);
-        }
-        if !reading.suffice() {
-            reading.forgive();
-            reading.fetch(false, |_, _| true);
-        }
-        reading.finish()
+        reading.complete()
     }
 
     /// Reads all fragments of a block on disks that live, and says what is wrong with each, by its position, and what it

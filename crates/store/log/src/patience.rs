@@ -130,7 +130,7 @@ impl Disks {
     }
 
     /// A read of it is not waited for any longer.
-    fn lose_patience(&self, disk: DiskIndex) {
+    pub(crate) fn lose_patience(&self, disk: DiskIndex) {
         let entry = self.entry(disk);
         if !entry.pace.late.swap(true, Relaxed) {
             tracing::debug!(path = entry.label, "a read is not waited for any longer");
@@ -138,7 +138,7 @@ impl Disks {
         entry.pace.shed.fetch_add(1, Relaxed);
     }
 
-    fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         Duration::from_micros(self.patience_us.load(Relaxed)).max(PATIENCE_MIN)
     }
 }

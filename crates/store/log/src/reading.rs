@@ -94,24 +94,54 @@ impl<'a> Reading<'a> {
         let extents: Vec<_> = chosen.iter().map(|at| (self.places[*at], len)).collect();
         let spare = if hurry { self.spare(&chosen, &fitness) } else { 0 };
         for (at, outcome) in chosen.into_iter().zip(self.array.read_patiently(&extents, spare)) {
-            self.tried[at] = true;
-            self.late[at] = outcome.is_none();
-            let place = self.places[at];
-            match outcome {
-                None => {}
-                Some(Err(why)) => self.wrong.push((at as u8, why)),
-                Some(Ok(buf)) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
-                    Ok(header) => {
-                        self.header = Some(header.block);
-                        self.fragments[at] = Some(buf);
-                    }
-                    Err(bad) => {
-                        self.array.disks.count_error(place.disk);
-                        self.wrong.push((at as u8, format!("{}: {bad}", self.array.place(place))));
-                    }
-                },
-            }
+            self.take(at, outcome);
         }
+    }
+
+    /// What came of reading the fragment at a position; `None` if it was not waited for.
+    pub(crate) fn take(&mut self, at: usize, outcome: Option<Result<AlignedBuf, String>>) {
+        self.tried[at] = true;
+        self.late[at] = outcome.is_none();
+        let place = self.places[at];
+        match outcome {
+            None => {}
+            Some(Err(why)) => self.wrong.push((at as u8, why)),
+            Some(Ok(buf)) => match stripe::verify(&buf, |header| self.is_wanted(header, at)) {
+                Ok(header) => {
+                    self.header = Some(header.block);
+                    self.fragments[at] = Some(buf);
+                }
+                Err(bad) => {
+                    self.array.disks.count_error(place.disk);
+                    self.wrong.push((at as u8, format!("{}: {bad}", self.array.place(place))));
+                }
+            },
+        }
+    }
+
+    /// The fragments to ask for first: which position each has, and where it is.
+    pub(crate) fn first_wanted(&self) -> Vec<(usize, Extent)> {
+        let first = self.first_choice();
+        let quick = |place: &Extent| self.array.disks.fitness(place.disk) == Fitness::Quick;
+        let wanted = self.places[..first].iter().copied().enumerate();
+        wanted.filter(|(_, place)| quick(place)).collect()
+    }
+
+    /// Reads what is missing still, and puts the payload together: first the rest of parity; then what has to be waited
+    /// for; then disks that were given up.
+    pub(crate) fn complete(mut self) -> Result<Bytes, LogError> {
+        if !self.suffice() {
+            self.fetch(true, |_, fitness| fitness == Fitness::Quick);
+        }
+        if !self.suffice() {
+            self.forgive();
+            self.fetch(true, |_, fitness| fitness != Fitness::Dead);
+        }
+        if !self.suffice() {
+            self.forgive();
+            self.fetch(false, |_, _| true);
+        }
+        self.finish()
     }
 
     /// How many of the `chosen` fragments others could stand in for.
@@ -157,6 +187,7 @@ impl<'a> Reading<'a> {
         sentences.join("; ")
     }
 
+    /// The payload of what there is.
     pub(crate) fn finish(self) -> Result<Bytes, LogError> {
         let (Some(header), true) = (self.header, self.suffice()) else {
             let why = self.all_wrong();

@@ -10,7 +10,7 @@ use common::{format, given, open, open_given, owner, payload, seed};
 use pegasus_disk::{
     Disk, DiskError, DiskStats, Fault, Op, Promise, Request, SimDisk, Ticket, Trigger,
 };
-use pegasus_log::{BlockMap, DiskIndex, DiskState, Log};
+use pegasus_log::{BlockMap, DiskIndex, DiskState, Log, Sweep};
 
 const ALWAYS: Trigger = Trigger::Always { from_op: 0 };
 
@@ -219,6 +219,10 @@ fn nobody_waits_for_disks_that_answer_nothing() {
         log.rate_disks(Duration::ZERO);
         stalling.iter().for_each(|disk| *disk.held.lock().unwrap() = Some(Vec::new()));
         let begun = Instant::now();
+        // A whole batch at once: the rest comes from parity when its time is over.
+        let deadline = Some(Instant::now() + Duration::from_millis(100));
+        let batch = log.read_blocks(&maps, Sweep { gap_bytes: 0, deadline });
+        assert!(batch.iter().zip(&contents).all(|(got, want)| got.as_ref().unwrap() == want));
         for _ in 0..20 {
             for (map, bytes) in maps.iter().zip(&contents) {
                 assert_eq!(log.read_block(map).unwrap(), *bytes);

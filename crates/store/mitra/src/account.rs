@@ -237,7 +237,8 @@ mod tests {
             zones: 1,
             degraded: Degraded::None,
         };
-        let media = vec![Media { name: "video".to_owned(), rate_bps: 4_000_000, width: 1 }];
+        let media =
+            vec![Media { name: "video".to_owned(), rate_bps: 4_000_000, width: 1, pieces: 1 }];
         Shape::new(&[sample::today()], knobs, media).unwrap()
     }
 

@@ -13,6 +13,8 @@ pub struct Media {
     pub rate_bps: u64,
     /// On how many disks a block lies at once, in as many equal fragments; parity comes on top. At least 1.
     pub width: u32,
+    /// In how many pieces a fragment lies at worst, each of which is a read by itself; at least 1.
+    pub pieces: u32,
 }
 
 /// What is done about a disk that may fail.
@@ -83,6 +85,9 @@ impl Shape {
             if one.width == 0 || width > knobs.disks {
                 let (media, disks) = (one.name.clone(), knobs.disks);
                 return Err(Error::Width { media, width, disks });
+            }
+            if one.pieces == 0 {
+                return Err(Error::Shape(format!("a fragment of {} has no pieces", one.name)));
             }
             if one.rate_bps == 0 {
                 return Err(Error::Shape(format!("{} has a rate of 0", one.name)));
@@ -331,7 +336,7 @@ mod tests {
     }
 
     fn video(rate_bps: u64, width: u32) -> Vec<Media> {
-        vec![Media { name: "video".to_owned(), rate_bps, width }]
+        vec![Media { name: "video".to_owned(), rate_bps, width, pieces: 1 }]
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn wish(args: &Args) -> Result<Wish, Failure> {
         ));
     }
     let media = args.media.iter().map(|arg| {
-        let media = Media { name: arg.name.clone(), rate_bps: arg.rate.0, width: 1 };
+        let media = Media { name: arg.name.clone(), rate_bps: arg.rate.0, width: 1, pieces: 1 };
         (media, arg.width)
     });
     let disks = u32::try_from(profiles.len()).unwrap_or(u32::MAX);

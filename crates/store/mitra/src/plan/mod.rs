@@ -227,7 +227,12 @@ mod tests {
     }
 
     fn media() -> Vec<Media> {
-        let one = |name: &str, rate_bps, width| Media { name: name.to_owned(), rate_bps, width };
+        let one = |name: &str, rate_bps, width| Media {
+            name: name.to_owned(),
+            rate_bps,
+            width,
+            pieces: 1,
+        };
         vec![one("video", 4_000_000, 1), one("studio", 216_000_000, 2)]
     }
 

@@ -1,6 +1,7 @@
 //! Who is admitted, when, and who has to wait.
 
 use super::{Admitted, Playback, PlaybackId, Refusal, Request, Scheduler};
+use crate::account::Load;
 use crate::{Interval, Origin};
 
 impl Scheduler {
@@ -65,6 +66,40 @@ impl Scheduler {
         Err(nearest.expect("in a cycle each zone is read"))
     }
 
+    /// What the reads of a block take in `period` if no sweep passes them, each piece by itself.
+    fn lone_ns(&self, period: u64, load: Load) -> u64 {
+        let zone = self.shape.zone_of(period);
+        let more = u64::from(load.reads.saturating_sub(1)) * self.shape.lone_ns(zone, 0);
+        self.shape.lone_ns(zone, load.bytes) + more
+    }
+
+    /// The greatest medium there would be room for now, by its place in [`Shape::media`](crate::Shape::media), which have to be in
+    /// the order of their rates. To be told to those who are refused.
+    ///
+    /// # Panics
+    /// If `origin` does not exist.
+    #[must_use]
+    pub fn largest(&self, now: Interval, origin: Origin) -> Option<usize> {
+        let now = self.now.max(now);
+        let fits = |media: &usize| {
+            let request = Request { object: 0, media: *media, origin, blocks: 1 };
+            self.search(now, None, &request).is_ok()
+        };
+        let media: Vec<usize> = (0..self.shape.media().len()).collect();
+        media.partition_point(fits).checked_sub(1)
+    }
+
+    /// When the first of those ends whose end is known, and room comes free; `None` if nobody's is.
+    #[must_use]
+    pub fn first_end(&self) -> Option<Interval> {
+        let groups = u64::from(self.shape.knobs().groups);
+        let ends = self.playbacks.iter().flat_map(|group| group.values());
+        ends.filter_map(|one| {
+            Some(Interval(one.first.0.checked_add(one.request.blocks.checked_mul(groups)?)?))
+        })
+        .min()
+    }
+
     /// Lets a wish wait; [`super::Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
     pub fn wait(&mut self, number: u64, request: Request) {
         self.waiting.push_back((number, request));
@@ -110,7 +145,7 @@ impl Scheduler {
             let at_once = period == shape.period_of(self.now);
             let fits = account.fits(shape, group, load, at_once).and_then(|()| {
                 let Some(now_ns) = late_ns else { return Ok(()) };
-                let lone_ns = shape.lone_ns(shape.zone_of(period), load.bytes);
+                let lone_ns = self.lone_ns(period, load);
                 let left_ns = shape.begins_ns(Interval(interval.0 + 1)).saturating_sub(now_ns);
                 account.fits_late(shape, shape.in_round(interval), lone_ns, left_ns)
             });
@@ -124,7 +159,7 @@ impl Scheduler {
         let period = self.shape.period_of(first);
         let home = self.shape.virtual_disk(request.origin, period);
         let (group, load) = (self.shape.group_of(first), self.load(request.media));
-        let lone_ns = self.shape.lone_ns(self.shape.zone_of(period), load.bytes);
+        let lone_ns = self.lone_ns(period, load);
         let reserved = self.width(request.media);
         for number in self.virtual_disks(home, reserved) {
             let account = &mut self.accounts[number as usize];

@@ -29,6 +29,18 @@ impl Scheduler {
         self.lost.remove(&disk);
     }
 
+    /// The disks are not what they were taken for: all promises are made anew with another shape, which has to be cut
+    /// alike. Returns the newest for whom there is no room: they have ended.
+    ///
+    /// # Panics
+    /// If disks, time or media are cut otherwise.
+    pub fn reshape(&mut self, shape: Shape) -> Vec<PlaybackId> {
+        let alike = shape.knobs() == self.shape.knobs() && shape.media() == self.shape.media();
+        assert!(alike, "another shape is cut like the one before");
+        self.shape = shape;
+        self.promise_anew()
+    }
+
     /// How many virtual disks a playback of `media` has to have a promise of.
     pub(super) fn width(&self, media: usize) -> u32 {
         let spare = self.shape.knobs().degraded == Degraded::Shed && !self.lost.is_empty();

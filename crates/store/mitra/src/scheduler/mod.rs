@@ -101,7 +101,7 @@ struct Playback {
 /// let knobs = Knobs {
 ///     disks: 5, stride: 1, period_ns: 1_000_000_000, groups: 4, window: 2, zones: 1, degraded: Degraded::Keep,
 /// };
-/// let media = vec![Media { name: "camera".to_owned(), rate_bps: 4_000_000, width: 4 }];
+/// let media = vec![Media { name: "camera".to_owned(), rate_bps: 4_000_000, width: 4, pieces: 1 }];
 /// let mut scheduler = Scheduler::new(Shape::new(&[flash], knobs, media)?)?;
 /// let request = Request { object: 1, media: 0, origin: Origin { disk: 3, zone: 0 }, blocks: 60 };
 /// let admitted = scheduler.admit(Interval(0), 0, &request).expect("all disks are idle");
@@ -136,11 +136,12 @@ impl Scheduler {
     pub fn new(shape: Shape) -> Result<Self, Error> {
         let idle = Account::new(&shape);
         for (number, media) in shape.media().iter().enumerate() {
-            let load = Load { reads: 1, bytes: shape.fragment_bytes(number) };
+            let load = Load { reads: media.pieces, bytes: shape.fragment_bytes(number) };
             if idle.fits(&shape, 0, load, false).is_err() {
                 return Err(Error::Medium {
                     media: media.name.clone(),
-                    takes_us: shape.batch_ns(shape.knobs().zones - 1, 1, load.bytes) / 1_000,
+                    takes_us: shape.batch_ns(shape.knobs().zones - 1, load.reads, load.bytes)
+                        / 1_000,
                     has_us: shape.shares_ns()[shape.knobs().zones - 1] / 1_000,
                 });
             }
@@ -241,7 +242,8 @@ impl Scheduler {
     }
 
     fn load(&self, media: usize) -> Load {
-        Load { reads: 1, bytes: self.shape.fragment_bytes(media) }
+        let reads = self.shape.media()[media].pieces;
+        Load { reads, bytes: self.shape.fragment_bytes(media) }
     }
 
     fn order(&self, playback: PlaybackId, of: &Playback, block: u64, batch: &mut Batch) {

@@ -7,6 +7,7 @@ fn shape(knobs: Knobs, media: &[(u64, u32)]) -> Shape {
         name: format!("{rate_bps}"),
         rate_bps: *rate_bps,
         width: *width,
+        pieces: 1,
     });
     let mut shape = Shape::new(&[sample::today()], knobs, media.collect()).unwrap();
     shape.share_zones(40, 40 * 500_000);
