@@ -5,12 +5,14 @@
 //! rates the disks, and puts spares in the place of those that are gone: one that is slow would hold up the others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::guarantee::Recordings;
 use crate::hot_spares::{Vacancies, take_spare};
 use crate::inner::Inner;
 
@@ -126,8 +128,10 @@ fn guarded(inner: &Inner, run: fn(&Inner)) {
 /// Notices disks that are slow, and that they are not any more, and those that are gone.
 fn watch(inner: &Inner) {
     let (begun, mut vacancies) = (Instant::now(), Vacancies::default());
+    let mut recordings = Recordings::default();
     while inner.wake.wait_interval(LOOK_EVERY) {
         take_spare(inner, &mut vacancies, begun.elapsed());
+        note_recordings(inner, &mut recordings, begun.elapsed());
         for (disk, slow) in inner.log.rate_disks(begun.elapsed()) {
             match slow {
                 true => tracing::warn!("{disk} is slow; what it holds is read from the others"),
@@ -135,6 +139,18 @@ fn watch(inner: &Inner) {
             }
         }
     }
+}
+
+/// Has playbacks make way for what is recorded.
+fn note_recordings(inner: &Inner, recordings: &mut Recordings, now: Duration) {
+    let Some(office) = inner.office() else { return };
+    let recorders =
+        inner.all_streams().iter().filter(|s| s.queue(|queue| queue.is_attached())).count();
+    let commits = inner.commit_interval().as_secs_f64().recip();
+    let disks = inner.log.status().disks.len() as u64;
+    let written = inner.counters.written_bytes.load(Relaxed);
+    // A fragment of each on each disk: narrow streams have fewer.
+    recordings.note(&office, now, written, disks, (recorders as f64 * commits).ceil() as u32);
 }
 
 fn run(inner: &Inner) {

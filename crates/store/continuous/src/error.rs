@@ -103,6 +103,23 @@ pub enum Error {
         /// What has to be different.
         why: String,
     },
+    /// The disks have no time for a playback, beside what was promised to others.
+    #[error("{0}")]
+    Refused(Box<crate::Refused>),
+    /// A promise was taken back: the newest go when the disks turn out to be slower than they seemed.
+    #[error("the playback of {name} was ended: {why}")]
+    Withdrawn {
+        /// The stream.
+        name: StreamName,
+        /// What happened.
+        why: String,
+    },
+    /// The numbers of a guarantee don't go together, or the disks are too slow for any.
+    #[error("playback can't be guaranteed: {why}")]
+    Guarantee {
+        /// What is wrong.
+        why: String,
+    },
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),

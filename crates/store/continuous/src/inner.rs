@@ -15,6 +15,7 @@ use crate::commit::Core;
 use crate::driver::Wake;
 use crate::error::Error;
 use crate::forecast::Meter;
+use crate::guarantee::Office;
 use crate::indexes::Indexes;
 use crate::keeper::Care;
 use crate::open::Opened;
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) care: Care,
     /// How fast recordings take room.
     pub(crate) meter: Mutex<Meter>,
+    /// Who admits playbacks, if they are guaranteed.
+    office: RwLock<Option<Arc<Office>>>,
 }
 
 /// What is wrong with the store.
@@ -114,7 +117,18 @@ impl Inner {
             grown: Condvar::new(),
             wake: Wake::default(),
             meter: Mutex::default(),
+            office: RwLock::default(),
         }
+    }
+
+    /// Who admits playbacks, if they are guaranteed.
+    pub(crate) fn office(&self) -> Option<Arc<Office>> {
+        self.office.read().clone()
+    }
+
+    /// From now on `office` admits playbacks; the one before has no say any more.
+    pub(crate) fn set_office(&self, office: Option<Arc<Office>>) -> Option<Arc<Office>> {
+        std::mem::replace(&mut *self.office.write(), office)
     }
 
     /// Random numbers that depend on the settings' seed, if there is one.

@@ -84,6 +84,7 @@ mod forecast;
 mod format;
 mod gate;
 mod geometry;
+mod guarantee;
 mod hot_spares;
 mod indexes;
 mod inner;
@@ -125,6 +126,7 @@ pub use forecast::Forecast;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
+pub use guarantee::{Guarantee, GuaranteeStatus, PlaybackStatus, Promise, Refused, Wish};
 pub use hot_spares::SpareStatus;
 pub use listing::{Listed, Listing};
 pub use marks::Mark;

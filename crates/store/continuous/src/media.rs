@@ -1,5 +1,7 @@
 //! Blocks with their media, the next one read ahead.
 
+use std::sync::Arc;
+
 use pegasus_media::Unit;
 
 use crate::ahead::Coming;
@@ -7,6 +9,7 @@ use crate::error::Error;
 use crate::format::block::{Block, Contents};
 use crate::format::index::Entry;
 use crate::format::table::Row;
+use crate::guarantee::{Stock, Taken};
 use crate::locate::{Finder, Place};
 use crate::step::Step;
 use crate::units::UnitNumber;
@@ -15,6 +18,8 @@ use crate::walk::Source;
 /// Reads whole blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Media {
+    /// What a schedule reads ahead, if the playback has a promise.
+    stock: Option<Arc<Stock>>,
     /// The next block, on its way.
     coming: Option<Coming>,
     /// A block that was on its way and has arrived.
@@ -23,11 +28,34 @@ pub(crate) struct Media {
     blocks: u64,
 }
 
+impl Media {
+    /// Takes blocks from what was read ahead for a playback that has a promise.
+    pub(crate) fn stocked(stock: Option<Arc<Stock>>) -> Self {
+        Self { stock, ..Self::default() }
+    }
+
+    /// What the stock has at `place`.
+    fn take(&mut self, stock: &Stock, finder: &Finder, place: Place) -> Result<Step, Error> {
+        match stock.take(place)? {
+            Taken::Step(step) => Ok(step),
+            Taken::Here(entry, payload) => {
+                // A block that is not what it should be may have been moved: read once more, in the usual way.
+                let block = finder.parse(&entry, &payload).or_else(|_| finder.read(&entry));
+                self.arrived = Some((place, block));
+                Ok(Step::Block(entry))
+            }
+        }
+    }
+}
+
 impl Source for Media {
     type Block = Block;
     type Unit = Unit;
 
     fn step(&mut self, finder: &Finder, place: Place) -> Result<Step, Error> {
+        if let Some(stock) = self.stock.clone() {
+            return self.take(&stock, finder, place);
+        }
         let coming = self.coming.take_if(|coming| coming.place == place);
         match coming.and_then(Coming::wait) {
             Some((entry, block)) => {
@@ -42,7 +70,7 @@ impl Source for Media {
         let arrived = self.arrived.take().filter(|(at, _)| *at == place);
         let block = arrived.map_or_else(|| finder.read(entry), |(_, block)| block);
         self.blocks += 1;
-        if self.blocks > 1 {
+        if self.blocks > 1 && self.stock.is_none() {
             let next = Place { block: place.block + 1, ..place };
             self.coming = finder.inner.ahead.fetch(finder, next);
         }

@@ -7,6 +7,7 @@ use pegasus_base::Time;
 use pegasus_media::{TrackSet, Unit};
 
 use crate::error::Error;
+use crate::guarantee::Stock;
 use crate::inner::Inner;
 use crate::media::Media;
 use crate::stream::Stream;
@@ -55,6 +56,17 @@ impl Reader {
         options: ReadOptions,
     ) -> Result<Self, Error> {
         Ok(Self { walk: Walk::new(Media::default(), inner, stream, from, options)? })
+    }
+
+    /// As [`Reader::new`], with what is read ahead into `stock`, if there is one.
+    pub(crate) fn stocked(
+        inner: Arc<Inner>,
+        stream: Arc<Stream>,
+        stock: Option<Arc<Stock>>,
+        from: Time,
+        options: ReadOptions,
+    ) -> Result<Self, Error> {
+        Ok(Self { walk: Walk::new(Media::stocked(stock), inner, stream, from, options)? })
     }
 
     /// The next item, `None` at the end.

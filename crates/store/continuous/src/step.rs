@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pegasus_base::Time;
 use pegasus_media::TrackSet;
 
@@ -107,7 +108,12 @@ impl Finder {
 
     fn read_at(&self, entry: &Entry) -> Result<Block, Error> {
         let payload = self.inner.log.read_block(&entry.map)?;
-        Block::parse(&payload, self.stream.id).map_err(|source| self.damaged(entry, source))
+        self.parse(entry, &payload)
+    }
+
+    /// What the payload of `entry` says.
+    pub(crate) fn parse(&self, entry: &Entry, payload: &Bytes) -> Result<Block, Error> {
+        Block::parse(payload, self.stream.id).map_err(|source| self.damaged(entry, source))
     }
 
     /// Whether the segment of `place` was deleted meanwhile.

@@ -10,6 +10,7 @@ use pegasus_media::TrackSet;
 
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::guarantee::{Guarantee, GuaranteeStatus, Office, Promise, Wish};
 use crate::inner::Inner;
 use crate::keeper::Keeper;
 use crate::listing::Listing;
@@ -154,6 +155,41 @@ impl Continuous {
         Reader::new(self.inner().clone(), self.recorded(name)?, from, options)
     }
 
+    /// From now on playbacks can be promised, by what the profiles say of the disks; those that were promised before are ended.
+    /// `None`: no more promises.
+    ///
+    /// # Errors
+    /// [`Error::Guarantee`] if its numbers are out of range, or don't go together.
+    pub fn guarantee(&self, guarantee: Option<Guarantee>) -> Result<(), Error> {
+        let inner = self.inner();
+        let is_driven = self.handle.driver.lock().is_some();
+        let office = match guarantee {
+            Some(guarantee) => Some(Office::open(inner, guarantee, is_driven)?),
+            None => None,
+        };
+        if let Some(before) = inner.set_office(office) {
+            before.stop();
+        }
+        Ok(())
+    }
+
+    /// Promises to play all of `wishes` in time, or none. Where nothing is guaranteed, promises are given freely, and mean nothing.
+    ///
+    /// Costs a look at each recording's directory from the beginning of its playback on: some microseconds for an hour, and
+    /// some index blocks from disk.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what would fit; [`Error::UnknownStream`], or if the disks fail.
+    pub fn promise(&self, wishes: &[Wish]) -> Result<Promise, Error> {
+        Promise::new(self, wishes)
+    }
+
+    /// How promises are kept; `None` if there are none.
+    #[must_use]
+    pub fn guarantee_status(&self) -> Option<GuaranteeStatus> {
+        self.inner().office().map(|office| office.status())
+    }
+
     /// Lists what [`read`](Self::read) would yield from `range.start` until `range.end`, without the data
     /// of the units. Reads no media: a day takes a second or two.
     ///
@@ -266,6 +302,9 @@ impl Continuous {
 
 impl Handle {
     fn close(&self) -> Result<(), Error> {
+        if let Some(office) = self.inner.set_office(None) {
+            office.stop();
+        }
         let driver = self.driver.lock().take();
         if let Some((driver, keeper)) = driver {
             keeper.stop(&self.inner);

@@ -9,6 +9,7 @@ use pegasus_media::Unit;
 use crate::error::Error;
 use crate::format::block::{Block, Contents};
 use crate::format::index::Entry;
+use crate::guarantee::Stock;
 use crate::inner::Inner;
 use crate::locate::{Finder, Place};
 use crate::media::Media;
@@ -48,6 +49,12 @@ impl Units {
         let next = finder.find_unit(from.0)?;
         let (media, ready) = (Media::default(), VecDeque::new());
         Ok(Self { finder, media, from, next, ready, epoch })
+    }
+
+    /// Takes blocks from `stock`, if there is one.
+    pub(crate) fn stocked(mut self, stock: Option<Arc<Stock>>) -> Self {
+        self.media = Media::stocked(stock);
+        self
     }
 
     /// The next unit with its number, `None` at the durable end. Numbers grow; those left out are

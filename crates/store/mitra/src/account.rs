@@ -88,7 +88,6 @@ impl Account {
     }
 
     /// What is billed for a round, in nanoseconds.
-    #[cfg(test)]
     pub(crate) fn billed_ns(&self) -> u64 {
         self.bills_ns.iter().sum()
     }
@@ -151,9 +150,13 @@ impl Account {
         short.map_or(Ok(()), Err)
     }
 
-    /// Notes a read that joined interval `in_round`.
-    pub(crate) fn join_late(&mut self, in_round: usize, lone_ns: u64) {
-        self.extra_ns[in_round] += lone_ns;
+    /// Adds what joins interval `in_round` of the period under way late: in this one it is read by itself, which takes `lone_ns`,
+    /// and only from the next on with the others.
+    pub(crate) fn join_late(&mut self, shape: &Shape, group: u32, more: Load, late: (usize, u64)) {
+        let (in_round, lone_ns) = late;
+        let before = self.bills_ns[in_round];
+        self.add(shape, group, more);
+        self.extra_ns[in_round] += (before + lone_ns).saturating_sub(self.bills_ns[in_round]);
     }
 
     /// What this account was before is still being read: nothing more fits into the period under way.

@@ -71,6 +71,8 @@ pub struct Shape {
     shares_ns: Vec<u64>,
     /// Where each of them begins in its round, and the round's length.
     starts_ns: Vec<u64>,
+    /// How long reads take, in thousandths of what the profiles say.
+    slowdown_permille: u64,
 }
 
 impl Shape {
@@ -101,8 +103,14 @@ impl Shape {
         }
         let made = unlike.iter().map(|profile| Service::new(profile, knobs.zones));
         let services = made.collect::<Result<Vec<_>, _>>()?;
-        let mut shape =
-            Self { knobs, services, media, shares_ns: Vec::new(), starts_ns: Vec::new() };
+        let mut shape = Self {
+            knobs,
+            services,
+            media,
+            shares_ns: Vec::new(),
+            starts_ns: Vec::new(),
+            slowdown_permille: 1_000,
+        };
         match knobs.zones {
             1 => shape.share(vec![1.0; knobs.groups as usize]),
             // For long blocks; the planner knows how much goes on seeks, and tells.
@@ -117,6 +125,15 @@ impl Shape {
             let takes = |zone| self.batch_ns(zone, reads, bytes) as f64;
             self.share((0..self.knobs.zones).map(takes).collect());
         }
+    }
+
+    /// Reads take `permille` thousandths of what the profiles say: disks are slower than these, or others have a part of their time.
+    pub fn slow_down(&mut self, permille: u64) {
+        self.slowdown_permille = permille.max(1);
+    }
+
+    fn slowed_ns(&self, takes_ns: u64) -> u64 {
+        takes_ns.saturating_mul(self.slowdown_permille) / 1_000
     }
 
     fn share(&mut self, weights: Vec<f64>) {
@@ -174,13 +191,15 @@ impl Shape {
     /// The most that a batch takes on any of the disks, see [`Service::batch_ns`].
     #[must_use]
     pub fn batch_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
-        self.services.iter().map(|one| one.batch_ns(zone, reads, bytes)).max().unwrap_or(0)
+        let takes = self.services.iter().map(|one| one.batch_ns(zone, reads, bytes)).max();
+        self.slowed_ns(takes.unwrap_or(0))
     }
 
     /// The most that one read takes that no sweep passes, see [`Service::lone_ns`].
     #[must_use]
     pub fn lone_ns(&self, zone: usize, bytes: u64) -> u64 {
-        self.services.iter().map(|one| one.lone_ns(zone, bytes)).max().unwrap_or(0)
+        let takes = self.services.iter().map(|one| one.lone_ns(zone, bytes)).max();
+        self.slowed_ns(takes.unwrap_or(0))
     }
 
     /// How much later than asked for a batch of one group may be done, beyond its own interval, in nanoseconds.

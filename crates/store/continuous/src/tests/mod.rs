@@ -5,6 +5,7 @@ mod disks;
 mod driven;
 mod listing;
 mod model;
+mod promised;
 mod racing;
 mod reading;
 mod removing;

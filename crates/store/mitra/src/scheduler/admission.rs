@@ -89,17 +89,6 @@ impl Scheduler {
         media.partition_point(fits).checked_sub(1)
     }
 
-    /// When the first of those ends whose end is known, and room comes free; `None` if nobody's is.
-    #[must_use]
-    pub fn first_end(&self) -> Option<Interval> {
-        let groups = u64::from(self.shape.knobs().groups);
-        let ends = self.playbacks.iter().flat_map(|group| group.values());
-        ends.filter_map(|one| {
-            Some(Interval(one.first.0.checked_add(one.request.blocks.checked_mul(groups)?)?))
-        })
-        .min()
-    }
-
     /// Lets a wish wait; [`super::Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
     pub fn wait(&mut self, number: u64, request: Request) {
         self.waiting.push_back((number, request));
@@ -163,9 +152,11 @@ impl Scheduler {
         let reserved = self.width(request.media);
         for number in self.virtual_disks(home, reserved) {
             let account = &mut self.accounts[number as usize];
-            account.add(&self.shape, group, load);
             if is_late {
-                account.join_late(self.shape.in_round(first), lone_ns);
+                let late = (self.shape.in_round(first), lone_ns);
+                account.join_late(&self.shape, group, load, late);
+            } else {
+                account.add(&self.shape, group, load);
             }
         }
         let id = PlaybackId(self.next_id);

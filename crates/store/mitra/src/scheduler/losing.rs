@@ -55,32 +55,41 @@ impl Scheduler {
         gone
     }
 
-    /// Makes all promises anew, the oldest first, parity's reads included; returns those for whom there is no room.
+    /// Makes all promises anew, parity's reads included; the newest go, as many as have to. Returns them.
     fn promise_anew(&mut self) -> Vec<PlaybackId> {
-        let idle = Account::new(&self.shape);
-        self.accounts.fill(idle);
-        let mut gone = Vec::new();
         let mut all: Vec<_> = self.playbacks.iter_mut().flat_map(std::mem::take).collect();
         all.sort_by_key(|(id, _)| *id);
-        for (id, mut playback) in all {
-            let group = self.group_of[&id];
-            let load = self.load(playback.request.media);
+        for (_, playback) in &mut all {
             playback.reserved = self.width(playback.request.media);
-            let needs: Vec<_> = self.virtual_disks(playback.home, playback.reserved).collect();
-            let has_room = |number: &u32| {
-                self.accounts[*number as usize].fits(&self.shape, group, load, false).is_ok()
-            };
-            if !needs.iter().all(has_room) {
-                self.group_of.remove(&id);
-                gone.push(id);
-                continue;
-            }
-            for number in needs {
-                self.accounts[number as usize].add(&self.shape, group, load);
-            }
-            self.playbacks[group as usize].insert(id, playback);
+        }
+        // If so many fit, fewer do.
+        let counts: Vec<usize> = (1..=all.len()).collect();
+        let stay = counts.partition_point(|count| self.promise(&all[..*count]));
+        let gone = all.split_off(stay);
+        let fits = self.promise(&all);
+        debug_assert!(fits, "so many fitted just now");
+        for (id, _) in &gone {
+            self.group_of.remove(id);
+        }
+        for (id, playback) in all {
+            self.playbacks[self.group_of[&id] as usize].insert(id, playback);
         }
         self.accounts.iter_mut().for_each(|account| account.close_period(&self.shape));
-        gone
+        gone.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Bills these playbacks and nobody else; whether all of them fit.
+    fn promise(&mut self, playbacks: &[(PlaybackId, Playback)]) -> bool {
+        self.accounts.fill(Account::new(&self.shape));
+        playbacks.iter().all(|(id, playback)| {
+            let (group, load) = (self.group_of[id], self.load(playback.request.media));
+            let needs = self.virtual_disks(playback.home, playback.reserved);
+            needs.into_iter().all(|number| {
+                let account = &mut self.accounts[number as usize];
+                let fits = account.fits(&self.shape, group, load, false).is_ok();
+                account.add(&self.shape, group, load);
+                fits
+            })
+        })
     }
 }

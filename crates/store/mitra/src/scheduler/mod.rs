@@ -187,6 +187,14 @@ impl Scheduler {
         self.accounts.iter().all(|account| account.reads() == 0)
     }
 
+    /// How much of the disks' time is promised, as a share of all of it, 0 to 1; that of the virtual disk that has promised most.
+    #[must_use]
+    pub fn promised(&self) -> f64 {
+        let round_ns: u64 = self.shape.shares_ns().iter().sum();
+        let most = self.accounts.iter().map(Account::billed_ns).max().unwrap_or(0);
+        most as f64 / round_ns as f64
+    }
+
     /// What is to be read in `interval`; to be called for each interval once, in order. Who has waited is tried first.
     pub fn tick(&mut self, interval: Interval) -> Batch {
         self.now = interval;
@@ -210,6 +218,16 @@ impl Scheduler {
         }
         over.into_iter().for_each(|id| self.remove(id));
         batch
+    }
+
+    /// Nobody plays: goes on with `interval`, without the ones before.
+    ///
+    /// # Panics
+    /// If anybody plays.
+    pub fn skip_to(&mut self, interval: Interval) {
+        assert!(self.group_of.is_empty(), "only intervals nobody needs are skipped");
+        self.now = self.now.max(interval);
+        self.accounts.iter_mut().for_each(Account::next_period);
     }
 
     /// The reads of the first block of a playback that joined late.

@@ -1,0 +1,101 @@
+//! What is to come of a recording, from its directory and its indexes.
+
+use pegasus_base::Time;
+use pegasus_disk::SECTOR;
+
+use super::curve::{Curve, Part};
+use super::stock::on_disk;
+use crate::error::Error;
+use crate::format::segment::State;
+use crate::format::span::SpanRecord;
+use crate::locate::{Entries, Finder, Place};
+
+/// Segments looked at block by block; those behind are told by their totals, as reading all indexes of a day takes seconds.
+const NEAR: u64 = 6;
+/// Segments looked at at most: what is behind is taken to be like what is before.
+const SEGMENTS_MAX: u64 = 20_000;
+/// What a block takes beyond its media: its head and table, as a share of them.
+const OVERHEAD: u64 = 32;
+
+/// What is known of a recording from a place on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) curve: Curve,
+    /// Bytes of the greatest block that was seen.
+    pub(crate) largest: u64,
+    /// On how many disks its blocks lie, parity apart; the fewest.
+    pub(crate) width: u64,
+    /// Whether it goes on being recorded.
+    pub(crate) grows: bool,
+}
+
+/// Spans as they are shown: one right after the other.
+struct Line {
+    spans: Vec<(Time, Time)>,
+}
+
+impl Line {
+    fn new(spans: &[SpanRecord], from: Time) -> Self {
+        let spans = spans.iter().map(|span| (span.head.start.max(from), span.end));
+        Self { spans: spans.filter(|(start, end)| start < end).collect() }
+    }
+
+    /// How long after the beginning the instant `time` is shown.
+    fn shown_ns(&self, time: Time) -> u64 {
+        let before = |(start, end): &(Time, Time)| time.min(*end).max(*start).since(*start);
+        let shown: std::time::Duration = self.spans.iter().map(before).sum();
+        u64::try_from(shown.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What has to be read of a recording from `place`, which is shown from `from` on, until `until`.
+///
+/// # Errors
+/// If the directory can't be read.
+pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Result<Known, Error> {
+    let spans = finder.stream.spans(&finder.inner.log, from, until)?;
+    let line = Line::new(&spans, from);
+    let parity = usize::from(finder.inner.log.status().parity);
+    let grows = finder.stream.queue(|queue| queue.is_attached());
+    let mut known = Known { grows, ..Known::default() };
+    let shown = |time: Time| line.shown_ns(time);
+    for segment in place.segment..place.segment + SEGMENTS_MAX {
+        let Some(record) = finder.record(segment)? else { break };
+        if record.first > until {
+            break;
+        }
+        if segment < place.segment + NEAR || matches!(record.state, State::Open) {
+            let entries = match finder.entries(segment)? {
+                Entries::Absent => break,
+                entries => entries,
+            };
+            let skip = if segment == place.segment { place.block } else { 0 };
+            for entry in entries.as_slice().iter().skip(skip) {
+                let bytes = on_disk(entry);
+                known.largest = known.largest.max(bytes);
+                known.has_width(entry.map.fragments.len());
+                known.curve.parts.push(Part { at_ns: shown(entry.head.first), bytes });
+            }
+        } else if let State::Sealed(sealed) = &record.state {
+            let media = sealed.after.since(record.before).bytes;
+            let bytes = media + media / OVERHEAD + SECTOR as u64;
+            known.has_width(record.segment.columns.len().saturating_sub(parity));
+            known.curve.parts.push(Part { at_ns: shown(record.first), bytes });
+        }
+    }
+    // Blocks may begin a little earlier than the one before them ends: other tracks' units.
+    let mut latest = 0;
+    for part in &mut known.curve.parts {
+        latest = part.at_ns.max(latest);
+        part.at_ns = latest;
+    }
+    known.curve.end_ns = shown(until).max(latest);
+    Ok(known)
+}
+
+impl Known {
+    fn has_width(&mut self, width: usize) {
+        let width = width.max(1) as u64;
+        self.width = if self.width == 0 { width } else { self.width.min(width) };
+    }
+}

@@ -1,0 +1,177 @@
+//! How fast a recording has to be read so that it can be shown in time.
+//!
+//! Recorded video is not even: a scene that moves takes several times what one takes that does not. Reserving the peak would waste most of a
+//! disk, and the mean is too little. The index knows what is to come, and a playback may hold some of it in memory: so the
+//! least rate is found at which a reader that stops when it holds enough is never behind. Pure.
+
+/// A part of a recording that is read as a whole: a block, or, far ahead, a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// When its first unit is shown, in nanoseconds since playback began.
+    pub(crate) at_ns: u64,
+    /// Bytes to be read for it.
+    pub(crate) bytes: u64,
+}
+
+/// What is to come of a recording, in the order it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Curve {
+    pub(crate) parts: Vec<Part>,
+    /// When the last part is over.
+    pub(crate) end_ns: u64,
+}
+
+const SECOND_NS: u128 = 1_000_000_000;
+/// Most probes for a rate: it is found to a part in so many of the peak.
+const PROBES: u32 = 12;
+
+impl Curve {
+    /// Bytes of all parts.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Bytes of the greatest part.
+    pub(crate) fn largest(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).max().unwrap_or(0)
+    }
+
+    /// Bytes a second, of all of it.
+    pub(crate) fn mean(&self) -> u64 {
+        per_second(self.bytes(), self.end_ns)
+    }
+
+    /// Bytes a second of the part that is shown fastest.
+    pub(crate) fn peak(&self) -> u64 {
+        let next = self.parts.iter().skip(1).map(|part| part.at_ns).chain([self.end_ns]);
+        let rates = self.parts.iter().zip(next);
+        rates
+            .map(|(part, next)| per_second(part.bytes, next.saturating_sub(part.at_ns)))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The least bytes for each period of `period_ns` with which nothing is late; see [`Curve::is_in_time`].
+    pub(crate) fn budget(&self, period_ns: u64) -> u64 {
+        let in_period = |rate: u64| (u128::from(rate) * u128::from(period_ns) / SECOND_NS) as u64;
+        let mut low = 0;
+        let mut high = in_period(self.peak()).max(self.largest()).clamp(1, self.bytes().max(1));
+        while !self.is_in_time(high, period_ns, self.largest()) {
+            high = high.saturating_mul(2);
+        }
+        let grain = (high / (1 << PROBES)).max(1);
+        while high - low > grain {
+            let middle = low + (high - low) / 2;
+            match self.is_in_time(middle, period_ns, self.largest()) {
+                true => high = middle,
+                false => low = middle,
+            }
+        }
+        high
+    }
+
+    /// Whether a reader is in time who may read `budget` bytes in each period, holds [`held_max`] at most, and begins to show when
+    /// his first period's reads are there. A real one reads whole blocks, and pays back with the next what he overdraws:
+    /// so he is never behind this one.
+    pub(crate) fn is_in_time(&self, budget: u64, period_ns: u64, largest: u64) -> bool {
+        let (most, all) = (held_max(budget, largest), self.bytes());
+        let (mut read, mut shown, mut shown_bytes) = (0_u64, 0, 0_u64);
+        let mut until_ns = 0;
+        while shown < self.parts.len() {
+            read = read.saturating_add(budget).min(shown_bytes.saturating_add(most)).min(all);
+            until_ns += period_ns;
+            while shown < self.parts.len() && self.parts[shown].at_ns < until_ns {
+                shown_bytes += self.parts[shown].bytes;
+                if shown_bytes > read {
+                    return false;
+                }
+                shown += 1;
+            }
+        }
+        true
+    }
+}
+
+/// How much a reader holds before he stops: what two periods take, and a part. A part that is a segment counts though it is read block by
+/// block; and as it counts as shown from its beginning on, a reader who counts blocks has to be allowed another.
+fn held_max(budget: u64, largest: u64) -> u64 {
+    budget.saturating_mul(2).saturating_add(largest)
+}
+
+/// As much as a reader has to be allowed to hold who reads block by block, so that he is not behind one who reads part by part.
+pub(crate) fn held_by_blocks(budget: u64, largest: u64) -> u64 {
+    held_max(budget, largest.saturating_mul(2))
+}
+
+fn per_second(bytes: u64, over_ns: u64) -> u64 {
+    let rate = u128::from(bytes) * SECOND_NS / u128::from(over_ns.max(1_000_000));
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PERIOD_NS: u64 = 2_000_000_000;
+    const BLOCK_NS: u64 = 500_000_000;
+
+    fn blocks(bytes: &[u64]) -> Curve {
+        let part = |(at, bytes): (usize, &u64)| Part { at_ns: at as u64 * BLOCK_NS, bytes: *bytes };
+        let parts = bytes.iter().enumerate().map(part).collect();
+        Curve { parts, end_ns: bytes.len() as u64 * BLOCK_NS }
+    }
+
+    #[test]
+    fn an_even_recording_takes_its_mean() {
+        let curve = blocks(&[250_000; 400]);
+        assert_eq!((curve.mean(), curve.peak()), (500_000, 500_000));
+        let budget = curve.budget(PERIOD_NS);
+        assert!((1_000_000..1_010_000).contains(&budget), "{budget}");
+    }
+
+    #[test]
+    fn a_burst_that_memory_bears_takes_little_more_than_the_mean() {
+        let mut bytes = vec![100_000; 400];
+        bytes[200..204].fill(400_000);
+        let curve = blocks(&bytes);
+        assert_eq!(curve.peak(), 800_000);
+        let budget = curve.budget(PERIOD_NS);
+        assert!(budget < 900_000, "{budget} for a mean of 412 000 and a peak of 1 600 000");
+        assert!(
+            curve.is_in_time(budget, PERIOD_NS, curve.largest())
+                && !curve.is_in_time(budget * 9 / 10, PERIOD_NS, curve.largest())
+        );
+    }
+
+    #[test]
+    fn what_is_empty_or_short_takes_what_it_has() {
+        assert_eq!(Curve::default().budget(PERIOD_NS), 1);
+        assert_eq!(blocks(&[700]).budget(PERIOD_NS), 700);
+    }
+
+    proptest! {
+        /// Never behind with the budget found, block by block, though it was found from whole segments far ahead.
+        #[test]
+        fn whole_segments_are_told_on_the_safe_side(
+            bytes in prop::collection::vec(1_000_u64..1_000_000, 1..300), in_segment in 2_usize..20, near in 0_usize..40,
+        ) {
+            let exact = blocks(&bytes);
+            let near = near.min(bytes.len());
+            let mut parts = exact.parts[..near].to_vec();
+            for segment in exact.parts[near..].chunks(in_segment) {
+                let bytes = segment.iter().map(|part| part.bytes).sum();
+                parts.push(Part { at_ns: segment[0].at_ns, bytes });
+            }
+            let coarse = Curve { parts, end_ns: exact.end_ns };
+            let budget = coarse.budget(PERIOD_NS);
+            prop_assert!(coarse.is_in_time(budget, PERIOD_NS, coarse.largest()));
+            prop_assert!(exact.is_in_time(budget, PERIOD_NS, 2 * coarse.largest()), "{} bytes", budget);
+            let exact_budget = exact.budget(PERIOD_NS);
+            prop_assert!(exact.is_in_time(exact_budget, PERIOD_NS, exact.largest()));
+            let peak = exact.peak() * 2 + 2_000_000;
+            prop_assert!(exact_budget <= peak, "{} of {}", exact_budget, peak);
+        }
+    }
+}

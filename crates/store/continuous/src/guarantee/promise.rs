@@ -1,0 +1,180 @@
+//! Asking for a promise, and using it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pegasus_base::{StreamName, Time};
+use pegasus_mitra::PlaybackId;
+
+use super::ahead::{self, Known};
+use super::office::{Need, Office};
+use super::stock::Stock;
+use crate::error::Error;
+use crate::inner::Inner;
+use crate::locate::Finder;
+use crate::read::{ReadOptions, Reader};
+use crate::store::Continuous;
+use crate::units::{UnitNumber, Units};
+
+/// What somebody wants to play.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The stream.
+    pub name: StreamName,
+    /// From when on.
+    pub from: Time,
+    /// Until when; `None` is to the end of what is recorded, and on.
+    pub until: Option<Time>,
+    /// How fast: 1 is as recorded, negative is backwards; beyond twice as fast only key units are shown.
+    pub scale: f64,
+}
+
+/// Playbacks that are guaranteed: what is read through this is there in time, as long as it is not asked for faster than it was
+/// recorded (times the wish's scale). Dropping it gives the disks' time back.
+#[derive(Debug)]
+pub struct Promise {
+    number: u64,
+    inner: Arc<Inner>,
+    /// `None` where nothing is guaranteed.
+    office: Option<Arc<Office>>,
+    shares: Vec<Share>,
+}
+
+/// One of its playbacks.
+#[derive(Debug)]
+struct Share {
+    name: StreamName,
+    id: Option<PlaybackId>,
+    stock: Arc<Stock>,
+}
+
+impl Promise {
+    /// Asks for all of `wishes`, or none of them.
+    pub(crate) fn new(store: &Continuous, wishes: &[Wish]) -> Result<Self, Error> {
+        let inner = store.inner().clone();
+        let office = inner.office();
+        let mut needs = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            needs.push(need(store, office.as_deref(), wish)?);
+        }
+        let (number, ids) = match &office {
+            Some(office) => {
+                let (number, ids) = office.admit(&needs, office.now_ns())?;
+                (number, ids.into_iter().map(Some).collect())
+            }
+            None => (0, vec![None; needs.len()]),
+        };
+        let shares = wishes.iter().zip(ids).zip(needs);
+        let share = |((wish, id), need): ((&Wish, _), Need)| Share {
+            name: wish.name.clone(),
+            id,
+            stock: need.stock,
+        };
+        let shares = shares.map(share).collect();
+        Ok(Self { number, inner, office, shares })
+    }
+
+    /// Its number, not used again while the store is open; 0 where nothing is guaranteed.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The streams it is for.
+    pub fn streams(&self) -> impl Iterator<Item = &StreamName> {
+        self.shares.iter().map(|share| &share.name)
+    }
+
+    /// How long to wait before showing anything so that nothing is late: until what is shown first has been read.
+    #[must_use]
+    pub fn starts_in(&self) -> Duration {
+        let Some(office) = &self.office else { return Duration::ZERO };
+        let ns = office.shown_ns(&self.ids()).saturating_sub(office.now_ns());
+        Duration::from_nanos(ns)
+    }
+
+    fn ids(&self) -> Vec<PlaybackId> {
+        self.shares.iter().filter_map(|share| share.id).collect()
+    }
+
+    /// Why it does not hold any more, if that is so: the disks were slower than they seemed, or the store is being closed.
+    #[must_use]
+    pub fn withdrawn(&self) -> Option<String> {
+        self.shares.iter().find_map(|share| share.stock.withdrawn())
+    }
+
+    /// As [`Continuous::read`], with what was read ahead.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStream`] also if the promise is not for `name`; as [`Continuous::read`]. The reader's items
+    /// may be [`Error::Withdrawn`].
+    pub fn read(
+        &self,
+        name: &StreamName,
+        from: Time,
+        options: ReadOptions,
+    ) -> Result<Reader, Error> {
+        let share = self.share(name)?;
+        let stream = share.stock.finder.stream.clone();
+        Reader::stocked(self.inner.clone(), stream, share.given(), from, options)
+    }
+
+    /// As [`Continuous::read_units`], with what was read ahead.
+    ///
+    /// # Errors
+    /// As [`Promise::read`].
+    pub fn read_units(&self, name: &StreamName, from: UnitNumber) -> Result<Units, Error> {
+        let share = self.share(name)?;
+        let stream = share.stock.finder.stream.clone();
+        Ok(Units::new(self.inner.clone(), stream, from)?.stocked(share.given()))
+    }
+
+    fn share(&self, name: &StreamName) -> Result<&Share, Error> {
+        let share = self.shares.iter().find(|share| share.name == *name);
+        share.ok_or_else(|| Error::UnknownStream { name: name.clone() })
+    }
+}
+
+impl Share {
+    /// What is read ahead for it, if anything is promised.
+    fn given(&self) -> Option<Arc<Stock>> {
+        self.id.map(|_| self.stock.clone())
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(office) = &self.office {
+            office.end(&self.ids());
+        }
+    }
+}
+
+fn need(store: &Continuous, office: Option<&Office>, wish: &Wish) -> Result<Need, Error> {
+    let inner = store.inner();
+    let stream = store.recorded(&wish.name)?;
+    let finder =
+        Finder { inner: inner.clone(), stream: stream.clone(), record_len: inner.record_len };
+    let spans = stream.spans(&inner.log, wish.from, Time::MAX)?;
+    let found = match spans.first() {
+        Some(span) => finder.find(span, wish.from.max(span.head.start))?,
+        None => None,
+    };
+    let from = found.map_or_else(|| finder.end(), |found| found.from);
+    let known = match (office, found) {
+        (Some(_), Some(_)) => {
+            ahead::look(&finder, from, wish.from, wish.until.unwrap_or(Time::MAX))?
+        }
+        _ => Known::default(),
+    };
+    let patience = office.map_or_else(Default::default, Office::patience);
+    let stock = Arc::new(Stock::new(finder, from, patience));
+    let ends = wish.until.is_some() || !known.grows;
+    Ok(Need { stock, known, scale: wish.scale, ends })
+}
+
+/// When all of its playbacks can be shown, in nanoseconds since the office began.
+#[cfg(test)]
+pub(crate) fn shown_ns(promise: &Promise) -> u64 {
+    promise.office.as_ref().map_or(0, |office| office.shown_ns(&promise.ids()))
+}

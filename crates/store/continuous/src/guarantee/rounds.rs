@@ -1,0 +1,127 @@
+//! The thread that reads what was promised, interval by interval.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pegasus_log::Sweep;
+use pegasus_mitra::{Interval, PlaybackId};
+
+use super::office::{Office, State};
+use super::stock::{Stock, Wanted};
+use crate::inner::Inner;
+
+/// What is to be read together.
+struct Batch {
+    stocks: Vec<Arc<Stock>>,
+    /// When everything has to be there, in nanoseconds since the office began.
+    done_ns: u64,
+    billed_ns: u64,
+    gap_bytes: u64,
+}
+
+/// Reads until the office is closed.
+pub(crate) fn run(office: &Office) {
+    while let Some(batch) = next(office) {
+        if !batch.stocks.is_empty() {
+            office.read(&batch);
+        }
+    }
+}
+
+/// Waits for what is to be read next; `None` at the end.
+fn next(office: &Office) -> Option<Batch> {
+    let mut state = office.state.lock();
+    loop {
+        if state.stop {
+            return None;
+        }
+        let begins_ns = match state.due(office.now_ns()) {
+            Ok(batch) => return Some(batch),
+            Err(begins_ns) => begins_ns,
+        };
+        let until = office.at(begins_ns);
+        if state.shares.is_empty() {
+            // Nobody plays: the intervals that nobody needs are gone through together.
+            office.kicked.wait(&mut state);
+        } else {
+            office.kicked.wait_until(&mut state, until);
+        }
+    }
+}
+
+/// Reads all that is due by `now_ns`, in the caller's thread.
+#[cfg(test)]
+pub(crate) fn catch_up(office: &Office, now_ns: u64) {
+    loop {
+        let batch = office.state.lock().due(now_ns);
+        match batch {
+            Ok(batch) => office.read(&batch),
+            Err(_) => return,
+        }
+    }
+}
+
+impl State {
+    /// What is to be read now, or when there will be something, in nanoseconds since the office began.
+    fn due(&mut self, now_ns: u64) -> Result<Batch, u64> {
+        if !self.late.is_empty() {
+            return Ok(self.late_batch());
+        }
+        let interval = Interval(self.now.0 + 1);
+        let begins_ns = self.scheduler.shape().begins_ns(interval);
+        if begins_ns <= now_ns { Ok(self.batch(interval)) } else { Err(begins_ns) }
+    }
+
+    /// The reads of an interval that begins.
+    fn batch(&mut self, interval: Interval) -> Batch {
+        self.now = interval;
+        let orders = self.scheduler.tick(interval).orders;
+        let reads = orders.len() as u32;
+        let bytes = orders.iter().map(|order| order.bytes).sum();
+        let ids: Vec<PlaybackId> = orders.iter().map(|order| order.playback).collect();
+        let shape = self.scheduler.shape();
+        let (done_ns, billed_ns) = (shape.done_ns(interval), shape.batch_ns(0, reads, bytes));
+        self.batch_of(&ids, done_ns, billed_ns)
+    }
+
+    /// The first reads of those who joined the interval that is under way.
+    fn late_batch(&mut self) -> Batch {
+        let ids = std::mem::take(&mut self.late);
+        let shape = self.scheduler.shape();
+        let orders = ids.iter().flat_map(|id| self.scheduler.late(*id));
+        let billed_ns = orders.map(|order| shape.lone_ns(0, order.bytes)).sum();
+        let done_ns = shape.done_ns(self.now);
+        self.batch_of(&ids, done_ns, billed_ns)
+    }
+
+    fn batch_of(&self, ids: &[PlaybackId], done_ns: u64, billed_ns: u64) -> Batch {
+        let stock = |id: &PlaybackId| self.shares.get(id).map(|share| share.stock.clone());
+        let stocks = ids.iter().filter_map(stock).collect();
+        Batch { stocks, done_ns, billed_ns, gap_bytes: self.ladder.guarantee().gap_bytes() }
+    }
+}
+
+impl Office {
+    /// Reads a batch, and gives each stock what is its.
+    fn read(&self, batch: &Batch) {
+        let begun = Instant::now();
+        let plans: Vec<(&Arc<Stock>, Vec<Wanted>)> =
+            batch.stocks.iter().map(|stock| (stock, stock.next_period())).collect();
+        let maps: Vec<_> = plans
+            .iter()
+            .flat_map(|(_, wanted)| wanted.iter().map(|w| w.entry.map.clone()))
+            .collect();
+        let Some((first, _)) = plans.first().filter(|_| !maps.is_empty()) else { return };
+        let inner: &Inner = &first.finder.inner;
+        let how = Sweep { gap_bytes: batch.gap_bytes, deadline: Some(self.at(batch.done_ns)) };
+        let mut payloads = inner.log.read_blocks(&maps, how).into_iter();
+        for (stock, wanted) in &plans {
+            for (wanted, payload) in wanted.iter().zip(&mut payloads) {
+                stock.put(wanted, payload.ok());
+            }
+        }
+        let now_ns = self.now_ns();
+        let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.note_batch(took_ns, batch.billed_ns, now_ns.saturating_sub(batch.done_ns), now_ns);
+    }
+}

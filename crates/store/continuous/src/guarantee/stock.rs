@@ -1,0 +1,266 @@
+//! What was read ahead for one playback: the schedule fills it, its reader takes from it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::curve::held_by_blocks;
+use crate::error::Error;
+use crate::format::index::Entry;
+use crate::locate::{Finder, Place};
+use crate::step::Step;
+
+/// Blocks kept that were taken already: a reader begins some blocks before the key unit, and the next one where the last ended.
+const KEPT: usize = 4;
+
+/// One playback's blocks.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    pub(crate) finder: Finder,
+    /// How long a reader waits for a block that is to come; after that it reads for itself.
+    patience: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+    blocks: AtomicU64,
+    late_blocks: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The block to be asked for next.
+    next: Place,
+    /// Bytes that may be read in a period, and what is left of them in this one.
+    budget: u64,
+    purse: i64,
+    most_bytes: u64,
+    /// Blocks that were asked for, in order.
+    blocks: VecDeque<Held>,
+    /// How many of these were taken.
+    taken: usize,
+    /// Whether blocks are read ahead: not if it is shown by key units, or backwards.
+    reads_ahead: bool,
+    /// Counts the times the reader went elsewhere: what was asked for before is not wanted any more.
+    moves: u64,
+    withdrawn: Option<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    place: Place,
+    entry: Entry,
+    bytes: u64,
+    arrived: Arrived,
+}
+
+#[derive(Debug)]
+enum Arrived {
+    NotYet,
+    Here(Bytes),
+    /// It could not be read: the reader finds out why.
+    Not,
+}
+
+/// A block that is to be read for a stock.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) place: Place,
+    pub(crate) entry: Entry,
+}
+
+/// What a stock has at a place.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The payload of the block there.
+    Here(Entry, Bytes),
+    /// What is there is not in the stock; who wants it reads for himself.
+    Step(Step),
+}
+
+/// What a stock tells of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Figures {
+    pub(crate) held_bytes: u64,
+    pub(crate) blocks: u64,
+    pub(crate) late_blocks: u64,
+}
+
+impl Stock {
+    pub(crate) fn new(finder: Finder, from: Place, patience: Duration) -> Self {
+        let state = State {
+            next: from,
+            budget: 0,
+            purse: 0,
+            most_bytes: 0,
+            blocks: VecDeque::new(),
+            taken: 0,
+            reads_ahead: true,
+            moves: 0,
+            withdrawn: None,
+        };
+        Self {
+            finder,
+            patience,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            blocks: AtomicU64::new(0),
+            late_blocks: AtomicU64::new(0),
+        }
+    }
+
+    /// How much may be read for it in a period; `largest` is the greatest part
+    /// of its curve.
+    pub(crate) fn set_budget(&self, budget: u64, largest: u64, reads_ahead: bool) {
+        let mut state = self.state.lock();
+        (state.budget, state.reads_ahead) = (budget, reads_ahead);
+        state.most_bytes = held_by_blocks(budget, largest);
+    }
+
+    /// A period begins: the blocks to be read in it. What of its time isn't used is lost, what is overdrawn is paid back.
+    pub(crate) fn next_period(&self) -> Vec<Wanted> {
+        let (mut place, mut purse, mut held, most, moves) = {
+            let mut state = self.state.lock();
+            let budget = i64::try_from(state.budget).unwrap_or(i64::MAX / 2);
+            state.purse = (state.purse + budget).min(budget);
+            if !state.reads_ahead || state.withdrawn.is_some() {
+                return Vec::new();
+            }
+            (state.next, state.purse, state.held_bytes(), state.most_bytes, state.moves)
+        };
+        let mut wanted = Vec::new();
+        while purse > 0 && held < most {
+            match self.finder.entry(place) {
+                Ok(Step::Block(entry)) => {
+                    let bytes = on_disk(&entry);
+                    (purse, held) = (purse - bytes as i64, held + bytes);
+                    wanted.push(Wanted { place, entry });
+                    place.block += 1;
+                }
+                Ok(Step::Skip(next)) => place = next,
+                // The reader finds out, when he comes there.
+                Ok(Step::End) | Err(_) => break,
+            }
+        }
+        let mut state = self.state.lock();
+        if state.moves != moves {
+            return Vec::new();
+        }
+        (state.next, state.purse) = (place, purse);
+        let held = |one: &Wanted| Held {
+            place: one.place,
+            entry: one.entry.clone(),
+            bytes: on_disk(&one.entry),
+            arrived: Arrived::NotYet,
+        };
+        state.blocks.extend(wanted.iter().map(held));
+        wanted
+    }
+
+    /// A block that was wanted has been read, or not.
+    pub(crate) fn put(&self, wanted: &Wanted, payload: Option<Bytes>) {
+        let mut state = self.state.lock();
+        let held = state.blocks.iter_mut().find(|held| held.place == wanted.place);
+        if let Some(held) = held {
+            held.arrived = payload.map_or(Arrived::Not, Arrived::Here);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The promise does not hold any more: readers are told why.
+    pub(crate) fn withdraw(&self, why: &str) {
+        self.state.lock().withdrawn = Some(why.to_owned());
+        self.changed.notify_all();
+    }
+
+    /// Why the promise does not hold any more.
+    pub(crate) fn withdrawn(&self) -> Option<String> {
+        self.state.lock().withdrawn.clone()
+    }
+
+    /// The block at `place`, which is waited for if it is about to come.
+    ///
+    /// # Errors
+    /// [`Error::Withdrawn`], or if what is there can't be found out.
+    pub(crate) fn take(&self, place: Place) -> Result<Taken, Error> {
+        let until = Instant::now() + self.patience;
+        let mut state = self.state.lock();
+        let mut exists = false;
+        loop {
+            if let Some(why) = &state.withdrawn {
+                let name = self.finder.stream.name.clone();
+                return Err(Error::Withdrawn { name, why: why.clone() });
+            }
+            let known = state.blocks.iter().position(|held| held.place == place);
+            match known.map(|at| (at, &state.blocks[at])) {
+                Some((at, Held { entry, arrived: Arrived::Here(payload), .. })) => {
+                    let taken = Taken::Here(entry.clone(), payload.clone());
+                    state.was_taken(at);
+                    self.blocks.fetch_add(1, Relaxed);
+                    return Ok(taken);
+                }
+                Some((at, Held { entry, arrived: Arrived::Not, .. })) => {
+                    let step = Step::Block(entry.clone());
+                    state.was_taken(at);
+                    return Ok(Taken::Step(step));
+                }
+                Some((_, Held { arrived: Arrived::NotYet, .. })) => {}
+                None if !exists => {
+                    drop(state);
+                    let step = self.finder.entry(place)?;
+                    state = self.state.lock();
+                    let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
+                    if state.next != place || !state.reads_ahead {
+                        state.go(place);
+                        return Ok(Taken::Step(step));
+                    }
+                    exists = true;
+                    continue;
+                }
+                None => {}
+            }
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                self.late_blocks.fetch_add(1, Relaxed);
+                state.go(place);
+                drop(state);
+                return self.finder.entry(place).map(Taken::Step);
+            }
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            held_bytes: self.state.lock().held_bytes(),
+            blocks: self.blocks.load(Relaxed),
+            late_blocks: self.late_blocks.load(Relaxed),
+        }
+    }
+}
+
+impl State {
+    /// Bytes that are asked for and not taken.
+    fn held_bytes(&self) -> u64 {
+        self.blocks.iter().skip(self.taken).map(|held| held.bytes).sum()
+    }
+
+    fn was_taken(&mut self, at: usize) {
+        self.taken = self.taken.max(at + 1);
+        let over = self.taken.saturating_sub(KEPT);
+        self.blocks.drain(..over);
+        self.taken -= over;
+    }
+
+    /// The reader reads the block at `place` for himself; what follows is to be read ahead.
+    fn go(&mut self, place: Place) {
+        self.next = Place { block: place.block + 1, ..place };
+        self.blocks.clear();
+        self.taken = 0;
+        self.moves += 1;
+    }
+}
+
+/// What reading a block takes from the disks, parity apart.
+pub(crate) fn on_disk(entry: &Entry) -> u64 {
+    u64::from(entry.map.fragment_bytes) * entry.map.fragments.len() as u64
+}

@@ -1,0 +1,259 @@
+//! Playbacks that are promised: what is admitted is in time, what does not fit is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pegasus_base::Time;
+use pegasus_disk::Profile;
+use pegasus_media::Unit;
+
+use super::{Rig, Size, name, settings, units};
+use crate::guarantee::{catch_up, shown_ns};
+use crate::{Error, Guarantee, Promise, ReadOptions, Wish, sample};
+
+const CAM: &str = "/cam/door";
+
+/// Twelve megabytes a second from each disk, and three milliseconds for each request.
+fn slow_disks() -> Guarantee {
+    let profile = Profile::flash(1 << 40, 3_000, 100_000_000);
+    Guarantee { others_percent: 0, ..Guarantee::on(vec![profile]) }
+}
+
+fn wish(stream: &str) -> Wish {
+    Wish { name: name(stream), from: Time::MIN, until: None, scale: 1.0 }
+}
+
+/// A camera in front of which a lot happens now and then: pictures are up to eight times as large.
+fn uneven(seconds: i64) -> Vec<Arc<Unit>> {
+    let mut all = Vec::new();
+    for second in 0..seconds {
+        let busy = (second / 7) % 5 == 3;
+        all.extend(sample::camera(1, if busy { 24_000 } else { 3_000 }, second));
+    }
+    all
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_told_what_would() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    for stream in [CAM, "/cam/yard"] {
+        rig.record(stream, &sample::camera(60, 20_000, 0), 13);
+    }
+    let store = rig.store();
+    // Where nothing is guaranteed, nothing is refused.
+    assert_eq!(store.promise(&[wish(CAM)]).unwrap().number(), 0);
+    assert!(store.guarantee_status().is_none());
+    store.guarantee(Some(slow_disks())).unwrap();
+    let mut promises: Vec<Promise> = Vec::new();
+    let refused = loop {
+        match store.promise(&[wish(CAM)]) {
+            Ok(promise) => promises.push(promise),
+            Err(Error::Refused(refused)) => break refused,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(promises.len() < 1_000, "nothing is ever refused");
+    };
+    let status = store.guarantee_status().unwrap();
+    assert_eq!((status.admitted, status.refused), (promises.len() as u64, 1));
+    assert!(status.promised_percent > 80.0, "{status:?}");
+    assert_eq!(refused.playing, promises.len() as u64);
+    let reserved: u64 = status.playbacks.iter().map(|one| one.reserved_bps).sum();
+    assert!(promises.len() > 8 && reserved < 100_000_000, "{}: {reserved}", promises.len());
+    let first_end_ms = refused.first_end_ms.unwrap();
+    assert!((50_000..61_000).contains(&first_end_ms), "{first_end_ms}");
+    assert!(refused.fits_bps < refused.rate_bps, "{refused}");
+    // Two at once, or none: room for one is not enough.
+    drop(promises.pop());
+    let both = store.promise(&[wish(CAM), wish("/cam/yard")]);
+    assert!(matches!(both, Err(Error::Refused(_))));
+    promises.push(store.promise(&[wish("/cam/yard")]).unwrap());
+    assert!(store.promise(&[wish("/cam/yard")]).is_err());
+    promises.clear();
+    let both = store.promise(&[wish(CAM), wish("/cam/yard")]).unwrap();
+    assert_eq!(both.streams().count(), 2);
+    assert!(store.promise(&[wish("/cam/none")]).is_err());
+    drop(both);
+    assert_eq!(store.guarantee_status().unwrap().playbacks, []);
+}
+
+#[test]
+fn an_uneven_recording_is_in_time_with_far_less_than_its_peak() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &uneven(120), 13);
+    let store = rig.store();
+    store.guarantee(Some(slow_disks())).unwrap();
+    let office = store.inner().office().unwrap();
+    let promises: Vec<Promise> = (0..4).map(|_| store.promise(&[wish(CAM)]).unwrap()).collect();
+    let status = store.guarantee_status().unwrap();
+    let one = &status.playbacks[0];
+    assert!(one.reserved_bps > one.mean_bps && one.reserved_bps < one.peak_bps, "{one:?}");
+    // Time goes on, and each reads what he shows next, block by block.
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    let mut now_ns = 0;
+    catch_up(&office, now_ns);
+    let read =
+        |promise: &Promise| promise.read(&name(CAM), Time::MIN, ReadOptions::default()).unwrap();
+    let mut readers: Vec<_> = promises.iter().map(read).collect();
+    let mut got = vec![Vec::new(); readers.len()];
+    let begins: Vec<u64> = promises.iter().map(shown_ns).collect();
+    while got.iter().any(|got: &Vec<Unit>| got.len() < want.len()) {
+        now_ns += 100_000_000;
+        catch_up(&office, now_ns);
+        for ((reader, got), begins_ns) in readers.iter_mut().zip(&mut got).zip(&begins) {
+            let Some(shown_ns) = now_ns.checked_sub(*begins_ns) else { continue };
+            let shown = want[0].time + Duration::from_nanos(shown_ns);
+            while want.get(got.len()).is_some_and(|unit| unit.time <= shown) {
+                got.push(next_unit(reader).unwrap());
+            }
+        }
+        assert!(now_ns < 200_000_000_000, "it does not end");
+    }
+    assert!(got.iter().all(|got| *got == want), "it reads otherwise");
+    let status = store.guarantee_status().unwrap();
+    assert_eq!((status.late_blocks, status.late_batches), (0, 0), "{status:?}");
+    assert!(status.playbacks.iter().all(|one| one.blocks > 150), "{status:?}");
+}
+
+fn next_unit(reader: &mut crate::Reader) -> Option<Unit> {
+    loop {
+        match reader.next().unwrap() {
+            Some(crate::Item::Unit(unit)) => return Some(unit),
+            Some(_) => {}
+            None => return None,
+        }
+    }
+}
+
+#[test]
+fn a_viewer_may_go_elsewhere_and_stop_reading() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &sample::camera(120, 4_000, 0), 13);
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    let store = rig.store();
+    store.guarantee(Some(slow_disks())).unwrap();
+    let office = store.inner().office().unwrap();
+    let promise = store.promise(&[wish(CAM)]).unwrap();
+    // Nobody reads: it holds two periods' worth and a block, and then no more.
+    (0..20).for_each(|second| catch_up(&office, second * 1_000_000_000));
+    let held = store.guarantee_status().unwrap().playbacks[0].held_bytes;
+    (20..60).for_each(|second| catch_up(&office, second * 1_000_000_000));
+    assert_eq!(store.guarantee_status().unwrap().playbacks[0].held_bytes, held);
+    assert!((200_000..5_000_000).contains(&held), "{held}");
+    // What is elsewhere is read at once, and from there on ahead.
+    let mut rng = fastrand::Rng::with_seed(1);
+    for second in 0..40 {
+        let from = sample::at(rng.i64(0..110_000));
+        let mut reader = promise.read(&name(CAM), from, ReadOptions::default()).unwrap();
+        let plain = store.read(&name(CAM), from, ReadOptions::default()).unwrap();
+        assert_eq!((reader.start(), reader.lead()), (plain.start(), plain.lead()));
+        for at in 0..20 {
+            catch_up(&office, (60 + 20 * second + at) * 1_000_000_000);
+            let unit = next_unit(&mut reader).unwrap();
+            assert!(want.contains(&unit));
+        }
+    }
+    let blocks = store.guarantee_status().unwrap().playbacks[0].blocks;
+    assert!(blocks > 40, "{blocks} blocks were read ahead");
+    assert!(promise.withdrawn().is_none());
+}
+
+#[test]
+fn slow_disks_are_noticed_and_the_newest_go() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &sample::camera(60, 20_000, 0), 13);
+    let store = rig.store();
+    store.guarantee(Some(slow_disks())).unwrap();
+    let office = store.inner().office().unwrap();
+    let mut promises = Vec::new();
+    while let Ok(promise) = store.promise(&[wish(CAM)]) {
+        promises.push(promise);
+    }
+    let all = promises.len();
+    // Batches take twice what they are billed.
+    for batch in 0..3 {
+        office.note_batch(2_000, 1_000, 500, batch * 1_000_000_000);
+    }
+    let status = store.guarantee_status().unwrap();
+    assert!((1.9..2.1).contains(&status.slowdown), "{status:?}");
+    let left = promises.iter().filter(|promise| promise.withdrawn().is_none()).count();
+    assert!(left > 0 && left < all * 2 / 3, "{left} of {all}");
+    assert!(
+        promises[..left].iter().all(|promise| promise.withdrawn().is_none()),
+        "the oldest stay"
+    );
+    assert_eq!((status.withdrawn as usize, status.playbacks.len()), (all - left, left));
+    let newest = promises.pop().unwrap();
+    let mut reader = newest.read(&name(CAM), Time::MIN, ReadOptions::default());
+    let error = match &mut reader {
+        Ok(reader) => reader.next().unwrap_err(),
+        Err(_) => reader.unwrap_err(),
+    };
+    assert!(error.to_string().contains("slower than their profile says"), "{error}");
+    // After a while without a late one they are believed again.
+    for batch in 0..400 {
+        office.note_batch(500, 1_000, 0, (10 + batch * 10) * 1_000_000_000);
+    }
+    assert_eq!(store.guarantee_status().unwrap().slowdown, 1.0);
+    assert!(store.promise(&[wish(CAM)]).is_ok());
+}
+
+#[test]
+fn recordings_come_first() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &sample::camera(60, 20_000, 0), 13);
+    let store = rig.store();
+    store.guarantee(Some(slow_disks())).unwrap();
+    let office = store.inner().office().unwrap();
+    let mut promises = Vec::new();
+    while let Ok(promise) = store.promise(&[wish(CAM)]) {
+        promises.push(promise);
+    }
+    office.record(0.5);
+    let status = store.guarantee_status().unwrap();
+    assert_eq!(status.recording_percent, 50.0);
+    let left = status.playbacks.len();
+    assert!(left > 0 && left < promises.len(), "{left} of {}", promises.len());
+    office.record(0.0);
+    assert!(store.promise(&[wish(CAM)]).is_ok(), "there is room again");
+}
+
+#[test]
+fn with_its_thread_it_plays_in_time_and_ends_with_the_store() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &sample::camera(4, 4_000, 0), 13);
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    let mut rig = rig;
+    rig.store.take().unwrap().close().unwrap();
+    let store = rig.open_driven();
+    let guarantee = Guarantee { period: Duration::from_millis(400), ..slow_disks() };
+    store.guarantee(Some(guarantee)).unwrap();
+    let promise = store.promise(&[wish(CAM)]).unwrap();
+    let mut reader = promise.read(&name(CAM), Time::MIN, ReadOptions::default()).unwrap();
+    let mut got = Vec::new();
+    while let Some(unit) = next_unit(&mut reader) {
+        got.push(unit);
+    }
+    assert_eq!(got, want);
+    let status = store.guarantee_status().unwrap();
+    assert!(status.playbacks[0].blocks > 3, "{status:?}");
+    store.close().unwrap();
+    assert!(promise.withdrawn().is_some());
+}
