@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pegasus_base::StreamName;
-use pegasus_continuous::{Continuous, Units};
+use pegasus_continuous::{Continuous, Promise, Units};
 use pegasus_media::mp4::Piece;
 
 use crate::{ExportError, Planned};
@@ -21,13 +21,22 @@ pub struct Source {
     /// What comes next, and the first unit of the plan that it may be.
     open: Option<(u64, Units)>,
     last: Option<(u64, Bytes)>,
+    /// What makes sure that it is in time.
+    promise: Option<Arc<Promise>>,
 }
 
 impl Source {
     /// The units of `planned`, which was made of this stream.
     #[must_use]
     pub fn new(store: Continuous, name: StreamName, planned: Arc<Planned>) -> Self {
-        Self { store, name, planned, open: None, last: None }
+        Self { store, name, planned, open: None, last: None, promise: None }
+    }
+
+    /// Reads what was promised, which has to be this stream's playback.
+    #[must_use]
+    pub fn promised(mut self, promise: Option<Arc<Promise>>) -> Self {
+        self.promise = promise;
+        self
     }
 
     /// The data of unit `index` of the plan.
@@ -45,7 +54,10 @@ impl Source {
         let wanted = self.planned.numbers.get(index);
         let mut units = match self.open.take().filter(|(next, _)| near(next)) {
             Some((_, units)) => units,
-            None => self.store.read_units(&self.name, wanted)?,
+            None => match &self.promise {
+                Some(promise) => promise.read_units(&self.name, wanted)?,
+                None => self.store.read_units(&self.name, wanted)?,
+            },
         };
         let changed = || ExportError::Changed { name: self.name.clone() };
         loop {

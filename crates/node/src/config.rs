@@ -13,7 +13,7 @@ mod storage;
 mod streams;
 
 pub use doors::{Credentials, Http, Rtsp, Tls};
-pub use storage::{Mount, Retention, Store, StreamRetention};
+pub use storage::{Mount, Playback, Retention, Store, StreamRetention};
 pub use streams::{Recording, SourceEntry, TestCameras};
 
 /// The sample configuration shipped with the program: every key with its default and meaning.
@@ -39,6 +39,8 @@ pub struct Config {
     pub mount: Mount,
     /// How long recordings are kept.
     pub retention: Retention,
+    /// How playback is guaranteed.
+    pub playback: Playback,
     /// Which streams are recorded.
     pub recording: Recording,
     /// Built-in test cameras.
@@ -170,6 +172,14 @@ impl Config {
             "retention.keep_free_percent",
             "from 1 to 50",
         )?;
+        let period = self.playback.period;
+        range(
+            (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period),
+            "playback.period",
+            "from 100ms to 1m",
+        )?;
+        range((1..=100).contains(&self.playback.groups), "playback.groups", "from 1 to 100")?;
+        range(self.playback.others_percent <= 90, "playback.others_percent", "from 0 to 90")?;
         range(self.retention.share_percent <= 100, "retention.share_percent", "from 0 to 100")?;
         range(
             self.credentials.as_ref().is_none_or(|c| !c.user.is_empty() && !c.password.is_empty()),
@@ -261,6 +271,9 @@ mod tests {
             ("[store]\ndisks = [\"a\"]", "store.disks"),
             ("[store]\ndurable_within = \"1ms\"", "store.durable_within"),
             ("[retention]\nkeep_free_percent = 0", "keep_free_percent"),
+            ("[playback]\nperiod = \"1ms\"", "playback.period"),
+            ("[playback]\ngroups = 0", "playback.groups"),
+            ("[playback]\nothers_percent = 95", "playback.others_percent"),
         ] {
             let error = parse(text).unwrap().check().unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

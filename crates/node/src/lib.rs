@@ -9,6 +9,7 @@ pub mod config;
 mod disk_events;
 mod disks;
 mod files;
+mod guarantee;
 mod logging;
 mod node;
 mod quotas;

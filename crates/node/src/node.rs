@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::disk_events::DiskEvents;
 use crate::disks::{Opened, StoreError, open_store};
 use crate::files::NodeFiles;
+use crate::guarantee;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
 
@@ -183,6 +184,10 @@ impl Node {
         running.doors.spawn(rtsp::serve(rtsp_listener, tls.clone(), running.services.clone()));
         running.doors.spawn(http::serve(http_listener, tls, running.services.clone()));
         running.doors.spawn(watch_disks(running.services.clone()));
+        let (store, events) = (running.services.store.clone(), running.services.events.clone());
+        let playback = config.playback.clone();
+        // Nobody waits for disks to be measured: until then playback is not guaranteed.
+        tokio::task::spawn_blocking(move || guarantee::begin(&store, &playback, &data, &events));
         Ok(running)
     }
 

@@ -64,6 +64,9 @@ pub(crate) enum Command {
         clip.mp4"
     )]
     Export(Export),
+    /// Playbacks that are promised, and what else would fit
+    #[command(subcommand)]
+    Playback(Playback),
     /// Mount the files of a running node on a directory of this machine
     #[command(after_help = "Example:\n  pegasus mount /mnt/pegasus")]
     Mount {
@@ -226,6 +229,28 @@ pub(crate) enum Snapshot {
     Remove {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Playback {
+    /// List who plays with a promise, and how it is kept
+    #[command(after_help = "Example:\n  pegasus playback list --json")]
+    List,
+    /// Ask whether recordings could be played together now, without playing them
+    #[command(
+        after_help = "Example:\n  pegasus playback check /cam/door /cam/yard --from -10m --scale 2"
+    )]
+    Check {
+        /// The streams
+        #[arg(required = true)]
+        streams: Vec<StreamName>,
+        /// From when on; left out: from the beginning
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        from: Option<When>,
+        /// How fast: 1 is as recorded, negative is backwards
+        #[arg(long, default_value_t = 1.0, allow_hyphen_values = true)]
+        scale: f64,
     },
 }
 

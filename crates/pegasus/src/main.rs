@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Recording(recording) => commands::recording::run(&client()?, &recording, json)?,
         Command::Source(source) => commands::source::run(&client()?, &source, json)?,
         Command::Export(export) => commands::export::run(&client()?, &export, json)?,
+        Command::Playback(playback) => commands::playback::run(&client()?, &playback, json)?,
         Command::Mount { dir } => commands::mount::mount(&client()?, &dir, json)?,
         Command::Unmount { dir } => commands::mount::unmount(&client()?, &dir, json)?,
         Command::Snapshot(snapshot) => commands::snapshot::run(&client()?, &snapshot, json)?,

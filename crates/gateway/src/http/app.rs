@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use super::hls::Feeds;
 use super::metrics::Counters;
+use super::playbacks::Playbacks;
 use crate::{Mounts, Services};
 
 /// The state of the HTTP door. Cheap to clone.
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) feeds: Feeds,
     /// Exports that were planned lately.
     pub(crate) plans: Plans,
+    /// Playbacks that were promised.
+    pub(crate) playbacks: Arc<Playbacks>,
     /// What is counted.
     pub(crate) counters: Arc<Counters>,
 }
@@ -30,7 +33,8 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(services: Services) -> Self {
         let feeds = Feeds::new(services.switch.clone(), services.stop.clone());
-        Self { services, feeds, plans: Plans::default(), counters: Arc::default() }
+        let (plans, playbacks) = (Plans::default(), Arc::default());
+        Self { services, feeds, plans, playbacks, counters: Arc::default() }
     }
 
     /// The store's files.

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pegasus_circuit::StreamStatus;
-use pegasus_continuous::{DiskStatus, Health, StoreStatus};
+use pegasus_continuous::{DiskStatus, GuaranteeStatus, Health, StoreStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -43,7 +43,7 @@ pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) 
     let route = route.map_or("console", MatchedPath::as_str).to_owned();
     let method = request.method().as_str();
     // A method is any word the client likes.
-    let known = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"].contains(&method);
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method);
     let method = if known { method } else { "other" }.to_owned();
     let response = next.run(request).await;
     let status = response.status().as_u16();
@@ -56,6 +56,8 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
     let store = app.store.clone();
     let store = blocking(move || Ok::<_, ApiError>(store.status())).await?;
     let files = mounts::report(&app).await?;
+    let store_of = app.store.clone();
+    let guarantee = blocking(move || Ok::<_, ApiError>(store_of.guarantee_status())).await?;
     let mut registry = Registry::with_prefix("pegasus");
     let requests = app.counters.requests.clone();
     registry.register("http_requests", "HTTP requests answered", requests);
@@ -65,6 +67,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
         uptime_s: app.clock.now().since(app.node.started).as_secs_f64(),
         hls_feeds: app.feeds.len(),
         files,
+        guarantee,
     }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string succeeds");
@@ -80,6 +83,7 @@ struct Snapshot {
     uptime_s: f64,
     hls_feeds: usize,
     files: FilesReport,
+    guarantee: Option<GuaranteeStatus>,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 1];
@@ -93,6 +97,7 @@ impl Collector for Snapshot {
         self.streams(&mut encoder)?;
         self.store(&mut encoder)?;
         self.files(&mut encoder)?;
+        self.playbacks(&mut encoder)?;
         self.disks(&mut encoder)
     }
 }
@@ -195,6 +200,35 @@ impl Snapshot {
             Some(free) => gauge("files_free", "What can be written", Some(&Unit::Bytes), *free),
             None => Ok(()),
         }
+    }
+
+    fn playbacks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(status) = &self.guarantee else { return Ok(()) };
+        let playing = ConstGauge::new(status.playbacks.len() as i64);
+        one(encoder, "playbacks", "Playbacks that are promised", None, &playing)?;
+        let gauges = [
+            ("playback_promised_ratio", "Disk time that is promised", status.promised_percent),
+            ("playback_recording_ratio", "Disk time of recordings", status.recording_percent),
+        ];
+        for (name, help, percent) in gauges {
+            one(encoder, name, help, None, &ConstGauge::new(percent / 100.0))?;
+        }
+        let slowdown = ConstGauge::new(status.slowdown);
+        let text = "How many times as long as their profiles say the disks take";
+        one(encoder, "playback_disk_slowdown", text, None, &slowdown)?;
+        let text = "Blocks that were not there when a viewer wanted them";
+        let counters = [
+            ("playbacks_admitted", "Playbacks admitted", status.admitted),
+            ("playbacks_refused", "Playbacks refused", status.refused),
+            ("playbacks_withdrawn", "Promises taken back", status.withdrawn),
+            ("playback_batches", "Batches of reads", status.batches),
+            ("playback_late_batches", "Batches not done in time", status.late_batches),
+            ("playback_late_blocks", text, status.late_blocks),
+        ];
+        for (name, help, value) in counters {
+            one(encoder, name, help, None, &ConstCounter::new(value))?;
+        }
+        Ok(())
     }
 
     fn disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -20,6 +20,7 @@ mod live;
 mod metrics;
 mod names;
 mod playable;
+mod playbacks;
 mod query;
 pub mod range;
 mod recorded;

@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod export;
 pub(crate) mod mount;
 pub(crate) mod plan;
+pub(crate) mod playback;
 mod plot;
 pub(crate) mod profile;
 pub(crate) mod quota;

@@ -162,6 +162,9 @@ impl Continuous {
     /// [`Error::Guarantee`] if its numbers are out of range, or don't go together.
     pub fn guarantee(&self, guarantee: Option<Guarantee>) -> Result<(), Error> {
         let inner = self.inner();
+        if inner.is_closed() {
+            return Err(Error::Closed);
+        }
         let is_driven = self.handle.driver.lock().is_some();
         let office = match guarantee {
             Some(guarantee) => Some(Office::open(inner, guarantee, is_driven)?),

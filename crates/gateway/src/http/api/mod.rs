@@ -4,6 +4,7 @@
 mod disks;
 mod events;
 pub(crate) mod mounts;
+mod playbacks;
 mod quotas;
 mod recordings;
 mod snapshots;
@@ -52,6 +53,8 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(streams::get_stream))
         .routes(routes!(recordings::list_recordings, recordings::delete_recordings))
         .routes(routes!(export::get_media))
+        .routes(routes!(playbacks::list_playbacks, playbacks::begin_playback))
+        .routes(routes!(playbacks::change_playback, playbacks::end_playback))
         .routes(routes!(live::socket::get_live))
         .routes(routes!(live::mjpeg::get_live_mjpeg))
         .routes(routes!(sources::list_sources, sources::add_source))

@@ -13,7 +13,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use pegasus_base::{StreamName, TimeRange};
+use pegasus_continuous::Promise;
 use pegasus_export::Planned;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::app::{App, Named, QueryOf, blocking};
 use super::body::ASK_AGAIN;
@@ -28,12 +31,13 @@ use super::range::{Asked, asked, content_range};
     get,
     path = "/api/v1/streams/{name}/media.mp4",
     tag = "recordings",
-    params(("name" = String, Path, description = "The stream", example = "cam/door"), Between),
+    params(("name" = String, Path, description = "The stream", example = "cam/door"), Between, Under),
     responses(
         (status = 200, description = "The file", content_type = "video/mp4"),
         (status = 206, description = "Part of it", content_type = "video/mp4"),
         (status = 307, description = "Parts of a relative range: to where that range is now"),
-        (status = 404, description = "Nothing is recorded there", body = ErrorBody),
+        (status = 404, description = "Nothing is recorded there, or there is no such playback", body = ErrorBody),
+        (status = 410, description = "The promise was taken back", body = ErrorBody),
         (status = 416, description = "The file is shorter", body = ErrorBody),
         (status = 422, description = "The file would have too many units", body = ErrorBody),
         (status = 503, description = "Too many files are being sent", body = ErrorBody),
@@ -43,10 +47,12 @@ pub(crate) async fn get_media(
     State(app): State<App>,
     Named(name): Named,
     QueryOf(between): QueryOf<Between>,
+    QueryOf(under): QueryOf<Under>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let range = between.resolve(app.clock.now())?;
+    let promise = under.promise(&app, &name)?;
     let (store, plans, stream) = (app.store.clone(), app.plans.clone(), name.clone());
     let planned = blocking(move || plans.get(&store, &stream, range)).await?;
 
@@ -71,10 +77,10 @@ pub(crate) async fn get_media(
             let whole = [(header::CONTENT_RANGE, format!("bytes */{len_bytes}"))];
             return Ok((whole, error).into_response());
         }
-        Asked::Whole => send(&app, &name, &planned, 0..len_bytes, &method)?,
+        Asked::Whole => send(&app, &name, (&planned, promise), 0..len_bytes, &method)?,
         Asked::Part(part) => {
             let range = [(header::CONTENT_RANGE, content_range(&part, len_bytes))];
-            let body = send(&app, &name, &planned, part, &method)?;
+            let body = send(&app, &name, (&planned, promise), part, &method)?;
             (StatusCode::PARTIAL_CONTENT, range, body).into_response()
         }
     };
@@ -82,18 +88,38 @@ pub(crate) async fn get_media(
     Ok(response)
 }
 
+/// `?playback=`: the promise under which it is read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Under {
+    /// The number of a playback that was promised; it is renewed by this.
+    #[param(example = 7)]
+    playback: Option<u64>,
+}
+
+impl Under {
+    fn promise(self, app: &App, name: &StreamName) -> Result<Option<Arc<Promise>>, ApiError> {
+        let Some(id) = self.playback else { return Ok(None) };
+        let promise = app.playbacks.get(id)?.promise;
+        if !promise.streams().any(|own| own == name) {
+            return Err(ApiError::bad(format!("playback {id} is not of {name}")));
+        }
+        Ok(Some(promise))
+    }
+}
+
 /// The bytes of `part`; none of them for a `HEAD`.
 fn send(
     app: &App,
     name: &StreamName,
-    planned: &Arc<Planned>,
+    (planned, promise): (&Arc<Planned>, Option<Arc<Promise>>),
     part: Range<u64>,
     method: &Method,
 ) -> Result<Response, ApiError> {
     let len_bytes = [(header::CONTENT_LENGTH, (part.end - part.start).to_string())];
     let body = match *method {
         Method::HEAD => Body::empty(),
-        _ => read::stream(app, name.clone(), Arc::clone(planned), part)?,
+        _ => read::stream(app, name.clone(), (Arc::clone(planned), promise), part)?,
     };
     Ok((len_bytes, body).into_response())
 }

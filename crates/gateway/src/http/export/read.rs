@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use pegasus_base::StreamName;
-use pegasus_continuous::Continuous;
+use pegasus_continuous::{Continuous, Promise};
 use pegasus_export::{Planned, Source};
 use pegasus_media::mp4::Piece;
 use tokio::sync::{Semaphore, mpsc};
@@ -33,7 +33,7 @@ static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new
 pub(super) fn stream(
     app: &App,
     name: StreamName,
-    planned: Arc<Planned>,
+    what: (Arc<Planned>, Option<Arc<Promise>>),
     part: Range<u64>,
 ) -> Result<Body, ApiError> {
     let permit = Arc::clone(&ROOM).try_acquire_owned().map_err(|_| {
@@ -44,7 +44,7 @@ pub(super) fn stream(
     let (store, stop, events) = (app.store.clone(), app.stop.clone(), app.events.clone());
     tokio::task::spawn_blocking(move || {
         let mut outlet = Outlet { sender, gathered: BytesMut::new() };
-        let pieces = send(&store, &name, &planned, part, &mut outlet);
+        let pieces = send(&store, &name, what, part, &mut outlet);
         if let Err(Failure::Read(error)) = pieces.and_then(|()| outlet.flush()) {
             let text = format!("an export was cut short: {}", error.text());
             events.report(Level::Warning, &name, text);
@@ -79,11 +79,12 @@ impl<E: Into<ApiError>> From<E> for Failure {
 fn send(
     store: &Continuous,
     name: &StreamName,
-    planned: &Arc<Planned>,
+    (planned, promise): (Arc<Planned>, Option<Arc<Promise>>),
     part: Range<u64>,
     outlet: &mut Outlet,
 ) -> Result<(), Failure> {
-    let mut source = Source::new(store.clone(), name.clone(), Arc::clone(planned));
+    let source = Source::new(store.clone(), name.clone(), Arc::clone(&planned));
+    let mut source = source.promised(promise);
     for piece in planned.plan.slice(part) {
         match piece {
             Piece::Head(bytes) => outlet.send(bytes)?,

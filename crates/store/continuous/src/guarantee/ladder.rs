@@ -27,13 +27,15 @@ pub struct Guarantee {
     /// Share of each disk's time kept for everything else: files, exports, cleaning; in percent. Default 20; 0 to 90. What playbacks
     /// don't use others have anyway.
     pub others_percent: u8,
+    /// How many disks share one device's time, at most: those that are files on one file system. Default 1.
+    pub sharing: u32,
 }
 
 impl Guarantee {
     /// With the usual periods, on disks like these.
     #[must_use]
     pub fn on(profiles: Vec<Profile>) -> Self {
-        Self { profiles, period: Duration::from_secs(2), groups: 4, others_percent: 20 }
+        Self { profiles, period: Duration::from_secs(2), groups: 4, others_percent: 20, sharing: 1 }
     }
 
     /// The period in nanoseconds.
@@ -109,7 +111,8 @@ impl Ladder {
         };
         let media = (0..self.rungs).map(|rung| self.medium(rung)).collect();
         let mut shape = Shape::new(&self.guarantee.profiles, knobs, media)?;
-        let factor = slowdown.clamp(1.0, SLOWDOWN_MAX) / (1.0 - others.clamp(0.0, 0.95));
+        let shared = f64::from(self.guarantee.sharing.max(1));
+        let factor = shared * slowdown.clamp(1.0, SLOWDOWN_MAX) / (1.0 - others.clamp(0.0, 0.95));
         shape.slow_down((factor * 1_000.0) as u64);
         Ok(shape)
     }

@@ -203,6 +203,12 @@ impl Office {
         shares.map(|share| share.shown_ns).max().unwrap_or(0)
     }
 
+    /// Bits a second that are reserved for these playbacks.
+    pub(super) fn reserved_bps(&self, ids: &[PlaybackId]) -> u64 {
+        let state = self.state.lock();
+        ids.iter().filter_map(|id| state.shares.get(id)).map(|share| share.reserved_bps).sum()
+    }
+
     /// Playbacks are over.
     pub(super) fn end(&self, ids: &[PlaybackId]) {
         let mut state = self.state.lock();

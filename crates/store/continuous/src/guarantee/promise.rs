@@ -93,6 +93,12 @@ impl Promise {
         Duration::from_nanos(ns)
     }
 
+    /// Bits a second that are reserved for all of it; 0 where nothing is guaranteed.
+    #[must_use]
+    pub fn reserved_bps(&self) -> u64 {
+        self.office.as_ref().map_or(0, |office| office.reserved_bps(&self.ids()))
+    }
+
     fn ids(&self) -> Vec<PlaybackId> {
         self.shares.iter().filter_map(|share| share.id).collect()
     }
