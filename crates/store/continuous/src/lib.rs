@@ -84,6 +84,7 @@ mod forecast;
 mod format;
 mod gate;
 mod geometry;
+mod groups;
 mod hot_spares;
 mod indexes;
 mod inner;
@@ -103,6 +104,7 @@ mod repair;
 mod retain;
 #[cfg(test)]
 mod sample;
+mod scan;
 mod settings;
 mod spans;
 mod spare;
@@ -125,6 +127,7 @@ pub use forecast::Forecast;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
+pub use groups::{Group, Groups};
 pub use hot_spares::SpareStatus;
 pub use listing::{Listed, Listing};
 pub use marks::Mark;

@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+mod keys;
 pub(crate) mod mounts;
 mod quotas;
 mod recordings;
@@ -51,6 +52,7 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(streams::list_streams))
         .routes(routes!(streams::get_stream))
         .routes(routes!(recordings::list_recordings, recordings::delete_recordings))
+        .routes(routes!(keys::list_keys))
         .routes(routes!(export::get_media))
         .routes(routes!(live::socket::get_live))
         .routes(routes!(live::mjpeg::get_live_mjpeg))

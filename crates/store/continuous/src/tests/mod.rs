@@ -3,6 +3,7 @@
 mod crash;
 mod disks;
 mod driven;
+mod groups;
 mod listing;
 mod model;
 mod racing;
