@@ -121,13 +121,14 @@ impl Scan {
         }
     }
 
-    /// The last key unit at or before `at`. After an error it goes on before what can't be read.
-    pub(crate) fn key_until(&mut self, at: Time) -> Result<Option<Key>, Error> {
+    /// The last key unit at or before `at` that is numbered less than `behind`. After an error it goes on
+    /// before what can't be read.
+    pub(crate) fn key_until(&mut self, at: Time, behind: u64) -> Result<Option<Key>, Error> {
         let place = match self.resume.take() {
             Some(place) => self.place_before(place)?,
             None => self.mark_until(at)?,
         };
-        place.map_or(Ok(None), |place| self.walk_back(place, at, u64::MAX))
+        place.map_or(Ok(None), |place| self.walk_back(place, at, behind))
     }
 
     /// The last key unit at `place` or before it that is numbered less than `behind`.
@@ -143,7 +144,7 @@ impl Scan {
     pub(crate) fn key_at(&mut self, at: Time) -> Result<Option<Key>, Error> {
         if self.resume.is_none() {
             let Some(span) = self.span_from(at)? else { return Ok(None) };
-            let key = if span.head.start <= at { self.key_until(at)? } else { None };
+            let key = if span.head.start <= at { self.key_until(at, u64::MAX)? } else { None };
             if let Some(key) = key.filter(|key| key.span.head.serial == span.head.serial) {
                 return Ok(Some(key));
             }

@@ -4,6 +4,7 @@ mod crash;
 mod disks;
 mod driven;
 mod groups;
+mod keys;
 mod listing;
 mod model;
 mod racing;
