@@ -442,3 +442,20 @@ async fn a_storm_of_seeks_ends_in_the_right_place_and_leaves_nothing() {
     rtsp_support::until("all tasks have ended", || tasks() < before).await;
     door.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fast_forward_ends_where_a_growing_recording_does() {
+    let door = Door::open().await;
+    let pictures =
+        record(&door, "one-by-one-person-detection.mp4", Duration::from_secs(1_000)).await;
+    let (url, keys) = (door.url(CAM), keys(&pictures));
+    // It is live, and would be followed at a usual rate.
+    let tracks = door.services.store.tracks(&name_of(CAM), Time::MAX).unwrap();
+    let _source = door.services.switch.publish(&name_of(CAM), "a test", tracks).unwrap();
+    let mut client = set_up(&door, &url, 1).await;
+    let from = Range::Clock { start: keys[keys.len() - 9], end: None }.to_string();
+    let response = client.must(play(&url, &[("Scale", "8"), ("Range", &from)])).await;
+    let (came, _) = rest(&mut client).await;
+    let shown = captured(&came, keys[keys.len() - 9], info(&response).0, 8.0);
+    assert_near(&shown, &keys[keys.len() - 9..]);
+}

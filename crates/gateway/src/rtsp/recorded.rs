@@ -159,12 +159,8 @@ impl Recorded {
     pub(super) async fn next(&mut self) -> RecordedEvent {
         loop {
             self.read_ahead();
+            self.pass_over();
             if let Some(Item::Unit(unit)) = self.queue.front() {
-                if !self.tracks.get(usize::from(unit.track.0)).is_some_and(|t| self.retime.shows(t))
-                {
-                    self.queue.pop_front();
-                    continue;
-                }
                 let due = self.pacer.due(self.retime.shown(unit.time), Instant::now());
                 tokio::time::sleep_until(due.into()).await;
             }
@@ -184,23 +180,39 @@ impl Recorded {
                     return RecordedEvent::Gap(from, to);
                 }
                 Some(Item::Waiting) if (self.live)() => {}
-                Some(Item::Waiting) => return RecordedEvent::End("all is played".to_owned()),
-                None => match (&mut self.fetching, &self.end) {
-                    (Some(fetching), _) => {
-                        let batch = fetching.await;
-                        self.fetching = None;
-                        match batch {
-                            Ok(batch) => self.accept(batch),
-                            Err(error) => std::panic::resume_unwind(error.into_panic()),
-                        }
+                Some(Item::Waiting) => return RecordedEvent::End(all_is_played()),
+                None => {
+                    if let Some(why) = self.arrival().await {
+                        return RecordedEvent::End(why);
                     }
-                    (None, end) => {
-                        let all = || "all is played".to_owned();
-                        return RecordedEvent::End(end.clone().unwrap_or_else(all));
-                    }
-                },
+                }
             }
         }
+    }
+
+    /// Drops the units at the front that are not shown at this rate.
+    fn pass_over(&mut self) {
+        while let Some(Item::Unit(unit)) = self.queue.front() {
+            let track = self.tracks.get(usize::from(unit.track.0));
+            if track.is_some_and(|track| self.retime.shows(track)) {
+                return;
+            }
+            self.queue.pop_front();
+        }
+    }
+
+    /// Waits for what is being read; why nothing comes, if nothing does. Cancel safe.
+    async fn arrival(&mut self) -> Option<String> {
+        let Some(fetching) = &mut self.fetching else {
+            return Some(self.end.clone().unwrap_or_else(all_is_played));
+        };
+        let batch = fetching.await;
+        self.fetching = None;
+        match batch {
+            Ok(batch) => self.accept(batch),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+        None
     }
 
     fn read_ahead(&mut self) {
@@ -280,7 +292,7 @@ fn fetch(mut reader: Feeder) -> Batch {
                 }
             }
             Ok(None) => {
-                end = Some("all is played".to_owned());
+                end = Some(all_is_played());
                 break;
             }
             Err(error) => {
@@ -290,6 +302,10 @@ fn fetch(mut reader: Feeder) -> Batch {
         }
     }
     Batch { reader, items, end }
+}
+
+fn all_is_played() -> String {
+    "all is played".to_owned()
 }
 
 /// What is recorded of `name` within `range`; empty if nothing is.
