@@ -185,10 +185,14 @@ impl Status {
     pub const UNSUPPORTED_MEDIA: Self = Self(415);
     /// The parameter is not known.
     pub const PARAMETER_NOT_UNDERSTOOD: Self = Self(451);
+    /// The disks have no time for the playback (RFC 2326, 11.3.4).
+    pub const NOT_ENOUGH_BANDWIDTH: Self = Self(453);
     /// No such session.
     pub const SESSION_NOT_FOUND: Self = Self(454);
     /// The method does not fit the session's state.
     pub const NOT_VALID_IN_STATE: Self = Self(455);
+    /// A header asks for what this stream can't do.
+    pub const HEADER_NOT_VALID: Self = Self(456);
     /// The range holds nothing, or can't be understood.
     pub const INVALID_RANGE: Self = Self(457);
     /// None of the transports offered can be used.
@@ -215,9 +219,11 @@ impl Status {
             409 => "Conflict",
             413 => "Request Entity Too Large",
             415 => "Unsupported Media Type",
+            453 => "Not Enough Bandwidth",
             451 => "Parameter Not Understood",
             454 => "Session Not Found",
             455 => "Method Not Valid in This State",
+            456 => "Header Field Not Valid for Resource",
             457 => "Invalid Range",
             461 => "Unsupported Transport",
             500 => "Internal Server Error",

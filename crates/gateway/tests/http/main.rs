@@ -4,6 +4,7 @@ mod api;
 #[path = "../common/mod.rs"]
 mod common;
 mod hls;
+mod keys;
 mod live;
 mod media;
 mod mounts;

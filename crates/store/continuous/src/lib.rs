@@ -15,6 +15,8 @@
 //! | record | [`Continuous::recorder`], [`Recorder`] |
 //! | find key units without reading media | [`Continuous::marks`] |
 //! | list units without reading media, read some of them later | [`Continuous::list`], [`Continuous::read_units`] |
+//! | list groups of pictures, play exactly backwards | [`Continuous::groups`], [`Continuous::groups_back`], [`Groups`] |
+//! | play fast, either way | [`Continuous::read_keys`], [`KeyReader`] |
 //! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
 //! | set durability and retention | [`Settings`] |
 //! | replace a disk, scrub | [`Continuous::replace_disk`], [`Continuous::scrub`] |
@@ -26,6 +28,7 @@
 //! `stream` is what is known of one stream, `locate` finds places in it, `step` goes from one to the next.
 //! `owners` lists what is sealed for passes over everything, `keeper` is the thread that makes them, and
 //! `care` what it remembers; `spare` opens disks that join, `hot_spares` those that wait for one to fail. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
+//! `scan` goes from key unit to key unit instead; `groups` and `keys` are its ways out.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -84,11 +87,13 @@ mod forecast;
 mod format;
 mod gate;
 mod geometry;
+mod groups;
 mod guarantee;
 mod hot_spares;
 mod indexes;
 mod inner;
 mod keeper;
+mod keys;
 mod listing;
 mod locate;
 mod marks;
@@ -104,6 +109,7 @@ mod repair;
 mod retain;
 #[cfg(test)]
 mod sample;
+mod scan;
 mod settings;
 mod spans;
 mod spare;
@@ -126,8 +132,10 @@ pub use forecast::Forecast;
 pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
+pub use groups::{Group, Groups};
 pub use guarantee::{Guarantee, GuaranteeStatus, PlaybackStatus, Promise, Refused, Wish};
 pub use hot_spares::SpareStatus;
+pub use keys::{Direction, KeyOptions, KeyReader};
 pub use listing::{Listed, Listing};
 pub use marks::Mark;
 pub use pegasus_log::{CheckReport, DiskIndex};

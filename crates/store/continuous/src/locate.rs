@@ -105,7 +105,7 @@ impl Finder {
     }
 
     /// The last segment that begins at or before `at`; the first one if none does.
-    fn segment_at(&self, at: Time) -> Result<Option<u64>, Error> {
+    pub(crate) fn segment_at(&self, at: Time) -> Result<Option<u64>, Error> {
         self.last_segment(|record| record.first <= at)
     }
 

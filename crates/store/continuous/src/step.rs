@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pegasus_base::Time;
-use pegasus_media::TrackSet;
+use pegasus_media::{TrackSet, Unit};
 
 use crate::error::Error;
 use crate::format::FormatError;
 use crate::format::block::{Block, Contents};
 use crate::format::index::Entry;
 use crate::format::segment::State;
+use crate::format::table::Row;
 use crate::indexes;
 use crate::inner::Inner;
 use crate::locate::{Entries, Finder, Place};
@@ -97,6 +98,24 @@ impl Finder {
             Some(entry) => self.read_at(&entry),
             None => Err(error),
         })
+    }
+
+    /// Reads the unit of `row` in the block of `entry`: the fragments it lies in, no more.
+    pub(crate) fn read_unit(&self, entry: &Entry, row: &Row) -> Result<Unit, Error> {
+        self.read_unit_at(entry, row).or_else(|error| match self.moved(entry) {
+            Some(entry) => self.read_unit_at(&entry, row),
+            None => Err(error),
+        })
+    }
+
+    fn read_unit_at(&self, entry: &Entry, row: &Row) -> Result<Unit, Error> {
+        // The units' data fill the payload to its end.
+        let data = entry.head.holds.bytes.try_into().ok();
+        let data = data.and_then(|len| (entry.map.payload_bytes as usize).checked_sub(len));
+        let field = FormatError::Field { field: "number of bytes" };
+        let start = data.ok_or_else(|| self.damaged(entry, field))? + row.offset;
+        let data = self.inner.log.read_block_part(&entry.map, start..start + row.len)?;
+        Ok(row.with(data))
     }
 
     /// What the index says of a block now, if its segment was written anew elsewhere.

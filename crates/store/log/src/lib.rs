@@ -99,6 +99,7 @@ mod mend;
 mod mend_heads;
 mod numbers;
 mod open;
+mod part;
 mod pass;
 mod patience;
 mod pieces;

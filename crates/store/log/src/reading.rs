@@ -77,6 +77,11 @@ impl<'a> Reading<'a> {
         self.fragments.iter().take(self.map.fragments.len()).all(Option::is_some)
     }
 
+    /// Data fragment number `at`, if it was read and is good.
+    pub(crate) fn data(&self, at: usize) -> Option<&AlignedBuf> {
+        self.fragments.get(at).filter(|_| at < self.map.fragments.len())?.as_ref()
+    }
+
     /// Whether the payload can be had.
     pub(crate) fn suffice(&self) -> bool {
         self.fragments.iter().flatten().count() >= self.map.fragments.len()

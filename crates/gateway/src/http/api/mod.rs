@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+mod keys;
 pub(crate) mod mounts;
 mod playbacks;
 mod quotas;
@@ -52,6 +53,7 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(streams::list_streams))
         .routes(routes!(streams::get_stream))
         .routes(routes!(recordings::list_recordings, recordings::delete_recordings))
+        .routes(routes!(keys::list_keys))
         .routes(routes!(export::get_media))
         .routes(routes!(playbacks::list_playbacks, playbacks::begin_playback))
         .routes(routes!(playbacks::change_playback, playbacks::end_playback))

@@ -269,15 +269,7 @@ impl Block {
 
     /// The unit of `row`. Its data is shared with the block.
     pub(crate) fn unit(&self, row: &Row) -> Unit {
-        Unit {
-            track: row.track,
-            pts: row.pts,
-            dts: row.dts,
-            time: row.time,
-            duration: row.duration,
-            key: row.key,
-            data: self.data.slice(row.offset..row.offset + row.len),
-        }
+        row.with(self.data.slice(row.offset..row.offset + row.len))
     }
 
     /// Whether the head says of the rows what is true; for the checker.

@@ -10,6 +10,7 @@
 //!
 //! All differences wrap, so that any time stamps a source invents can be written.
 
+use bytes::Bytes;
 use pegasus_base::Time;
 use pegasus_media::{Track, TrackId, Unit};
 
@@ -34,6 +35,12 @@ impl Row {
     pub(crate) fn of(unit: &Unit, time: Time, offset: usize) -> Self {
         let Unit { track, pts, dts, duration, key, ref data, .. } = *unit;
         Self { track, pts, dts, time, duration, key, offset, len: data.len() }
+    }
+
+    /// The unit, with its data.
+    pub(crate) fn with(&self, data: Bytes) -> Unit {
+        let Self { track, pts, dts, time, duration, key, .. } = *self;
+        Unit { track, pts, dts, time, duration, key, data }
     }
 }
 
@@ -166,7 +173,6 @@ fn row(
 mod tests {
     use super::*;
     use crate::format::tracks::tests::any_tracks;
-    use bytes::Bytes;
     use pegasus_media::{Codec, Shape};
     use proptest::prelude::*;
 

@@ -3,6 +3,8 @@
 mod crash;
 mod disks;
 mod driven;
+mod groups;
+mod keys;
 mod listing;
 mod model;
 mod promised;
