@@ -32,13 +32,14 @@ def main():
     parser.add_argument("--mib", type=int, default=512, help="length of the file that is measured through mounts")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plots", type=Path, help="a folder for drawings of the figures")
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule mounts killed; default all")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule mounts playback killed; default all")
     options = parser.parse_args()
     import os
 
     os.environ["PEGASUS_BINARY"] = str(options.binary.resolve())
     import killed
     import mounts
+    import playback
     import plot
     import record
     import seek
@@ -55,6 +56,7 @@ def main():
         "scale": store.scale,
         "schedule": store.schedule,
         "mounts": mounts.run,
+        "playback": playback.run,
         "killed": killed.run,
     }
     results = {"machine": machine(), "date": str(date.today()), "command": " ".join(sys.argv)}

@@ -8,6 +8,7 @@
 //! - [`clean`]: whether cleaning costs more in larger stores.
 //! - [`amplify`]: what cleaning costs in stores that are full to different degrees.
 //! - [`scale`]: what stores of up to 100 TB take in memory, and what their checkpoints, openings and allocations cost.
+//! - [`filled`]: a store full of recordings for others to play from.
 //! - [`schedule`]: how many playbacks disks of a kind keep their rate for, against what they could move; what admission costs.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store, [`fill`] a past nobody recorded; [`sparse`] is a disk for it.
@@ -19,6 +20,7 @@ mod clean;
 mod disk;
 mod figures;
 mod fill;
+mod filled;
 mod heap;
 mod listing;
 mod reopen;
@@ -65,6 +67,27 @@ enum What {
         /// Size of each disk file in MiB.
         #[arg(long, default_value_t = 2048)]
         disk_mib: u64,
+    },
+    /// Make a store on these disks and fill it with recordings: what is on them is lost.
+    Filled {
+        /// Files or devices.
+        #[arg(long, required = true)]
+        disk: Vec<PathBuf>,
+        /// Parity columns.
+        #[arg(long, default_value_t = 0)]
+        parity: u8,
+        /// Stripe unit in MiB; measured unless given.
+        #[arg(long)]
+        unit_mib: Option<u32>,
+        /// Streams recorded.
+        #[arg(long, default_value_t = 100)]
+        streams: usize,
+        /// Rate of each, in Mb per second.
+        #[arg(long, default_value_t = 4.0)]
+        rate_mbps: f64,
+        /// Length of each, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
     },
     /// Ask for the spans of many streams over many days.
     Timeline {
@@ -168,6 +191,16 @@ fn run(what: &What) -> Result<Value, Failure> {
         What::Clean { gigabytes, garbage_mib, dir } => clean::run(*gigabytes, *garbage_mib, dir),
         What::Scale { terabytes, streams, dir } => scale::run(terabytes * 1e12, *streams, dir),
         What::Schedule => schedule::run(),
+        What::Filled { disk, parity, unit_mib, streams, rate_mbps, seconds } => {
+            filled::run(&filled::Load {
+                disks: disk,
+                parity: *parity,
+                unit_bytes: unit_mib.map(|mib| mib << 20),
+                streams: *streams,
+                rate_bps: rate_mbps * 1e6,
+                seconds: *seconds,
+            })
+        }
         What::Timeline { days, streams } => timeline::run(*days, *streams),
         What::List { dir, hours, rate_mbps, keep } => listing::run(&listing::Load {
             dir,

@@ -8,6 +8,7 @@ use pegasus_disk::{AlignedBuf, Reads, SECTOR};
 
 use crate::disks::Disks;
 use crate::format::fragment::{BlockHeader, FragmentHeader, HEADER_BYTES};
+use crate::gate::Gate;
 use crate::geometry::Geometry;
 use crate::kinds::fragment_holds;
 use crate::patience::Fitness;
@@ -22,6 +23,7 @@ pub(crate) struct Array {
     pub(crate) geometry: Geometry,
     pub(crate) disks: Disks,
     pub(crate) rebuilt: AtomicU64,
+    pub(crate) gate: Gate,
 }
 
 /// The fragments of one block, as far as they could be had.
@@ -102,7 +104,7 @@ impl Fragments {
 
 impl Array {
     pub(crate) fn new(id: ArrayId, geometry: Geometry, disks: Disks) -> Self {
-        Self { id, geometry, disks, rebuilt: AtomicU64::new(0) }
+        Self { id, geometry, disks, rebuilt: AtomicU64::new(0), gate: Gate::default() }
     }
 
     /// As [`Disks::fewest`].
@@ -145,6 +147,7 @@ impl Array {
         &self,
         extents: &[(Extent, usize)],
     ) -> Vec<Result<AlignedBuf, String>> {
+        self.gate.pass(extents.len(), extents.iter().map(|(_, len)| len).sum());
         let mut reads = Reads::new();
         let began = self.disks.add_reads(&mut reads, extents);
         reads.wait_until(None);

@@ -159,6 +159,7 @@ impl Array {
         extents: &[(Extent, usize)],
         spare: usize,
     ) -> Vec<Option<Result<AlignedBuf, String>>> {
+        self.gate.pass(extents.len(), extents.iter().map(|(_, len)| len).sum());
         let mut reads = Reads::new();
         let began = self.disks.add_reads(&mut reads, extents);
         while reads.wait_until(Some(Instant::now() + self.disks.patience())) > spare {}

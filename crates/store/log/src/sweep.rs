@@ -1,11 +1,12 @@
 //! Many blocks read at the same time, as a schedule has them: each disk makes its reads in the order they lie on it, and those that
 //! lie side by side as one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pegasus_disk::{AlignedBuf, Reads};
 
+use crate::gate::{Cost, Passing};
 use crate::reading::Reading;
 use crate::{BlockMap, DiskIndex, Extent, Log, LogError};
 
@@ -42,6 +43,12 @@ struct Run {
 }
 
 impl Log {
+    /// A batch of promised reads begins, which the calling thread makes by [`Log::read_blocks`]: until what is returned is dropped, all other reads
+    /// go first as long as they take no more than `slack` altogether, by what they `cost`, and then wait.
+    pub fn begin_batch(&self, slack: Duration, cost: Cost) -> Passing<'_> {
+        self.array.gate.begin(slack, cost)
+    }
+
     /// Reads blocks, all at the same time, and verifies them; what is bad or gone parity gives. Outcomes are in the order
     /// of `maps`. Costs one request for each run of fragments on a disk; blocks that follow each other in a segment are one run.
     pub fn read_blocks(&self, maps: &[BlockMap], how: Sweep) -> Vec<Result<Bytes, LogError>> {

@@ -36,10 +36,14 @@ pub(super) fn stream(
     what: (Arc<Planned>, Option<Arc<Promise>>),
     part: Range<u64>,
 ) -> Result<Body, ApiError> {
-    let permit = Arc::clone(&ROOM).try_acquire_owned().map_err(|_| {
-        let text = format!("{SENT_MAX} files are being sent; try again later");
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
-    })?;
+    // Those that are promised were counted when they were.
+    let permit = match what.1 {
+        Some(_) => None,
+        None => Some(Arc::clone(&ROOM).try_acquire_owned().map_err(|_| {
+            let text = format!("{SENT_MAX} files are being sent; try again later");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        })?),
+    };
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (store, stop, events) = (app.store.clone(), app.stop.clone(), app.events.clone());
     tokio::task::spawn_blocking(move || {

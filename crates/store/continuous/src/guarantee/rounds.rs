@@ -1,9 +1,9 @@
 //! The thread that reads what was promised, interval by interval.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pegasus_log::Sweep;
+use pegasus_log::{Cost, Sweep};
 use pegasus_mitra::{Interval, PlaybackId};
 
 use super::office::{Office, State};
@@ -17,6 +17,8 @@ struct Batch {
     done_ns: u64,
     billed_ns: u64,
     gap_bytes: u64,
+    /// What reads cost that others make meanwhile.
+    cost: Cost,
 }
 
 /// Reads until the office is closed.
@@ -97,14 +99,17 @@ impl State {
     fn batch_of(&self, ids: &[PlaybackId], done_ns: u64, billed_ns: u64) -> Batch {
         let stock = |id: &PlaybackId| self.shares.get(id).map(|share| share.stock.clone());
         let stocks = ids.iter().filter_map(stock).collect();
-        Batch { stocks, done_ns, billed_ns, gap_bytes: self.ladder.guarantee().gap_bytes() }
+        let shape = self.scheduler.shape();
+        let read = Duration::from_nanos(shape.lone_ns(0, 0));
+        let mebibyte = Duration::from_nanos(shape.lone_ns(0, 1 << 20)).saturating_sub(read);
+        let gap_bytes = self.ladder.guarantee().gap_bytes();
+        Batch { stocks, done_ns, billed_ns, gap_bytes, cost: Cost { read, mebibyte } }
     }
 }
 
 impl Office {
     /// Reads a batch, and gives each stock what is its.
     fn read(&self, batch: &Batch) {
-        let begun = Instant::now();
         let plans: Vec<(&Arc<Stock>, Vec<Wanted>)> =
             batch.stocks.iter().map(|stock| (stock, stock.next_period())).collect();
         let maps: Vec<_> = plans
@@ -114,7 +119,11 @@ impl Office {
         let Some((first, _)) = plans.first().filter(|_| !maps.is_empty()) else { return };
         let inner: &Inner = &first.finder.inner;
         let how = Sweep { gap_bytes: batch.gap_bytes, deadline: Some(self.at(batch.done_ns)) };
+        let (begun, now_ns) = (Instant::now(), self.now_ns());
+        let slack_ns = batch.done_ns.saturating_sub(now_ns + batch.billed_ns);
+        let passing = inner.log.begin_batch(Duration::from_nanos(slack_ns), batch.cost);
         let mut payloads = inner.log.read_blocks(&maps, how).into_iter();
+        drop(passing);
         for (stock, wanted) in &plans {
             for (wanted, payload) in wanted.iter().zip(&mut payloads) {
                 stock.put(wanted, payload.ok());

@@ -167,6 +167,40 @@ fn a_viewer_may_go_elsewhere_and_stop_reading() {
 }
 
 #[test]
+fn a_disk_that_dies_makes_nobody_late() {
+    let rig = Rig::new(
+        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
+        settings(),
+    );
+    rig.record(CAM, &sample::camera(30, 20_000, 0), 13);
+    let want = units(&rig.read(CAM, Time::MIN, None));
+    let store = rig.store();
+    store.guarantee(Some(slow_disks())).unwrap();
+    let office = store.inner().office().unwrap();
+    let promise = store.promise(&[wish(CAM)]).unwrap();
+    catch_up(&office, 0);
+    let begins_ns = shown_ns(&promise);
+    let mut reader = promise.read(&name(CAM), Time::MIN, ReadOptions::default()).unwrap();
+    let mut got = Vec::new();
+    for tick in 0..400 {
+        let now_ns = tick * 100_000_000;
+        if tick == 80 {
+            rig.disks[1].kill();
+        }
+        catch_up(&office, now_ns);
+        let Some(shown_ns) = now_ns.checked_sub(begins_ns) else { continue };
+        let shown = want[0].time + Duration::from_nanos(shown_ns);
+        while want.get(got.len()).is_some_and(|unit: &Unit| unit.time <= shown) {
+            got.push(next_unit(&mut reader).unwrap());
+        }
+    }
+    assert!(got == want, "{} of {} units", got.len(), want.len());
+    assert_eq!(store.guarantee_status().unwrap().late_blocks, 0);
+    drop((reader, promise));
+    std::mem::forget(rig); // it can't be closed in good order
+}
+
+#[test]
 fn slow_disks_are_noticed_and_the_newest_go() {
     let rig = Rig::new(
         &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },

@@ -191,3 +191,50 @@ fn a_sweep_begins_at_the_nearer_end() {
     sweep(4, &mut reads, |at| *at);
     assert_eq!(reads, [1, 5, 9]);
 }
+
+/// Found by admitting many at once: who joined the batch under way was billed in this period for what he reads from the next on, too.
+#[test]
+fn a_rush_is_admitted_as_far_as_the_disks_go() {
+    let knobs = Knobs { disks: 1, groups: 4, window: 2, ..KNOBS };
+    let request = Request { object: 1, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 };
+    let fill = |scheduler: &mut Scheduler, patient: bool| {
+        let mut interval = 1;
+        scheduler.tick(Interval(interval));
+        let mut refused = 0;
+        while refused < if patient { 8 } else { 1 } {
+            let begins_ns = scheduler.shape().begins_ns(Interval(interval));
+            if scheduler.admit(Interval(interval), begins_ns, &request).is_err() {
+                refused += 1;
+                if patient {
+                    interval += 1;
+                    scheduler.tick(Interval(interval));
+                }
+            }
+        }
+        scheduler.playing()
+    };
+    let media = [(1_500_000, 1)];
+    let at_once = fill(&mut Scheduler::new(shape(knobs, &media)).unwrap(), false);
+    let bit_by_bit = fill(&mut Scheduler::new(shape(knobs, &media)).unwrap(), true);
+    assert!(at_once * 10 >= bit_by_bit * 8, "{at_once} at once, {bit_by_bit} one after the other");
+}
+
+#[test]
+fn disks_that_turn_out_slower_cost_the_newest_their_place() {
+    let shape = shape(KNOBS, &[(1_500_000, 1)]);
+    let mut scheduler = Scheduler::new(shape.clone()).unwrap();
+    let request = Request { object: 1, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 };
+    let mut ids = Vec::new();
+    while let Ok(admitted) = scheduler.admit(Interval(0), 0, &request) {
+        ids.push(admitted.id);
+    }
+    let mut slower = shape;
+    slower.slow_down(2_000);
+    let gone = scheduler.reshape(slower);
+    let stay = ids.len() - gone.len();
+    assert!(stay > 0 && stay <= ids.len() / 2 + 1, "{stay} of {}", ids.len());
+    assert_eq!(gone, ids[stay..]);
+    assert_eq!(scheduler.playing(), stay);
+    gone.iter().for_each(|id| scheduler.end(*id));
+    assert_eq!(scheduler.playing(), stay, "they have ended already");
+}

@@ -1,0 +1,289 @@
+"""How many playbacks keep their rate: this node, nginx and plain readers from ext4, on a rotating disk and on the machine's own.
+
+The rotating disk is simulated in real time (`pegasus simulate --export`): a file that answers when the heads would be there.
+All are asked alike: a player takes a block of two seconds at a time, holds two, and begins when it has both; a hiccup is a
+block that is not there when it is to be shown.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from harness import Node, wait_for
+
+ROTATING = """capacity_bytes = 8589934592
+rotation_ms = 8.33
+overhead_ms = 0.1
+seek = [[0, 0.0], [1, 0.8], [400, 3.2], [4000, 9.0]]
+zones = [
+  { cylinders = 1000, rate_bps = 2080000000 },
+  { cylinders = 1000, rate_bps = 1800000000 },
+  { cylinders = 1000, rate_bps = 1500000000 },
+  { cylinders = 1000, rate_bps = 1120000000 },
+]
+"""
+RATE_BPS = 4_000_000
+PERIOD_S = 2.0
+BLOCK = int(RATE_BPS / 8 * PERIOD_S)
+SHOWN_S = 30
+CLIP_S = 44
+RAMP_S = 0.1
+STREAMS = 160
+LOADS = (10, 20, 40, 60, 80, 110, 150)
+
+
+class Player:
+    """Shows what it is given at the rate of the recording; counts the blocks that were not there."""
+
+    def __init__(self):
+        self.hiccups = 0
+        self.blocks = 0
+        self.began = None
+        self.refused = False
+
+    def start(self, take, until):
+        """`take(bytes)` gives the next bytes, waiting for them."""
+        asked = time.monotonic()
+        held = [take(BLOCK), take(BLOCK)]
+        due = time.monotonic()
+        self.began = due - asked
+        self.blocks = 2
+        # The first two are shown; each time one is over, the next is asked for.
+        while due < until and held[-1]:
+            due += PERIOD_S
+            time.sleep(max(0, due - time.monotonic()))
+            block = take(BLOCK)
+            if not block:
+                return
+            held = [held[-1], block]
+            self.blocks += 1
+            late = time.monotonic() - (due + PERIOD_S)
+            if late > 0:
+                # The one before is over: nothing is shown until this one is there.
+                self.hiccups += 1
+                due += late
+
+
+def http_reader(url):
+    answer = urllib.request.urlopen(url, timeout=60)
+    return lambda wanted: answer.read(wanted)
+
+
+def file_reader(path):
+    file = open(path, "rb", buffering=0)
+
+    def take(wanted):
+        parts = []
+        while wanted > 0:
+            part = file.read(min(wanted, 1 << 17))
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+        return b"".join(parts)
+
+    return take
+
+
+def offer(count, opener):
+    """`count` players, one after the other; what became of them."""
+    players = [Player() for _ in range(count)]
+    until = time.monotonic() + SHOWN_S + count * RAMP_S
+
+    def run(number, player):
+        time.sleep(number * RAMP_S)
+        try:
+            take = opener(number)
+        except Refused:
+            player.refused = True
+            return
+        player.start(take, until)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(players)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    playing = [player for player in players if not player.refused]
+    starts = sorted(player.began for player in playing if player.began is not None)
+    return {
+        "offered": count,
+        "playing": len(playing),
+        "refused": count - len(playing),
+        "without_hiccup": sum(player.hiccups == 0 for player in playing),
+        "hiccups": sum(player.hiccups for player in playing),
+        "blocks": sum(player.blocks for player in playing),
+        "startup_ms_p50": round(1000 * starts[len(starts) // 2]) if starts else None,
+        "startup_ms_max": round(1000 * starts[-1]) if starts else None,
+    }
+
+
+class Refused(Exception):
+    pass
+
+
+def drop_caches():
+    subprocess.run(["sync"], check=True)
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+@contextlib.contextmanager
+def rotating(binary, folder, name):
+    """A file that is a disk with heads."""
+    profile = folder / "rotating.toml"
+    profile.write_text(ROTATING)
+    path = folder / name
+    command = [binary, "simulate", "--profile", profile, "--export", path, "--json"]
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True)
+    try:
+        process.stdout.readline()
+        yield path
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def plain(folder, name):
+    path = folder / name
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 8 << 30)
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+def node(store_bench, binary, folder, disk, profile):
+    """The node's figures for each load."""
+    filled = subprocess.run(
+        [store_bench, "filled", "--disk", disk, "--streams", str(STREAMS), "--seconds", str(CLIP_S), "--rate-mbps", str(RATE_BPS / 1e6)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    config = f'[store]\ndisks = ["{disk}"]\nparity = 0\n[playback]\n'
+    config += f'profile = "{profile}"\n' if profile else ""
+    server = Node(config=config)
+    results = []
+    try:
+        server.start()
+        wait_for("promises", lambda: server.get("/api/v1/playbacks")["guaranteed"], 60)
+        for load in LOADS:
+            drop_caches()
+            granted = []
+
+            def opener(number):
+                body = json.dumps({"streams": [f"/bench/{number % STREAMS}"]}).encode()
+                request = urllib.request.Request(
+                    server.http + "/api/v1/playbacks", body, {"content-type": "application/json"}
+                )
+                try:
+                    answer = json.loads(urllib.request.urlopen(request, timeout=60).read())
+                except urllib.error.HTTPError as error:
+                    raise Refused(error.read()) from None
+                granted.append(answer["id"])
+                media = f"{server.http}/api/v1/streams/bench/{number % STREAMS}/media.mp4?playback={answer['id']}"
+                return http_reader(media)
+
+            results.append(offer(load, opener))
+            for number in granted:
+                request = urllib.request.Request(f"{server.http}/api/v1/playbacks/{number}", method="DELETE")
+                with contextlib.suppress(urllib.error.HTTPError):
+                    urllib.request.urlopen(request, timeout=60)
+        promises = server.get("/api/v1/playbacks")
+    finally:
+        server.close()
+    kept = ("late_blocks", "late_batches", "batches", "withdrawn", "slowdown", "admitted", "refused")
+    return {"loads": results, "filled": json.loads(filled.stdout), **{key: promises[key] for key in kept}}
+
+
+def peers(folder, disk):
+    """nginx's and plain readers' figures for each load."""
+    loop = subprocess.run(
+        ["losetup", "--direct-io=on", "--show", "-f", str(disk)], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    mount = folder / "peers"
+    mount.mkdir()
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", loop], check=True)
+        subprocess.run(["mount", loop, str(mount)], check=True)
+        clip = os.urandom(RATE_BPS // 8 * CLIP_S)
+        for number in range(STREAMS):
+            (mount / f"{number}.mp4").write_bytes(clip)
+        subprocess.run(["sync"], check=True)
+        results = {"nginx": [], "readers": []}
+        with nginx(folder, mount) as url:
+            for load in LOADS:
+                drop_caches()
+                results["nginx"].append(offer(load, lambda number: http_reader(f"{url}/{number % STREAMS}.mp4")))
+        for load in LOADS:
+            drop_caches()
+            results["readers"].append(offer(load, lambda number: file_reader(mount / f"{number % STREAMS}.mp4")))
+        return results
+    finally:
+        subprocess.run(["umount", str(mount)], check=False)
+        subprocess.run(["losetup", "-d", loop], check=False)
+        mount.rmdir()
+
+
+@contextlib.contextmanager
+def nginx(folder, root):
+    from harness import free_port
+
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"""daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; worker_processes 2; user root;
+        events {{ worker_connections 1024; }}
+        http {{ access_log off; sendfile on; aio threads; server {{ listen 127.0.0.1:{port}; root {root}; }} }}"""
+    )
+    process = subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for("nginx", lambda: urllib.request.urlopen(url + "/0.mp4", timeout=5).status == 200, 10)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def best(loads):
+    """Most playbacks at once of which none had a hiccup."""
+    return max((load["playing"] for load in loads if load["hiccups"] == 0), default=0)
+
+
+def run(options):
+    binary = options.binary.resolve()
+    store_bench = binary.parent / "pegasus-store-bench"
+    if not store_bench.exists():
+        return {"figures": None, "skipped": f"{store_bench} is not there: build it first"}
+    if os.geteuid() != 0 or not shutil.which("nginx"):
+        return {"figures": None, "skipped": "needs root, and nginx"}
+    figures = {}
+    for kind in ("rotating", "own"):
+        with tempfile.TemporaryDirectory(prefix="pegasus-playback-") as folder:
+            folder = Path(folder)
+            make = (lambda name: rotating(binary, folder, name)) if kind == "rotating" else (lambda name: plain(folder, name))
+            with make("node") as disk:
+                profile = folder / "rotating.toml" if kind == "rotating" else None
+                figures[kind] = {"node": node(store_bench, binary, folder, disk, profile)}
+            with make("others") as disk:
+                figures[kind] |= peers(folder, disk)
+    out = {"figures": figures}
+    for kind, of in figures.items():
+        each = {"node": best(of["node"]["loads"]), **{name: best(of[name]) for name in ("nginx", "readers")}}
+        out[f"{kind}: playbacks without a hiccup"] = each
+        out[f"{kind}: against the best other"] = round(each["node"] / max(1, each["nginx"], each["readers"]), 2)
+        out[f"{kind}: late blocks of those admitted"] = of["node"]["late_blocks"]
+    return out

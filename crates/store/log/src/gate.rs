@@ -1,0 +1,117 @@
+//! Reads of others make way for a batch that was promised (Clockwise: what is not urgent goes first as long as what is urgent bears it).
+//!
+//! While a batch is under way its slack is known: how much earlier than it has to be it would be done. Other reads take from
+//! it, and are made at once; when it is used up they wait for the end of the batch, which is at most a window of the schedule away. Between
+//! batches nobody waits. So nobody starves, and nobody is late.
+
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// What reads cost that are not promised.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// A read, however short.
+    pub read: Duration,
+    /// A mebibyte.
+    pub mebibyte: Duration,
+}
+
+impl Cost {
+    fn of(&self, reads: usize, bytes: usize) -> Duration {
+        let moving = self.mebibyte.mul_f64(bytes as f64 / f64::from(1 << 20));
+        self.read * u32::try_from(reads).unwrap_or(u32::MAX) + moving
+    }
+}
+
+/// Where reads that are not promised pass.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    batch: Mutex<Option<Batch>>,
+    over: Condvar,
+}
+
+#[derive(Debug)]
+struct Batch {
+    /// Who reads it: what else he has to read belongs to it.
+    reader: ThreadId,
+    slack: Duration,
+    cost: Cost,
+}
+
+/// A batch that is under way, until it is dropped.
+#[derive(Debug)]
+pub struct Passing<'a>(&'a Gate);
+
+impl Gate {
+    /// A batch begins, of which the calling thread makes all reads.
+    pub(crate) fn begin(&self, slack: Duration, cost: Cost) -> Passing<'_> {
+        let reader = std::thread::current().id();
+        *self.batch.lock() = Some(Batch { reader, slack, cost });
+        Passing(self)
+    }
+
+    /// Waits until `reads` reads of `bytes` altogether hurt nobody.
+    pub(crate) fn pass(&self, reads: usize, bytes: usize) {
+        let mut batch = self.batch.lock();
+        loop {
+            let Some(under_way) = batch.as_mut() else { return };
+            if under_way.reader == std::thread::current().id() {
+                return;
+            }
+            if let Some(left) = under_way.slack.checked_sub(under_way.cost.of(reads, bytes)) {
+                under_way.slack = left;
+                return;
+            }
+            self.over.wait(&mut batch);
+        }
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        *self.0.batch.lock() = None;
+        self.0.over.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    const COST: Cost = Cost { read: Duration::from_millis(4), mebibyte: Duration::ZERO };
+
+    #[test]
+    fn others_have_the_slack_and_then_wait_for_the_end() {
+        let gate = Gate::default();
+        gate.pass(1_000, 0); // nobody is there
+        let passed = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let batch = gate.begin(Duration::from_millis(10), COST);
+            let pass = || {
+                gate.pass(1, 0);
+                passed.fetch_add(1, SeqCst);
+            };
+            let threads: Vec<_> = (0..5).map(|_| scope.spawn(pass)).collect();
+            while passed.load(SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            // Whoever reads the batch does not wait for himself.
+            gate.pass(1_000, 0);
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(passed.load(SeqCst), 2, "two reads of four milliseconds fit into ten");
+            drop(batch);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        assert_eq!(passed.load(SeqCst), 5);
+    }
+
+    #[test]
+    fn long_reads_cost_what_they_move() {
+        let cost = Cost { read: Duration::from_millis(1), mebibyte: Duration::from_millis(8) };
+        assert_eq!(cost.of(2, 1 << 19), Duration::from_millis(6));
+    }
+}
