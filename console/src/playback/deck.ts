@@ -227,6 +227,7 @@ export class Deck implements RecordingPlayer {
 
   private async ask() {
     this.refusal.hidden = true;
+    this.refusal.replaceChildren();
     const why = await this.admission.ask(this.speed);
     if (why) this.refuse(why);
     else this.admitted = true;
