@@ -3,6 +3,8 @@
 export interface Track {
   kind: "video" | "audio";
   codec: string;
+  /** As browsers name it, if they do. */
+  codec_string?: string | null;
   width?: number | null;
   height?: number | null;
   clock_rate: number;

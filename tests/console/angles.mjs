@@ -222,6 +222,7 @@ const journeys = {
     await page.getByRole("button", { name: "Speed 8", exact: true }).click();
     await page.getByText(REASON).waitFor();
     assert.equal(await page.getByRole("button", { name: "Speed 1", exact: true }).getAttribute("aria-pressed"), "true");
+    await settle(page);
     await shot(page, "refused-speed");
     await page.getByRole("link", { name: "Store" }).click();
     await page.waitForTimeout(300);

@@ -36,6 +36,9 @@ export class Deck implements RecordingPlayer {
   private readonly clock: MasterClock;
   private readonly patience: Patience;
   private readonly admission: Admission;
+  /** What the node refused while it goes on playing. */
+  private readonly notice = h("p", { class: "notice", role: "status" });
+  private noticeEnd: ReturnType<typeof setTimeout> | undefined;
   private readonly refusal = h("div", { class: "refusal", role: "alert", hidden: true });
   private readonly sign = h("div", { class: "sign", "aria-hidden": "true" });
   private lanes: Range[][];
@@ -59,7 +62,7 @@ export class Deck implements RecordingPlayer {
     this.patience = new Patience(names.length);
     this.admission = new Admission(api, [...names], () => stamp(this.now()), (why) => this.refuse(why));
     const grid = h("div", { class: "angles" }, ...this.angles.map((a) => a.tile.element));
-    this.element = h("div", { class: "deck" }, grid, this.sign, this.refusal);
+    this.element = h("div", { class: "deck" }, grid, this.sign, this.notice, this.refusal);
     const [columns, rows] = shape(names.length);
     this.element.style.cssText = `--columns: ${columns}; --rows: ${rows}`;
     window.addEventListener("pagehide", this.onhide);
@@ -72,6 +75,7 @@ export class Deck implements RecordingPlayer {
 
   close() {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.noticeEnd);
     window.removeEventListener("pagehide", this.onhide);
     window.removeEventListener("pageshow", this.onshow);
     document.removeEventListener("visibilitychange", this.onvisible);
@@ -111,13 +115,18 @@ export class Deck implements RecordingPlayer {
   setSpeed(speed: number) {
     if (speed === this.speed) return this.play();
     void this.admission.change(speed).then((why) => {
-      if (why) this.events.say(`${speedText(speed)} was refused: ${why}`);
-      else {
-        this.speed = speed;
-        this.events.say("");
-        this.play();
-      }
+      this.note(why ? `${speedText(speed)} is refused. ${why}` : "");
+      if (why) return;
+      this.speed = speed;
+      this.events.say("");
+      this.play();
     });
+  }
+
+  private note(text: string) {
+    clearTimeout(this.noticeEnd);
+    this.notice.textContent = text;
+    if (text) this.noticeEnd = setTimeout(() => this.note(""), NOTICE_MS);
   }
 
   seek(t: number) {
@@ -252,6 +261,8 @@ export class Deck implements RecordingPlayer {
   private readonly onvisible = () => this.clock.hold(performance.now());
 }
 
+/** How long a refusal stands over the pictures. */
+const NOTICE_MS = 10_000;
 /** So near the end, play begins anew. */
 const AT_END_MS = 100;
 

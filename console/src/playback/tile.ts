@@ -40,9 +40,9 @@ export class Tile {
   show(sight: Sight, t: number, now: number, behind: boolean) {
     const { picture } = sight;
     // While it is waited for, a picture of long before or after is not to be taken for this instant's.
-    const far = sight.state === "late" && (!picture || Math.abs(picture.time - t) > FAR_MS);
+    const far = sight.state === "late" && this.shown !== undefined && Math.abs(this.shown - t) > FAR_MS;
     if (sight.state === "none") this.clear();
-    else if (picture && picture.time !== this.shown) this.draw(picture);
+    else if (picture && picture.time !== this.shown && (sight.state === "shown" || behind)) this.draw(picture);
     const told = this.problem && now < this.problem.until ? this.problem.text : undefined;
     const text = told ?? (sight.state === "none" ? "Nothing recorded then" : behind ? "Catching up" : "");
     if (this.note.textContent !== text) this.note.textContent = text;

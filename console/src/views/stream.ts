@@ -165,7 +165,9 @@ class StreamView implements View {
   }
 
   private async open(t: number, show: number, then: (recording: RecordingPlayer) => void) {
-    const recording = await openRecording(this.name, t, {
+    const { stream } = this;
+    if (!stream) return;
+    const recording = await openRecording(stream, t, {
       say: (text) => (this.message.textContent = text),
       changed: () => this.transport.update(),
     });
