@@ -19,6 +19,8 @@ export class Admission {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private ended = false;
   private scale = 1;
+  /** Settles with the change of speed before; changes never fail, they are refused. */
+  private turn: Promise<unknown> = Promise.resolve();
 
   /** `where` says from when on; `refused` is told why, if a promise that expired is not given again. */
   constructor(
@@ -49,8 +51,14 @@ export class Admission {
     }
   }
 
-  /** Another speed; why it is refused, or nothing. */
-  async change(scale: number): Promise<string | undefined> {
+  /** Another speed; why it is refused, or nothing. One after the other, so that the last is what the node holds. */
+  change(scale: number): Promise<string | undefined> {
+    const turn = this.turn.then(() => this.changeNow(scale));
+    this.turn = turn;
+    return turn;
+  }
+
+  private async changeNow(scale: number): Promise<string | undefined> {
     if (scale === this.scale) return undefined;
     if (!this.promise) {
       this.scale = scale;

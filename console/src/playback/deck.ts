@@ -30,8 +30,10 @@ export interface Spread {
 export class Deck implements RecordingPlayer {
   readonly element: HTMLElement;
   readonly limited = undefined;
+  /** What was asked for last; the clock runs at it once the node agrees. */
   speed = 1;
   paused = false;
+  private going = 1;
   private readonly angles: Angle[];
   private readonly clock: MasterClock;
   private readonly patience: Patience;
@@ -108,17 +110,19 @@ export class Deck implements RecordingPlayer {
   play() {
     const now = performance.now();
     const end = extent(this.lanes);
-    if (end && this.speed > 0 && !this.growing && this.now() >= end.to - AT_END_MS) this.clock.set(end.from, now);
+    if (end && this.going > 0 && !this.growing && this.now() >= end.to - AT_END_MS) this.clock.set(end.from, now);
     this.settle(false);
   }
 
   setSpeed(speed: number) {
-    if (speed === this.speed) return this.play();
+    this.speed = speed;
     void this.admission.change(speed).then((why) => {
+      // Keys may be faster than answers: only the last one counts.
+      if (this.speed !== speed) return;
       this.note(why ? `${speedText(speed)} is refused. ${why}` : "");
-      if (why) return;
-      this.speed = speed;
-      this.events.say("");
+      this.speed = why ? this.going : speed;
+      this.going = this.speed;
+      if (!why) this.events.say("");
       this.play();
     });
   }
@@ -190,7 +194,7 @@ export class Deck implements RecordingPlayer {
     if (!this.admitted || document.hidden) return;
     const now = performance.now();
     const t = this.advance(now);
-    const sights = this.angles.map(({ reel }) => reel.sight(t, this.speed, this.paused));
+    const sights = this.angles.map(({ reel }) => reel.sight(t, this.going, this.paused));
     this.pace(sights, now);
     for (const [i, { tile }] of this.angles.entries()) tile.show(sights[i]!, t, now, this.last.behind[i]!);
     this.tell(sights);
@@ -200,16 +204,16 @@ export class Deck implements RecordingPlayer {
   private advance(now: number): number {
     const t = this.clock.time(now);
     if (this.paused) return t;
-    const on = playable(this.lanes, t, this.speed);
+    const on = playable(this.lanes, t, this.going);
     if (on === t) return t;
     const all = extent(this.lanes);
     if (!all) return t;
-    const to = on ?? (this.speed > 0 ? all.to - EDGE_MS : all.from);
+    const to = on ?? (this.going > 0 ? all.to - EDGE_MS : all.from);
     if (on === undefined) this.clock.hold(now);
     this.clock.set(to, now);
-    if (on === undefined && !(this.growing && this.speed > 0)) {
+    if (on === undefined && !(this.growing && this.going > 0)) {
       this.settle(true);
-      this.events.say(this.speed > 0 ? "The recording ends here." : "The recording begins here.");
+      this.events.say(this.going > 0 ? "The recording ends here." : "The recording begins here.");
     }
     return to;
   }
@@ -219,7 +223,7 @@ export class Deck implements RecordingPlayer {
     const late = sights.map((s) => s.state === "late");
     const waits = this.patience.waits(late, sights.map((s) => s.state !== "none"), now);
     if (this.paused || waits) this.clock.hold(now);
-    else this.clock.run(this.speed, now);
+    else this.clock.run(this.going, now);
     this.last.behind = late.map((is) => is && !waits);
     this.element.classList.toggle("waiting", waits && !this.paused);
   }
@@ -230,7 +234,7 @@ export class Deck implements RecordingPlayer {
     const ms = times.length > 1 ? Math.max(...times) - Math.min(...times) : 0;
     this.last.spread = { ms, angles: times.length, behind };
     this.element.dataset["instant"] = this.now().toFixed(3);
-    const sign = this.paused || this.speed === 1 ? "" : `${this.speed < 0 ? "◀◀" : "▶▶"} ${speedText(this.speed)}`;
+    const sign = this.paused || this.going === 1 ? "" : `${this.going < 0 ? "◀◀" : "▶▶"} ${speedText(this.going)}`;
     if (this.sign.textContent !== sign) this.sign.textContent = sign;
   }
 

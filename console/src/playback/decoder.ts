@@ -1,5 +1,6 @@
 // One stream's decoder: windows of pictures out of coded groups, one job after the other.
 
+import { JPEG } from "./demux";
 import { indexAt, windowRange, type Shown } from "./windows";
 
 /** A decoded picture. */
@@ -83,6 +84,7 @@ export class WindowDecoder {
 
   private async run({ group, window, wanted }: Job): Promise<Picture[] | undefined> {
     const [low, high] = windowRange(group, window);
+    if (group.pictures.config.codec === JPEG) return this.jpegs(group, low, high);
     if (this.group !== group || this.out > low) this.begin(group);
     const pictures: Picture[] = [];
     while (this.out < high) {
@@ -106,6 +108,21 @@ export class WindowDecoder {
       frame.close();
     }
     this.out = high;
+    return pictures;
+  }
+
+  /** Pictures that need no other. */
+  private async jpegs(group: Shown, low: number, high: number): Promise<Picture[]> {
+    const pictures: Picture[] = [];
+    for (const { time, data } of group.pictures.coded.slice(low, high)) {
+      const whole = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
+      const size = this.size({ width: whole.width, height: whole.height });
+      if (size.width >= whole.width) pictures.push({ time, bitmap: whole });
+      else {
+        pictures.push({ time, bitmap: await createImageBitmap(whole, { resizeWidth: size.width, resizeHeight: size.height, resizeQuality: "medium" }) });
+        whole.close();
+      }
+    }
     return pictures;
   }
 

@@ -16,6 +16,9 @@ export interface Pictures {
   coded: Coded[];
 }
 
+/** Stands for Motion JPEG where a codec is named. */
+export const JPEG = "jpeg";
+
 type Entry = Sample["description"] & Record<string, unknown>;
 
 /** The first group of the picture track of a file whose first picture in the order of decoding was captured at `first`. */
@@ -27,7 +30,9 @@ export function demux(file: ArrayBuffer, first: number): Pictures {
   const coded = samples
     .filter((s) => s.offset + s.size <= file.byteLength)
     .map((s) => ({ time: first + ((s.cts - begin.cts) / s.timescale) * 1000, key: s.is_sync, data: new Uint8Array(file, s.offset, s.size) }));
-  const config: VideoDecoderConfig = { codec, codedWidth: entry.width, codedHeight: entry.height, description: description(file, entry) };
+  // Motion JPEG has no decoder of its own: each picture is a file that every browser can show.
+  const isJpeg = coded[0]?.data[0] === 0xff && coded[0].data[1] === 0xd8;
+  const config: VideoDecoderConfig = { codec: isJpeg ? JPEG : codec, codedWidth: entry.width, codedHeight: entry.height, description: description(file, entry) };
   if (config.description === undefined) delete config.description;
   return { config, coded };
 }

@@ -22,7 +22,7 @@ interface Page {
 }
 
 /** How soon a page that grows is asked for again. */
-const AGAIN_MS = 1000;
+const AGAIN_MS = 500;
 const PAGES_MAX = 40;
 const ANSWERS_MAX = 50;
 

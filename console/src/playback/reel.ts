@@ -4,6 +4,7 @@
 import { ApiError } from "../api";
 import type { Range } from "../timeline-core";
 import { WindowDecoder, type Picture, type Size } from "./decoder";
+import { JPEG } from "./demux";
 import { KeyIndex, type Group } from "./keys";
 import { fetchGroup } from "./media";
 import { EDGE_MS, playable, spanAt } from "./spans";
@@ -222,7 +223,7 @@ export class Reel {
   private async fetch(held: Held) {
     const { name, playback, size, angles } = this.options;
     const pictures = await fetchGroup(name, held.group, held.keyOnly, playback(), held.abort.signal);
-    if (pictures.coded.length > 0) {
+    if (pictures.coded.length > 0 && pictures.config.codec !== JPEG) {
       this.refusedCodec ??= await whyNoCodec(pictures.config);
       if (this.refusedCodec) throw new Error(this.refusedCodec);
     }
