@@ -47,6 +47,20 @@ describe("groups of pictures", () => {
     expect(keys.mock.calls.length).toBe(count);
   });
 
+  it("are asked for again once their span has grown", async () => {
+    keys.mockImplementation(answer);
+    const clock = vi.spyOn(performance, "now").mockReturnValue(0);
+    const index = new KeyIndex("/cam/a", 0, 1e9, () => undefined);
+    await known(() => index.at(start + 9000, span));
+    const count = keys.mock.calls.length;
+    clock.mockReturnValue(9000);
+    index.at(start + 9000, span);
+    expect(keys.mock.calls.length).toBe(count);
+    index.at(start + 9000, { ...span, to: span.to + 1000 });
+    expect(keys.mock.calls.length).toBe(count + 1);
+    clock.mockRestore();
+  });
+
   it("are none where nothing is recorded; another refusal is told, and they are asked for again", async () => {
     const failed = vi.fn();
     const index = new KeyIndex("/cam/a", 0, 1e9, failed);

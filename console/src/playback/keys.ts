@@ -16,12 +16,12 @@ export interface Group {
 
 interface Page {
   groups?: Group[];
-  /** It may grow: what it covers is still being recorded. */
-  grows: boolean;
+  /** Where the span ended, of which it holds the end; undefined if it is whole. */
+  until: number | undefined;
   asked: number;
 }
 
-/** How soon a page that grows is asked for again. */
+/** How soon a page that has grown is asked for again. */
 const AGAIN_MS = 500;
 const PAGES_MAX = 40;
 const ANSWERS_MAX = 50;
@@ -76,10 +76,9 @@ export class KeyIndex {
   private page(number: number, span: Range): Page {
     const known = this.pages.get(number);
     const now = performance.now();
-    const stale = known?.grows && known.groups && now - known.asked > AGAIN_MS;
-    if (known && !stale) return known;
-    const grows = (number + 1) * this.page_ms >= span.to;
-    const page: Page = { groups: known?.groups, grows, asked: now };
+    const grown = known?.until !== undefined && span.to > known.until;
+    if (known && !(grown && known.groups && now - known.asked > AGAIN_MS)) return known;
+    const page: Page = { groups: known?.groups, until: (number + 1) * this.page_ms >= span.to ? span.to : undefined, asked: now };
     this.pages.set(number, page);
     for (const old of this.pages.keys()) if (this.pages.size > PAGES_MAX && old !== number) this.pages.delete(old);
     this.load(number, page).catch((error: unknown) => {
