@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use pegasus_base::{StreamName, Time, TimeRange};
 use pegasus_circuit::{PublishError, Start};
+use pegasus_continuous::Continuous;
 use pegasus_media::{TrackSet, sdp};
 
 use super::connection::{Connection, Media};
@@ -13,7 +14,8 @@ use super::plan::{self, Plan};
 use super::player::Player;
 use super::publishing::{Announcement, Publishing, taken};
 use super::range::{Npt, PlayLine, Range};
-use super::recorded::{self, Recorded};
+use super::rate::{Asked, Rate};
+use super::recorded::{self, Recorded, Wanted};
 use super::session::Session;
 use super::target::Target;
 use super::udp::UdpPair;
@@ -27,7 +29,9 @@ impl<S> Connection<S> {
             Ask::Announce { name, sdp } => Answer::Announced(self.announce(&name, &sdp)),
             Ask::Bind { track, client } => Answer::Bound(self.bind(track, client)),
             Ask::Record { name } => Answer::Recording(self.record(&name)),
-            Ask::Play { target, range } => Answer::Playing(self.play(target, range).await),
+            Ask::Play { target, range, rate } => {
+                Answer::Playing(self.play(target, range, rate).await)
+            }
             Ask::Pause => {
                 if let Media::Player(player) = &mut self.media {
                     player.pause();
@@ -115,40 +119,76 @@ impl<S> Connection<S> {
         Ok(())
     }
 
-    async fn play(&mut self, target: Target, range: Option<Range>) -> Result<Started, Refusal> {
-        let paused = match (&mut self.media, range) {
-            (Media::Player(player), None) => player.take_paused(),
-            _ => None,
-        };
-        let asked = target.recorded.unwrap_or(TimeRange::ALL);
-        let live = self.is_live(&target);
-        let needs_line = paused.is_some() || !live || plan::needs_line(&target, range);
-        let line = match needs_line {
-            true => recorded::line(&self.services.store, &target.name, asked).await?,
-            false => PlayLine::default(),
-        };
-        if let Some(mut recorded) = paused {
-            recorded.resume();
-            let start = Npt::At(line.npt_at(recorded.position()));
-            return Ok(self.play_recorded(recorded, Range::Npt { start, end: None }));
+    async fn play(
+        &mut self,
+        target: Target,
+        range: Option<Range>,
+        asked: Asked,
+    ) -> Result<Started, Refusal> {
+        let (player, session, _) = self.player();
+        let on = player.recorded().filter(|_| range.is_none());
+        let on = on.map(|on| (on.position(), on.until(), on.rate()));
+        let rate = asked.or(on.map_or(Rate::NORMAL, |(.., rate)| rate));
+        let rate = player.served(rate, session.channels());
+        if let Some((from, until, before)) = on {
+            let rate = rate?;
+            let until = until.filter(|_| before.is_backward() == rate.is_backward());
+            return self.play_on(&target, Wanted { from, until, rate }).await;
         }
-        match plan::plan(&target, range, live, &line)? {
+        let live = self.is_live(&target);
+        if live && !plan::needs_line(&target, range) {
+            return Ok(self.play_live(&target)); // at its own rate
+        }
+        let rate = rate?;
+        let line = line_of(&self.services.store, &target).await?;
+        let planned = match rate.is_backward() {
+            true => plan::plan_back(&target, range, &line)?,
+            false => plan::plan(&target, range, live, &line)?,
+        };
+        match planned {
             Plan::Live => Ok(self.play_live(&target)),
             Plan::Recorded { from, until, npt } => {
-                let (switch, name) = (self.services.switch.clone(), target.name.clone());
-                let live = move || switch.status(&name).is_some_and(|status| status.live);
-                let store = &self.services.store;
-                let recorded = Recorded::open(store, &target.name, from, until, live).await?;
-                let actual = recorded.position();
-                let range = if npt {
-                    let end = until.map(|until| line.npt_at(until));
-                    Range::Npt { start: Npt::At(line.npt_at(actual)), end }
-                } else {
-                    Range::Clock { start: actual, end: until }
-                };
-                Ok(self.play_recorded(recorded, range))
+                self.play_from(&target, Wanted { from, until, rate }, &line, npt).await
             }
         }
+    }
+
+    /// Goes on where a playback stands, as it does or otherwise.
+    async fn play_on(&mut self, target: &Target, wanted: Wanted) -> Result<Started, Refusal> {
+        let line = line_of(&self.services.store, target).await?;
+        let (player, session, rng) = self.player();
+        if player.recorded().is_some_and(|recorded| recorded.go_on(wanted.rate)) {
+            let rtp_info = player.go_on(session.channels(), rng);
+            let range = Range::Npt { start: Npt::At(line.npt_at(wanted.from)), end: None };
+            return Ok(Started { range, rate: wanted.rate, rtp_info });
+        }
+        let limit = plan::limit(target, &line, wanted.rate.is_backward());
+        let wanted = Wanted { until: wanted.until.or(limit), ..wanted };
+        self.play_from(target, wanted, &line, true).await
+    }
+
+    /// Begins to play what is recorded; `npt` says in which times the client reckons.
+    async fn play_from(
+        &mut self,
+        target: &Target,
+        wanted: Wanted,
+        line: &PlayLine,
+        npt: bool,
+    ) -> Result<Started, Refusal> {
+        let (switch, name) = (self.services.switch.clone(), target.name.clone());
+        let live = move || switch.status(&name).is_some_and(|status| status.live);
+        let store = &self.services.store;
+        let recorded = Recorded::open(store, &target.name, wanted, live).await?;
+        let (start, end) = (recorded.position(), wanted.until);
+        let range = if npt {
+            let end = end.map(|end| line.npt_at(end));
+            Range::Npt { start: Npt::At(line.npt_at(start)), end }
+        } else {
+            Range::Clock { start, end }
+        };
+        let (player, session, rng) = self.player();
+        let rtp_info = player.play_recorded(recorded, session.channels(), rng);
+        Ok(Started { range, rate: wanted.rate, rtp_info })
     }
 
     fn play_live(&mut self, target: &Target) -> Started {
@@ -156,13 +196,8 @@ impl<S> Connection<S> {
         let sink = self.services.switch.subscribe(&target.name, Start::KeyUnit).label(label);
         let (player, session, rng) = self.player();
         let rtp_info = player.play_live(sink, session.channels(), rng);
-        Started { range: Range::Npt { start: Npt::Now, end: None }, rtp_info }
-    }
-
-    fn play_recorded(&mut self, recorded: Recorded, range: Range) -> Started {
-        let (player, session, rng) = self.player();
-        let rtp_info = player.play_recorded(recorded, session.channels(), rng);
-        Started { range, rtp_info }
+        let range = Range::Npt { start: Npt::Now, end: None };
+        Started { range, rate: Rate::NORMAL, rtp_info }
     }
 
     fn player(&mut self) -> (&mut Player, &Session, &mut fastrand::Rng) {
@@ -171,6 +206,11 @@ impl<S> Connection<S> {
         };
         (player, &self.session, &mut self.rng)
     }
+}
+
+/// What is recorded of what the target names.
+async fn line_of(store: &Continuous, target: &Target) -> Result<PlayLine, Refusal> {
+    recorded::line(store, &target.name, target.recorded.unwrap_or(TimeRange::ALL)).await
 }
 
 /// What `a=range` says of a recording.

@@ -7,6 +7,7 @@ use pegasus_base::StreamName;
 
 use super::message::{Response, Status};
 use super::range::Range;
+use super::rate::{Asked, Rate};
 use super::target::Target;
 
 /// A refusal: what goes into the response.
@@ -61,6 +62,8 @@ pub enum Ask {
         target: Target,
         /// From where; none is where it stands, or the beginning.
         range: Option<Range>,
+        /// How fast, and which way.
+        rate: Asked,
     },
     /// Hold the playback. Answer: [`Answer::Paused`].
     Pause,
@@ -107,6 +110,8 @@ pub struct AnnouncedTrack {
 pub struct Started {
     /// What is really played.
     pub range: Range,
+    /// How fast, and which way.
+    pub rate: Rate,
     /// Track, first sequence number and timestamp of the range's beginning, of each track set up.
     pub rtp_info: Vec<(usize, u16, u32)>,
 }

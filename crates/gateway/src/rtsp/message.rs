@@ -189,6 +189,8 @@ impl Status {
     pub const SESSION_NOT_FOUND: Self = Self(454);
     /// The method does not fit the session's state.
     pub const NOT_VALID_IN_STATE: Self = Self(455);
+    /// A header asks for what this stream can't do.
+    pub const HEADER_NOT_VALID: Self = Self(456);
     /// The range holds nothing, or can't be understood.
     pub const INVALID_RANGE: Self = Self(457);
     /// None of the transports offered can be used.
@@ -218,6 +220,7 @@ impl Status {
             451 => "Parameter Not Understood",
             454 => "Session Not Found",
             455 => "Method Not Valid in This State",
+            456 => "Header Field Not Valid for Resource",
             457 => "Invalid Range",
             461 => "Unsupported Transport",
             500 => "Internal Server Error",

@@ -36,8 +36,8 @@ pub struct Outlet {
     cname: String,
     /// Capture time that the lanes' `base` stands for; none until the first unit of a play.
     origin: Option<Time>,
-    /// Time skipped since.
-    skipped: Duration,
+    /// Capture time skipped since, in nanoseconds; backwards it is negative.
+    skipped_ns: i64,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Outlet {
             lanes: chosen.iter().map(lane).collect(),
             cname: format!("pegasus-{:08x}", rng.u32(..)),
             origin: None,
-            skipped: Duration::ZERO,
+            skipped_ns: 0,
         }
     }
 
@@ -104,7 +104,7 @@ impl Outlet {
     /// number, timestamp of the play's first instant.
     pub fn begin(&mut self) -> Vec<(usize, u16, u32)> {
         self.origin = None;
-        self.skipped = Duration::ZERO;
+        self.skipped_ns = 0;
         let begin = |lane: &mut Lane| {
             lane.base = lane.end;
             lane.offset = None;
@@ -135,9 +135,9 @@ impl Outlet {
         true
     }
 
-    /// Nothing is recorded from one time to the other: the RTP time goes on without it.
+    /// Nothing is shown from one time to the other, which may be earlier: the RTP time goes on without it.
     pub fn gap(&mut self, from: Time, to: Time) {
-        self.skipped += to.since(from);
+        self.skipped_ns = self.skipped_ns.saturating_add(to.ns_since(from));
         for lane in &mut self.lanes {
             lane.offset = None;
             lane.reported = None;
@@ -159,7 +159,7 @@ impl Outlet {
             return Ok(());
         };
         let origin = *self.origin.get_or_insert(unit.time);
-        let played_ns = unit.time.ns_since(origin) - self.skipped.as_nanos() as i64;
+        let played_ns = unit.time.ns_since(origin).saturating_sub(self.skipped_ns);
         self.lanes[lane].align(unit, played_ns);
         self.report(unit.time, played_ns, out);
         let current = &mut self.lanes[lane];

@@ -1,25 +1,34 @@
-//! When to send what is recorded: as fast as it was captured, gaps left out.
+//! When to send what is recorded: as fast as it is shown, or at a multiple of that; gaps left out.
 
 use std::time::{Duration, Instant};
 
 use pegasus_base::Time;
 
+use super::rate::Rate;
+
 /// How far a sender may be behind before it stops trying to catch up.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
 /// Tells when each unit of a playback is due. Pure: the present comes in as an argument.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pacer {
-    /// An instant and the capture time that is due then.
+    rate: Rate,
+    /// An instant and the time shown that is due then.
     anchor: Option<(Instant, Time)>,
 }
 
 impl Pacer {
-    /// When the unit captured at `time` is to be sent. A player too slow to keep up is not flooded
+    /// Sends at the speed of `rate` what is shown.
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, anchor: None }
+    }
+
+    /// When the unit shown at `time` is to be sent. A player too slow to keep up is not flooded
     /// afterwards: time starts anew with the next unit.
     pub(super) fn due(&mut self, time: Time, now: Instant) -> Instant {
         let (at, anchored) = *self.anchor.get_or_insert((now, time));
-        let due = at + time.since(anchored);
+        let after_ns = self.rate.sent(time.ns_since(anchored));
+        let due = at + Duration::from_nanos(u64::try_from(after_ns).unwrap_or(0));
         if now.saturating_duration_since(due) > LATE_MAX {
             self.anchor = Some((now, time));
             return now;
@@ -30,7 +39,7 @@ impl Pacer {
     /// What follows is due as if `to` came right after `from`.
     pub(super) fn skip(&mut self, from: Time, to: Time) {
         if let Some((_, anchored)) = &mut self.anchor {
-            *anchored += to.since(from);
+            *anchored = anchored.offset_ns(to.ns_since(from));
         }
     }
 
@@ -46,7 +55,7 @@ mod tests {
 
     #[test]
     fn gaps_and_pauses_take_no_time_and_late_senders_begin_anew() {
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(Rate::NORMAL);
         let start = Instant::now();
         let after = |s| start + Duration::from_secs(s);
         let time = Time::from_secs;

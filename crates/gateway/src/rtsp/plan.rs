@@ -30,7 +30,7 @@ pub enum Plan {
     Recorded {
         /// Where to start; the key unit at or before it is the first sent.
         from: Time,
-        /// Where to stop; none is where the recording ends.
+        /// Where to stop, which is earlier if it plays backwards; none is where the recording ends.
         until: Option<Time>,
         /// Whether the client reckons in play time rather than capture time.
         npt: bool,
@@ -69,9 +69,7 @@ pub fn plan(
         let why = format!("nothing is recorded of {} in what is asked for", target.name);
         return Err(Refusal::new(Status::NOT_FOUND, why));
     };
-    // Where no end was asked for, what is being recorded meanwhile is played as well.
-    let ends = target.recorded.filter(|range| range.end != Time::MAX);
-    let end = ends.map(|_| bounds.end);
+    let end = limit(target, line, false);
     let empty = || {
         let why = format!("it holds nothing; recorded is {} to {}", bounds.start, bounds.end);
         Refusal::new(Status::INVALID_RANGE, why)
@@ -101,6 +99,43 @@ pub fn plan(
     }
 }
 
+/// Where playing ends if nobody says where; none is where the recording does, however it grows.
+#[must_use]
+pub fn limit(target: &Target, line: &PlayLine, back: bool) -> Option<Time> {
+    let bounds = line.bounds()?;
+    if back {
+        return Some(bounds.start);
+    }
+    // Where no end was asked for, what is being recorded meanwhile is played as well.
+    target.recorded.filter(|range| range.end != Time::MAX).map(|_| bounds.end)
+}
+
+/// Decides what to play backwards: from where, and back to where. What lies behind the end begins at the
+/// end, and without a start it begins there too.
+///
+/// # Errors
+/// 404 if nothing is recorded of what the target names, 457 if nothing is before the start.
+pub fn plan_back(target: &Target, range: Option<Range>, line: &PlayLine) -> Result<Plan, Refusal> {
+    let Some(bounds) = line.bounds() else {
+        let why = format!("nothing is recorded of {} in what is asked for", target.name);
+        return Err(Refusal::new(Status::NOT_FOUND, why));
+    };
+    let (from, until, npt) = match range {
+        None | Some(Range::Npt { start: Npt::Now, .. }) => (bounds.end, None, true),
+        Some(Range::Npt { start: Npt::At(start), end }) => {
+            let from = line.time_at(start).unwrap_or(bounds.end);
+            (from, end.and_then(|end| line.time_at(end)), true)
+        }
+        Some(Range::Clock { start, end }) => (start.min(bounds.end), end, false),
+    };
+    if from < bounds.start {
+        let why = format!("nothing is before it; recorded is {} to {}", bounds.start, bounds.end);
+        return Err(Refusal::new(Status::INVALID_RANGE, why));
+    }
+    let until = until.map_or(bounds.start, |until| until.max(bounds.start));
+    Ok(Plan::Recorded { from, until: Some(until), npt })
+}
+
 /// The refusal for a stream that nobody publishes.
 #[must_use]
 pub fn not_live(name: &StreamName, line: &PlayLine) -> Refusal {
@@ -124,9 +159,13 @@ mod tests {
         Target::parse(url, Time::from_secs(500)).unwrap()
     }
 
+    fn line_spans() -> impl Iterator<Item = TimeRange> {
+        let span = |(a, b)| TimeRange::new(Time::from_secs(a), Time::from_secs(b));
+        [(100, 200), (300, 400)].into_iter().map(span)
+    }
+
     fn line() -> PlayLine {
-        let span = |a, b| TimeRange::new(Time::from_secs(a), Time::from_secs(b));
-        PlayLine::new([span(100, 200), span(300, 400)])
+        PlayLine::new(line_spans())
     }
 
     fn range(text: &str) -> Option<Range> {
@@ -162,6 +201,36 @@ mod tests {
             (&recorded, "clock=19700101T000000Z-19700101T000010Z", Err(457)),
         ] {
             let planned = plan(target, range(text), true, &line());
+            assert_eq!(planned.map_err(|refusal| refusal.status.0), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn backwards_it_ends_where_it_would_begin() {
+        let live = target("rtsp://h/cam");
+        let part = target("rtsp://h/cam?from=1970-01-01T00:02:00Z&to=+200s");
+        let asked = part.recorded.unwrap();
+        let short = PlayLine::new(line_spans().map(|span| span.intersect(&asked)));
+        let seconds = Time::from_secs;
+        let at = |from: i64, until: i64, npt| {
+            Ok(Plan::Recorded { from: seconds(from), until: Some(seconds(until)), npt })
+        };
+        for (target, line, text, expected) in [
+            (&live, &line(), "", at(400, 100, true)),
+            (&live, &line(), "npt=now-", at(400, 100, true)),
+            (&live, &line(), "npt=150-50", at(350, 150, true)),
+            (&live, &line(), "npt=999-", at(400, 100, true)),
+            (&live, &line(), "npt=0-", at(100, 100, true)),
+            (&live, &line(), "clock=19700101T000530Z-", at(330, 100, false)),
+            (&live, &line(), "clock=20200101T000000Z-19700101T000200Z", at(400, 120, false)),
+            (&live, &line(), "clock=19700101T000000Z-", Err(457)),
+            (&part, &short, "", at(320, 120, true)),
+            (&part, &short, "npt=90-0", at(310, 120, true)),
+            (&part, &short, "clock=19700101T000530Z-19700101T000000Z", at(320, 120, false)),
+            (&live, &PlayLine::default(), "", Err(404)),
+        ] {
+            let range = (!text.is_empty()).then(|| Range::parse_back(text).unwrap());
+            let planned = plan_back(target, range, line);
             assert_eq!(planned.map_err(|refusal| refusal.status.0), expected, "{text}");
         }
     }

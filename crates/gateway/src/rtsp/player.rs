@@ -7,7 +7,9 @@ use pegasus_circuit::{Command, Event, Loss, Sink};
 use pegasus_media::rtp::Rtcp;
 use pegasus_media::{TrackSet, Unit};
 
+use super::dialogue::Refusal;
 use super::outlet::{Outgoing, Outlet};
+use super::rate::Rate;
 use super::recorded::{Recorded, RecordedEvent};
 use super::session::Channel;
 use super::target::Target;
@@ -95,15 +97,30 @@ impl Player {
         }
     }
 
-    /// The recorded playback that holds, if there is one, to go on with.
-    pub(super) fn take_paused(&mut self) -> Option<Recorded> {
-        match (self.paused, std::mem::replace(&mut self.feed, Feed::None)) {
-            (true, Feed::Recorded(recorded)) => Some(*recorded),
-            (_, feed) => {
-                self.feed = feed;
-                None
-            }
+    /// The recorded playback, playing or held.
+    pub(super) fn recorded(&mut self) -> Option<&mut Recorded> {
+        match &mut self.feed {
+            Feed::Recorded(recorded) => Some(recorded),
+            Feed::None | Feed::Live(_) => None,
         }
+    }
+
+    /// Goes on with the recorded playback from where it stands. Yields what `RTP-Info` says.
+    pub(super) fn go_on(
+        &mut self,
+        channels: &[Channel],
+        rng: &mut fastrand::Rng,
+    ) -> Vec<(usize, u16, u32)> {
+        self.begin(channels, rng)
+    }
+
+    /// What can be played at `rate` of what is set up.
+    ///
+    /// # Errors
+    /// As [`Rate::served`].
+    pub(super) fn served(&self, rate: Rate, channels: &[Channel]) -> Result<Rate, Refusal> {
+        let chosen: Vec<usize> = channels.iter().map(|channel| channel.track).collect();
+        rate.served(&self.tracks, &chosen)
     }
 
     /// Takes an RTCP packet of the client. If it wants a key unit, the publisher is asked for one.

@@ -44,19 +44,31 @@ impl Range {
     /// # Errors
     /// If it is neither form, or ends before it starts.
     pub fn parse(header: &str) -> Result<Self, RangeError> {
+        Self::parse_towards(header, false)
+    }
+
+    /// As [`Range::parse`], of a range that is played backwards: it ends before it starts (RFC 2326, 12.34).
+    ///
+    /// # Errors
+    /// If it is neither form, or ends after it starts.
+    pub fn parse_back(header: &str) -> Result<Self, RangeError> {
+        Self::parse_towards(header, true)
+    }
+
+    fn parse_towards(header: &str, back: bool) -> Result<Self, RangeError> {
         let bad = || RangeError(header.chars().take(80).collect());
         let value = header.split(';').next().unwrap_or_default().trim();
         let (unit, range) = value.split_once('=').ok_or_else(bad)?;
         let parsed = match unit.trim().to_ascii_lowercase().as_str() {
-            "npt" => parse_npt(range.trim()),
-            "clock" => parse_clock(range.trim()),
+            "npt" => parse_npt(range.trim(), back),
+            "clock" => parse_clock(range.trim(), back),
             _ => None,
         };
         parsed.ok_or_else(bad)
     }
 }
 
-fn parse_npt(text: &str) -> Option<Range> {
+fn parse_npt(text: &str, back: bool) -> Option<Range> {
     let (start, end) = text.split_once('-')?;
     let start = match start.trim() {
         "now" => Npt::Now,
@@ -68,7 +80,7 @@ fn parse_npt(text: &str) -> Option<Range> {
         time => Some(npt_time(time)?),
     };
     match (start, end) {
-        (Npt::At(start), Some(end)) if end < start => None,
+        (Npt::At(start), Some(end)) if !is_towards(start, end, back) => None,
         _ => Some(Range::Npt { start, end }),
     }
 }
@@ -91,14 +103,18 @@ fn npt_time(text: &str) -> Option<Duration> {
     seconds.checked_add(Duration::from_secs(whole_s))
 }
 
-fn parse_clock(text: &str) -> Option<Range> {
+fn parse_clock(text: &str, back: bool) -> Option<Range> {
     let (start, end) = text.split_once('-')?;
     let start = clock_time(start.trim())?;
     let end = match end.trim() {
         "" => None,
         time => Some(clock_time(time)?),
     };
-    (end.is_none_or(|end| end >= start)).then_some(Range::Clock { start, end })
+    (end.is_none_or(|end| is_towards(start, end, back))).then_some(Range::Clock { start, end })
+}
+
+fn is_towards<T: Ord>(start: T, end: T, back: bool) -> bool {
+    if back { end <= start } else { end >= start }
 }
 
 /// `20261120T031200.25Z`.
@@ -262,6 +278,21 @@ mod tests {
         ] {
             assert!(Range::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn backwards_ranges_end_before_they_start() {
+        let npt = |start, end: Option<u64>| {
+            let start = Npt::At(Duration::from_secs(start));
+            Ok(Range::Npt { start, end: end.map(Duration::from_secs) })
+        };
+        assert_eq!(Range::parse_back("npt=20-10"), npt(20, Some(10)));
+        assert_eq!(Range::parse_back("npt=20-"), npt(20, None));
+        assert!(Range::parse_back("npt=10-20").is_err());
+        let (start, end) = (at("2026-11-20T03:12:10Z"), at("2026-11-20T03:12:00Z"));
+        let text = "clock=20261120T031210Z-20261120T031200Z";
+        assert_eq!(Range::parse_back(text), Ok(Range::Clock { start, end: Some(end) }));
+        assert!(Range::parse(text).is_err());
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pegasus_base::{StreamName, Time, TimeRange};
-use pegasus_continuous::{Continuous, Error, Item, ReadOptions, Reader};
+use pegasus_continuous::{
+    Continuous, Direction, Error, Item, KeyOptions, KeyReader, ReadOptions, Reader,
+};
 use pegasus_media::{TrackSet, Unit};
 use tokio::task::JoinHandle;
 
@@ -13,10 +15,15 @@ use super::dialogue::Refusal;
 use super::message::Status;
 use super::pace::Pacer;
 use super::range::PlayLine;
+use super::rate::{Matter, Rate};
+use super::retime::Retime;
 
 /// How much is read at a time, and how much may wait for the player beside it.
 const BATCH_ITEMS: usize = 64;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Key pictures are shown for long, and lie far apart: few are enough, and the first comes soon.
+const BATCH_KEYS: usize = 4;
 
 /// How long a reader that has caught up with the recorder waits in one go.
 const FOLLOW: Duration = Duration::from_millis(500);
@@ -34,43 +41,64 @@ pub(super) enum RecordedEvent {
     End(String),
 }
 
+/// What to play.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Where to begin; the key unit at or before it is the first.
+    pub(super) from: Time,
+    /// Where to stop; none is the end of what is recorded.
+    pub(super) until: Option<Time>,
+    /// How fast, and which way.
+    pub(super) rate: Rate,
+}
+
 /// One playback of a recording. Reads on its own threads, in batches, one batch ahead.
 pub(super) struct Recorded {
-    reader: Option<Reader>,
+    reader: Option<Feeder>,
     fetching: Option<JoinHandle<Batch>>,
     queue: VecDeque<Item>,
     end: Option<String>,
     pacer: Pacer,
+    retime: Retime,
+    /// The tracks of the units that come next.
+    tracks: TrackSet,
+    until: Option<Time>,
     /// Whether there is more to come when all that is recorded has been read.
     live: Box<dyn Fn() -> bool + Send>,
     /// Capture time of the first unit, then of the last one given out.
     position: Time,
 }
 
+/// What reads: everything, or key units.
+enum Feeder {
+    All(Box<Reader>),
+    Keys(Box<KeyReader>),
+}
+
 struct Batch {
-    reader: Reader,
+    reader: Feeder,
     items: Vec<Item>,
     /// Why nothing follows.
     end: Option<String>,
 }
 
 impl Recorded {
-    /// Opens `name` from the key unit at or before `from`, or from the next span if `from` is in a
-    /// gap. Without an `until` it goes on for as long as `live` says that more is being recorded.
+    /// Opens `name` from the key unit at or before the start, or from the next span if that is in a
+    /// gap. Without an end it goes on for as long as `live` says that more is being recorded; fast forwards
+    /// it ends where the recording does.
     ///
     /// # Errors
     /// If there is nothing to play from there, or the store fails.
     pub(super) async fn open(
         store: &Continuous,
         name: &StreamName,
-        from: Time,
-        until: Option<Time>,
+        wanted: Wanted,
         live: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, Refusal> {
+        let Wanted { from, until, rate } = wanted;
         let follow = (until.is_none() && live()).then_some(FOLLOW);
-        let options = ReadOptions { until, follow };
         let (store, stream) = (store.clone(), name.clone());
-        let first = blocking(move || store.read(&stream, from, options).map(fetch))
+        let first = blocking(move || Feeder::open(&store, &stream, wanted, follow).map(fetch))
             .await
             .map_err(refuse)?;
         let position = first.items.iter().find_map(|item| match item {
@@ -86,7 +114,10 @@ impl Recorded {
             fetching: None,
             queue: VecDeque::new(),
             end: None,
-            pacer: Pacer::default(),
+            pacer: Pacer::new(rate),
+            retime: Retime::new(rate),
+            tracks: TrackSet::from([]),
+            until,
             live: Box::new(live),
             position,
         };
@@ -99,47 +130,89 @@ impl Recorded {
         self.position
     }
 
-    /// Goes on after a pause.
-    pub(super) fn resume(&mut self) {
+    /// How it plays.
+    pub(super) fn rate(&self) -> Rate {
+        self.retime.rate()
+    }
+
+    /// Where it stops.
+    pub(super) fn until(&self) -> Option<Time> {
+        self.until
+    }
+
+    /// Goes on at `rate`, after a pause or at once: with the next unit where that is what is read already.
+    /// False if it must be opened anew.
+    pub(super) fn go_on(&mut self, rate: Rate) -> bool {
+        if rate != self.rate() {
+            if [rate.matter(), self.rate().matter()].contains(&Matter::Keys) {
+                return false;
+            }
+            self.pacer = Pacer::new(rate);
+        }
+        // The units that follow begin a play of their own.
+        self.retime = Retime::new(rate);
         self.pacer.restart();
+        true
     }
 
     /// Waits for the next thing that is due. Cancel safe.
     pub(super) async fn next(&mut self) -> RecordedEvent {
         loop {
             self.read_ahead();
+            self.pass_over();
             if let Some(Item::Unit(unit)) = self.queue.front() {
-                let due = self.pacer.due(unit.time, Instant::now());
+                let due = self.pacer.due(self.retime.shown(unit.time), Instant::now());
                 tokio::time::sleep_until(due.into()).await;
             }
             match self.queue.pop_front() {
                 Some(Item::Unit(unit)) => {
                     self.position = unit.time;
-                    return RecordedEvent::Unit(Arc::new(unit));
+                    let track = &self.tracks[usize::from(unit.track.0)];
+                    return RecordedEvent::Unit(Arc::new(self.retime.unit(unit, track)));
                 }
-                Some(Item::Tracks(tracks)) => return RecordedEvent::Tracks(tracks),
+                Some(Item::Tracks(tracks)) => {
+                    self.tracks = tracks.clone();
+                    return RecordedEvent::Tracks(tracks);
+                }
                 Some(Item::Gap { from, to }) => {
+                    let (from, to) = self.retime.gap(from, to);
                     self.pacer.skip(from, to);
                     return RecordedEvent::Gap(from, to);
                 }
                 Some(Item::Waiting) if (self.live)() => {}
-                Some(Item::Waiting) => return RecordedEvent::End("all is played".to_owned()),
-                None => match (&mut self.fetching, &self.end) {
-                    (Some(fetching), _) => {
-                        let batch = fetching.await;
-                        self.fetching = None;
-                        match batch {
-                            Ok(batch) => self.accept(batch),
-                            Err(error) => std::panic::resume_unwind(error.into_panic()),
-                        }
+                Some(Item::Waiting) => return RecordedEvent::End(all_is_played()),
+                None => {
+                    if let Some(why) = self.arrival().await {
+                        return RecordedEvent::End(why);
                     }
-                    (None, end) => {
-                        let all = || "all is played".to_owned();
-                        return RecordedEvent::End(end.clone().unwrap_or_else(all));
-                    }
-                },
+                }
             }
         }
+    }
+
+    /// Drops the units at the front that are not shown at this rate.
+    fn pass_over(&mut self) {
+        while let Some(Item::Unit(unit)) = self.queue.front() {
+            let track = self.tracks.get(usize::from(unit.track.0));
+            if track.is_some_and(|track| self.retime.shows(track)) {
+                return;
+            }
+            self.queue.pop_front();
+        }
+    }
+
+    /// Waits for what is being read; why nothing comes, if nothing does. Cancel safe.
+    async fn arrival(&mut self) -> Option<String> {
+        let Some(fetching) = &mut self.fetching else {
+            return Some(self.end.clone().unwrap_or_else(all_is_played));
+        };
+        let batch = fetching.await;
+        self.fetching = None;
+        match batch {
+            Ok(batch) => self.accept(batch),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+        None
     }
 
     fn read_ahead(&mut self) {
@@ -164,11 +237,49 @@ impl std::fmt::Debug for Recorded {
     }
 }
 
+impl Feeder {
+    /// Blocks on disks.
+    fn open(
+        store: &Continuous,
+        name: &StreamName,
+        wanted: Wanted,
+        follow: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let Wanted { from, until, rate } = wanted;
+        if rate.matter() != Matter::Keys {
+            let reader = store.read(name, from, ReadOptions { until, follow })?;
+            return Ok(Self::All(Box::new(reader)));
+        }
+        let direction = match rate.is_backward() {
+            true => Direction::Backward,
+            false => Direction::Forward,
+        };
+        let options = KeyOptions { direction, every: rate.every(), until, follow: None };
+        Ok(Self::Keys(Box::new(store.read_keys(name, from, options)?)))
+    }
+
+    fn next(&mut self) -> Result<Option<Item>, Error> {
+        match self {
+            Self::All(reader) => reader.next(),
+            Self::Keys(reader) => reader.next(),
+        }
+    }
+
+    /// How many items are read at a time.
+    fn batch_items(&self) -> usize {
+        match self {
+            Self::All(_) => BATCH_ITEMS,
+            Self::Keys(_) => BATCH_KEYS,
+        }
+    }
+}
+
 /// Reads the next batch. Blocks on disks.
-fn fetch(mut reader: Reader) -> Batch {
-    let mut items = Vec::with_capacity(BATCH_ITEMS);
+fn fetch(mut reader: Feeder) -> Batch {
+    let most = reader.batch_items();
+    let mut items = Vec::with_capacity(most);
     let (mut len_bytes, mut end) = (0, None);
-    while items.len() < BATCH_ITEMS && len_bytes < BATCH_BYTES {
+    while items.len() < most && len_bytes < BATCH_BYTES {
         match reader.next() {
             Ok(Some(item)) => {
                 let waiting = item == Item::Waiting;
@@ -181,7 +292,7 @@ fn fetch(mut reader: Reader) -> Batch {
                 }
             }
             Ok(None) => {
-                end = Some("all is played".to_owned());
+                end = Some(all_is_played());
                 break;
             }
             Err(error) => {
@@ -191,6 +302,10 @@ fn fetch(mut reader: Reader) -> Batch {
         }
     }
     Batch { reader, items, end }
+}
+
+fn all_is_played() -> String {
+    "all is played".to_owned()
 }
 
 /// What is recorded of `name` within `range`; empty if nothing is.

@@ -20,10 +20,11 @@ use pegasus_base::{StreamName, Time};
 
 use super::dialogue::{AnnouncedTrack, Answer, Ask, Description, Refusal, Step};
 use super::message::{Method, Request, Response, Status};
-use super::range::Range;
+use super::rate::Asked;
 use super::target::Target;
 use super::tracks::{
-    announced_track, content_base, described_track, playing, target_of, with_refused,
+    Playing, announced_track, content_base, described_track, playing, push_rate, target_of,
+    with_refused,
 };
 use super::transport::{Agreed, Transport, Way};
 
@@ -78,6 +79,8 @@ pub struct Session {
     rng: fastrand::Rng,
     role: Role,
     phase: Phase,
+    /// How it was last begun to play.
+    playing: Option<Playing>,
     channels: Vec<Channel>,
     /// The URLs by which the client set up each track.
     urls: BTreeMap<usize, String>,
@@ -92,7 +95,7 @@ impl Session {
         let id = format!("{:016X}", rng.u64(..));
         let (role, phase) = (Role::None, Phase::Ready);
         let (channels, urls) = (Vec::new(), BTreeMap::new());
-        Self { id, rng, role, phase, channels, urls, pending: None }
+        Self { id, rng, role, phase, playing: None, channels, urls, pending: None }
     }
 
     /// Where it stands.
@@ -287,16 +290,16 @@ impl Session {
         if self.channels.is_empty() {
             return Err(Refusal::new(Status::NOT_VALID_IN_STATE, "no track is set up"));
         }
-        let range = request
-            .headers
-            .get("Range")
-            .map(Range::parse)
-            .transpose()
-            .map_err(|error| Refusal::new(Status::INVALID_RANGE, error))?;
-        if self.phase == Phase::Playing && range.is_none() {
-            return Ok(Next::Reply(Response::new(Status::OK))); // it plays already: a keep-alive
+        let asked = Asked::of(request)?;
+        let range = asked.range(request)?;
+        if let (Phase::Playing, None, Some(playing)) = (self.phase, range, self.playing)
+            && playing.goes_on(asked)
+        {
+            let mut response = Response::new(Status::OK); // it plays already: a keep-alive
+            push_rate(request, playing.rate, &mut response);
+            return Ok(Next::Reply(response));
         }
-        Ok(Next::Ask(Ask::Play { target: target.clone(), range }))
+        Ok(Next::Ask(Ask::Play { target: target.clone(), range, rate: asked }))
     }
 
     fn pause(&mut self) -> Result<Next, Refusal> {
@@ -362,6 +365,7 @@ impl Session {
             (Ask::Play { .. }, Answer::Playing(started)) => {
                 let started = started?;
                 self.phase = Phase::Playing;
+                self.playing = Some(Playing::of(&started));
                 Ok(Next::Reply(playing(request, &started, &self.urls)))
             }
             (Ask::Pause, Answer::Paused) => {

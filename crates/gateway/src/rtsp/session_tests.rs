@@ -6,7 +6,8 @@ use pegasus_base::Time;
 use proptest::prelude::*;
 
 use super::super::dialogue::Started;
-use super::super::range::Npt;
+use super::super::range::{Npt, Range};
+use super::super::rate::Rate;
 use super::*;
 
 const URL: &str = "rtsp://h:8554/cam/door";
@@ -43,7 +44,8 @@ fn description(tracks: usize) -> Answer {
 
 fn started() -> Answer {
     let range = Range::Npt { start: Npt::At(Duration::from_secs(3)), end: None };
-    Answer::Playing(Ok(Started { range, rtp_info: vec![(0, 5, 90_000), (1, 6, 48_000)] }))
+    let rtp_info = vec![(0, 5, 90_000), (1, 6, 48_000)];
+    Answer::Playing(Ok(Started { range, rate: Rate::NORMAL, rtp_info }))
 }
 
 /// A session with two tracks set up for playing, the second over UDP.
@@ -85,7 +87,8 @@ fn a_player_from_describe_to_teardown() {
         .with("Session", format!("{id};timeout=60"))
         .with("Range", "npt=3-")
         .with("Scale", "2.0");
-    let Ask::Play { range, target } = ask(&mut session, play) else { panic!("not a play") };
+    let Ask::Play { range, target, rate } = ask(&mut session, play) else { panic!("not a play") };
+    assert_eq!(rate.or(Rate::NORMAL).to_string(), "scale 2.0, speed 1.0");
     assert_eq!(target.name.as_str(), "/cam/door");
     assert_eq!(range, Some(Range::Npt { start: Npt::At(Duration::from_secs(3)), end: None }));
     let response = reply(session.answer(started()));
@@ -111,6 +114,43 @@ fn a_player_from_describe_to_teardown() {
     assert_eq!(send(&mut session, request(Method::GetParameter, URL)).status, Status::OK);
     assert_eq!(send(&mut session, request(Method::Teardown, URL)).status, Status::OK);
     assert!(session.channels().is_empty());
+}
+
+#[test]
+fn a_play_without_a_range_changes_the_rate_or_keeps_alive() {
+    let mut session = player();
+    let play = |headers: &[(&str, &str)]| {
+        let play = request(Method::Play, URL);
+        headers.iter().fold(play, |play, (name, value)| play.with(name, *value))
+    };
+    ask(&mut session, play(&[("Range", "npt=3-")]));
+    reply(session.answer(started()));
+    for same in [&[][..], &[("Scale", "1")], &[("Scale", "1.00"), ("Speed", "1")]] {
+        let response = send(&mut session, play(same));
+        assert_eq!(response.status, Status::OK);
+        assert_eq!(response.headers.get("Scale"), (!same.is_empty()).then_some("1.0"));
+        assert_eq!(response.headers.get("RTP-Info"), None, "nothing begins anew");
+    }
+    let Ask::Play { range: None, rate, .. } = ask(&mut session, play(&[("Scale", "-4")])) else {
+        panic!("not a change")
+    };
+    let rate = rate.or(Rate::NORMAL);
+    let range = Range::Npt { start: Npt::At(Duration::from_secs(3)), end: None };
+    let started = Started { range, rate, rtp_info: vec![] };
+    let response = reply(session.answer(Answer::Playing(Ok(started))));
+    assert_eq!(response.headers.get("Scale"), Some("-4.0"));
+    assert_eq!(response.headers.get("Speed"), None);
+    let kept = send(&mut session, play(&[]));
+    assert_eq!(kept.headers.get("Scale"), Some("-4.0"), "told: it is not the usual one");
+
+    for (header, value, status) in
+        [("Scale", "0", 400), ("Scale", "nan", 400), ("Speed", "-1", 400)]
+    {
+        assert_eq!(send(&mut session, play(&[(header, value)])).status.0, status, "{value}");
+    }
+    let backward = [("Scale", "-1"), ("Range", "npt=10-20")];
+    assert_eq!(send(&mut session, play(&backward)).status, Status::INVALID_RANGE);
+    assert_eq!(session.phase(), Phase::Playing, "a refusal changes nothing");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use pegasus_base::Time;
 
 use super::dialogue::{AnnouncedTrack, Description, Refusal, Started};
 use super::message::{Request, Response, Status};
+use super::range::{Npt, Range};
+use super::rate::{Asked, Rate};
 use super::target::{Target, control_of};
 
 pub(super) fn target_of(request: &Request, now: Time) -> Result<Target, Refusal> {
@@ -78,10 +80,35 @@ pub(super) fn playing(
     let mut response = Response::new(Status::OK)
         .with("Range", started.range.to_string())
         .with("RTP-Info", info.join(","));
-    for name in ["Scale", "Speed"] {
-        if request.headers.get(name).is_some() {
-            response.headers.push(name, "1.0"); // the only one there is (RFC 2326, 12.34)
+    push_rate(request, started.rate, &mut response);
+    response
+}
+
+/// What a session must know of how it plays.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Playing {
+    live: bool,
+    pub(super) rate: Rate,
+}
+
+impl Playing {
+    pub(super) fn of(started: &Started) -> Self {
+        let live = matches!(started.range, Range::Npt { start: Npt::Now, .. });
+        Self { live, rate: started.rate }
+    }
+
+    /// Whether it need not be begun anew to play as `asked`: it does already, or is live, which has one rate.
+    pub(super) fn goes_on(self, asked: Asked) -> bool {
+        self.live || asked.or(self.rate) == self.rate
+    }
+}
+
+/// Says how fast it plays, to a client that asked, or that may not expect it.
+pub(super) fn push_rate(request: &Request, rate: Rate, response: &mut Response) {
+    let normal = Rate::NORMAL.headers();
+    for ((name, value), normal) in rate.headers().into_iter().zip(normal) {
+        if request.headers.get(name).is_some() || value != normal.1 {
+            response.headers.push(name, value);
         }
     }
-    response
 }

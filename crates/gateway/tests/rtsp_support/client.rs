@@ -103,7 +103,8 @@ impl Client {
         Rtcp::parse_compound(&self.on(channel).await).unwrap()
     }
 
-    async fn on(&mut self, channel: u8) -> Bytes {
+    /// The next packet on `channel`; what comes on others is kept.
+    pub async fn on(&mut self, channel: u8) -> Bytes {
         if let Some(at) = self.packets.iter().position(|(from, _)| *from == channel) {
             return self.packets.remove(at).unwrap().1;
         }

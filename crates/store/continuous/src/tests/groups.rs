@@ -198,3 +198,27 @@ fn the_end_of_a_growing_group_moves() {
     assert_eq!((after.number, after.units), (before.number, 25));
     assert!(after.until > before.until);
 }
+
+#[test]
+fn a_group_that_is_damaged_is_an_error_of_its_own() {
+    let rig = Rig::small();
+    rig.record(CAM, &sample::camera(20, 2_000, 0), 75);
+    let mut groups = rig.store().groups_back(&name(CAM), Time::MAX).unwrap();
+    let listed = all(&mut groups);
+    let inner = rig.store().inner();
+    let stream = inner.stream(&name(CAM)).unwrap();
+    let mut scan = crate::scan::Scan::new(inner.clone(), stream).unwrap();
+    let lost = scan.key_until(sample::at(10_500), u64::MAX).unwrap().unwrap();
+    let map = scan.entry(lost.place).unwrap().unwrap().map;
+    for extent in map.extents() {
+        let disk = &rig.disks[usize::from(extent.disk.0)];
+        disk.spoil(extent.offset..extent.offset + u64::from(map.fragment_bytes));
+    }
+    // Listing does not notice; reading does.
+    let mut groups = rig.store().groups_back(&name(CAM), Time::MAX).unwrap();
+    assert_eq!(all(&mut groups), listed);
+    for group in &listed {
+        let read = groups.read(group);
+        assert_eq!(read.is_ok(), group.number.0 != lost.number, "{read:?}");
+    }
+}
