@@ -100,6 +100,21 @@ const journeys = {
     }
     return page;
   },
+  async "look at one angle large, while all keep to the clock"() {
+    const page = await open(group(begin + 4000));
+    await allShown(page);
+    const [angle, deck] = [page.locator(".angle").nth(4), page.locator(".deck")];
+    await angle.dblclick();
+    await page.waitForTimeout(1500);
+    assert.deepEqual(await angle.boundingBox(), await deck.boundingBox());
+    await shot(page, "angle-large");
+    await page.keyboard.press("k");
+    await settle(page);
+    (await angles(page)).forEach(assertTrue);
+    await page.keyboard.press("f");
+    assert.ok((await angle.boundingBox()).width < (await deck.boundingBox()).width / 2);
+    return page;
+  },
   async "see the others go on while one angle is late, and it catch up"() {
     let slow = true;
     const page = await open(group(begin + 1000), undefined, {}, (page) =>
@@ -239,6 +254,8 @@ const journeys = {
     await page.getByText("WebCodecs").waitFor();
     await page.waitForFunction((t) => Date.parse(document.querySelector(".when").textContent.replace(" ", "T")) !== t, before);
     await shot(page, "no-decoder");
+    await page.evaluate((hash) => (location.hash = hash), group(begin));
+    await page.getByText("Angles can't be played together here").waitFor();
     return page;
   },
   async "watch angles on a phone"() {

@@ -9,6 +9,7 @@ import { Admission } from "./admission";
 import { MasterClock, Patience } from "./clock";
 import type { PlayerEvents, RecordingPlayer } from "./player";
 import { Reel, type Sight } from "./reel";
+import { Refusal } from "./refusal";
 import { EDGE_MS, extent, nearest, playable } from "./spans";
 import { stamp } from "./time";
 import { Tile } from "./tile";
@@ -41,13 +42,14 @@ export class Deck implements RecordingPlayer {
   /** What the node refused while it goes on playing. */
   private readonly notice = h("p", { class: "notice", role: "status" });
   private noticeEnd: ReturnType<typeof setTimeout> | undefined;
-  private readonly refusal = h("div", { class: "refusal", role: "alert", hidden: true });
+  private readonly refusal = new Refusal(() => void this.ask());
   private readonly sign = h("div", { class: "sign", "aria-hidden": "true" });
   private lanes: Range[][];
   private growing = false;
   /** Whether the node lets it play; until it has answered nothing is fetched. */
   private admitted = false;
-  private lead = 0;
+  /** The chosen angle: steps are by its frames. */
+  lead = 0;
   private frame = 0;
   private stepping = false;
   private last: { spread: Spread; behind: boolean[] };
@@ -64,7 +66,7 @@ export class Deck implements RecordingPlayer {
     this.patience = new Patience(names.length);
     this.admission = new Admission(api, [...names], () => stamp(this.now()), (why) => this.refuse(why));
     const grid = h("div", { class: "angles" }, ...this.angles.map((a) => a.tile.element));
-    this.element = h("div", { class: "deck" }, grid, this.sign, this.notice, this.refusal);
+    this.element = h("div", { class: "deck" }, grid, this.sign, this.notice, this.refusal.element);
     const [columns, rows] = shape(names.length);
     this.element.style.cssText = `--columns: ${columns}; --rows: ${rows}`;
     window.addEventListener("pagehide", this.onhide);
@@ -161,6 +163,11 @@ export class Deck implements RecordingPlayer {
     for (const [i, { tile }] of this.angles.entries()) tile.element.classList.toggle("lead", i === index && this.angles.length > 1);
   }
 
+  /** One angle over all others, which go on beneath; the same again shows all. */
+  enlarge(index: number) {
+    for (const [i, { tile }] of this.angles.entries()) tile.element.classList.toggle("large", i === index && !tile.element.classList.contains("large"));
+  }
+
   private now() {
     return this.clock.time(performance.now());
   }
@@ -178,6 +185,7 @@ export class Deck implements RecordingPlayer {
     const tile = new Tile(name, this.names.length > 1);
     const index = this.names.indexOf(name);
     tile.element.addEventListener("pointerdown", () => this.choose(index));
+    tile.element.addEventListener("dblclick", () => this.enlarge(index));
     const reel = new Reel({
       name,
       angles: this.names.length,
@@ -239,8 +247,7 @@ export class Deck implements RecordingPlayer {
   }
 
   private async ask() {
-    this.refusal.hidden = true;
-    this.refusal.replaceChildren();
+    this.refusal.hide();
     const why = await this.admission.ask(this.speed);
     if (why) this.refuse(why);
     else this.admitted = true;
@@ -251,12 +258,7 @@ export class Deck implements RecordingPlayer {
   private refuse(why: string) {
     this.admitted = false;
     this.clock.hold(performance.now());
-    this.refusal.replaceChildren(
-      h("strong", {}, "The node refuses to play this now"),
-      h("p", {}, why),
-      h("button", { type: "button", onclick: () => void this.ask() }, "Try again"),
-    );
-    this.refusal.hidden = false;
+    this.refusal.show(why);
     this.events.changed();
   }
 

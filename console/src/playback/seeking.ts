@@ -6,6 +6,7 @@ import { h } from "../dom";
 import { RecordedPlayer } from "../recorded";
 import { nearest } from "./spans";
 import { Admission } from "./admission";
+import { Refusal } from "./refusal";
 import type { PlayerEvents, RecordingPlayer } from "./player";
 import type { Range } from "../timeline-core";
 import { stamp } from "./time";
@@ -22,13 +23,16 @@ export class SeekingPlayer implements RecordingPlayer {
   readonly element = h("div", { class: "deck" });
   speed = 1;
   paused = false;
+  private admitted = false;
   private player: RecordedPlayer | undefined;
   private lanes: Range[][] = [[]];
+  private readonly refusal = new Refusal(() => void this.begin());
   private readonly admission: Admission;
   private readonly timer: number;
 
   constructor(private readonly name: string, private at: number, readonly limited: string, private readonly events: PlayerEvents) {
-    this.admission = new Admission(api, [name], () => stamp(this.time()), (why) => events.say(why));
+    this.admission = new Admission(api, [name], () => stamp(this.time()), (why) => this.refuse(why));
+    this.element.append(this.refusal.element);
     this.timer = window.setInterval(() => this.back(), SEEK_MS);
     window.addEventListener("pagehide", this.onhide);
     void this.begin();
@@ -81,9 +85,10 @@ export class SeekingPlayer implements RecordingPlayer {
     const last = this.lanes.flat().at(-1);
     if (from === undefined || !last) return;
     this.at = Math.min(from, last.to - 200);
+    if (!this.admitted) return;
     this.player?.close();
     this.player = new RecordedPlayer(this.name, this.at, Math.min(last.to, this.at + LONGEST_MS), (why) => this.events.say(why));
-    this.element.replaceChildren(this.player.element);
+    this.element.replaceChildren(this.player.element, this.refusal.element);
     if (this.paused) this.player.video.autoplay = false;
     else this.play();
   }
@@ -95,9 +100,18 @@ export class SeekingPlayer implements RecordingPlayer {
   }
 
   private async begin() {
+    this.refusal.hide();
     const why = await this.admission.ask(this.speed);
-    if (why) this.events.say(why);
-    else if (this.lanes.flat().length > 0) this.seek(this.at);
+    if (why) return this.refuse(why);
+    this.admitted = true;
+    if (this.lanes.flat().length > 0) this.seek(this.at);
+  }
+
+  private refuse(why: string) {
+    this.admitted = false;
+    this.player?.close();
+    this.player = undefined;
+    this.refusal.show(why);
   }
 
   /** Goes backwards, by jumps. */

@@ -13,7 +13,7 @@ import { keysHelp } from "./help";
 import { Transport, TRANSPORT_KEYS } from "./transport";
 
 const KEYS: [string, string][] = [
-  ...TRANSPORT_KEYS, ["← →", "5 seconds back or on"], ["1 – 9", "step by this angle's frames"], ["+ −", "zoom"],
+  ...TRANSPORT_KEYS, ["← →", "5 seconds back or on"], ["1 – 9", "step by this angle's frames"], ["f", "the chosen angle large; again: all"], ["+ −", "zoom"],
   ["Home End", "oldest, newest"], ["?", "this list"],
 ];
 
@@ -151,6 +151,7 @@ class GroupView implements View {
       "+": () => this.timeline.zoomBy(0.5),
       "=": () => this.timeline.zoomBy(0.5),
       "-": () => this.timeline.zoomBy(2),
+      f: () => this.deck?.enlarge(this.deck.lead),
       Home: () => this.seek(all?.from ?? at),
       End: () => this.seek((all?.to ?? at) - 5000),
       "?": () => this.help.showModal(),
