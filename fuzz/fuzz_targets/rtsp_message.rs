@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn take(session: &mut Session, request: Request) {
     let _ = Target::parse(&request.url, Time::from_secs(1_000));
     for (_, value) in request.headers.iter() {
-        let _ = (Range::parse(value), Transport::choose(value));
+        let _ = (Range::parse(value), Range::parse_back(value), Transport::choose(value));
     }
     let mut written = Vec::new();
     request.emit(&mut written);
