@@ -54,7 +54,7 @@ class FakeDecoder extends EventTarget {
   }
   private put() {
     const timestamp = this.held.shift();
-    if (timestamp !== undefined && this.state === "configured") this.init.output({ timestamp, displayWidth: 64, displayHeight: 36, close() {} });
+    if (timestamp !== undefined && this.state === "configured") this.init.output({ timestamp, displayWidth: 64, displayHeight: 36, format: "NV12", close() {} });
   }
 }
 

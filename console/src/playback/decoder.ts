@@ -7,7 +7,7 @@ import { indexAt, windowRange, type Shown } from "./windows";
 export interface Picture {
   /** Capture time, milliseconds since the epoch. */
   time: number;
-  bitmap: ImageBitmap;
+  image: ImageBitmap | VideoFrame;
 }
 
 /** Coded pictures handed over before some come back: decoders reorder, and work in parallel. */
@@ -92,7 +92,7 @@ export class WindowDecoder {
       if (!frame) break;
       if (this.closed || !wanted()) {
         frame.close();
-        for (const p of pictures) p.bitmap.close();
+        for (const p of pictures) p.image.close();
         this.group = undefined;
         return undefined;
       }
@@ -103,7 +103,7 @@ export class WindowDecoder {
         this.frames.unshift(frame);
         break;
       }
-      if (index >= low) pictures.push({ time: group.times[index]!, bitmap: await this.keep(frame) });
+      if (index >= low) pictures.push({ time: group.times[index]!, image: await this.keep(frame) });
       this.out = index + 1;
       frame.close();
     }
@@ -117,9 +117,9 @@ export class WindowDecoder {
     for (const { time, data } of group.pictures.coded.slice(low, high)) {
       const whole = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
       const size = this.size({ width: whole.width, height: whole.height });
-      if (size.width >= whole.width) pictures.push({ time, bitmap: whole });
+      if (size.width >= whole.width) pictures.push({ time, image: whole });
       else {
-        pictures.push({ time, bitmap: await createImageBitmap(whole, { resizeWidth: size.width, resizeHeight: size.height, resizeQuality: "medium" }) });
+        pictures.push({ time, image: await createImageBitmap(whole, { resizeWidth: size.width, resizeHeight: size.height, resizeQuality: "medium" }) });
         whole.close();
       }
     }
@@ -163,10 +163,14 @@ export class WindowDecoder {
     decoder.decode(new EncodedVideoChunk({ type: coded.key ? "key" : "delta", timestamp, data: coded.data }));
   }
 
-  private async keep(frame: VideoFrame): Promise<ImageBitmap> {
+  /**
+   * A frame to be held for a while. Decoders in hardware have few buffers and stand still while these are
+   * held, so theirs are copied; the planes of a decoder in software are ordinary memory.
+   */
+  private async keep(frame: VideoFrame): Promise<ImageBitmap | VideoFrame> {
     const { width, height } = this.size({ width: frame.displayWidth, height: frame.displayHeight });
-    if (width >= frame.displayWidth) return createImageBitmap(frame);
-    return createImageBitmap(frame, { resizeWidth: width, resizeHeight: height, resizeQuality: "medium" });
+    if (width < frame.displayWidth) return createImageBitmap(frame, { resizeWidth: width, resizeHeight: height, resizeQuality: "medium" });
+    return frame.format === "I420" ? frame.clone() : createImageBitmap(frame);
   }
 
   /** Makes the decoder ready for a group's key picture. */

@@ -191,7 +191,7 @@ export class Reel {
     this.decoder.decode(group, window, wanted).then(
       (pictures) => {
         if (wanted()) entry.pictures = pictures ?? [];
-        else pictures?.forEach((p) => p.bitmap.close());
+        else pictures?.forEach((p) => p.image.close());
       },
       (error: unknown) => {
         entry.pictures = [];
@@ -258,7 +258,7 @@ export class Reel {
     const spare = windows.length - (keyOnly ? AHEAD_KEYS + AHEAD : 2 + AHEAD);
     for (const { held, number, used } of windows.slice(0, Math.max(0, spare))) {
       if (used >= this.round) break;
-      held.windows.get(number)?.pictures?.forEach((p) => p.bitmap.close());
+      held.windows.get(number)?.pictures?.forEach((p) => p.image.close());
       held.windows.delete(number);
     }
     const groups = [...this.held].sort(([, a], [, b]) => a.used - b.used);
@@ -275,6 +275,6 @@ const GROUPS_MAX = 24;
 
 function release(held: Held) {
   held.abort.abort();
-  for (const { pictures } of held.windows.values()) pictures?.forEach((p) => p.bitmap.close());
+  for (const { pictures } of held.windows.values()) pictures?.forEach((p) => p.image.close());
   held.windows.clear();
 }

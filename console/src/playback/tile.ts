@@ -25,8 +25,8 @@ export class Tile {
   /** How large pictures need to be here, in pixels of the screen. */
   readonly size = (coded: Size): Size => {
     const room = this.element.clientWidth * (window.devicePixelRatio || 1);
-    // A little more than there is costs less than a second scaling.
-    if (room === 0 || coded.width <= room * 1.25) return coded;
+    // Somewhat more than there is room for costs less than scaling twice.
+    if (room === 0 || coded.width <= room * 1.5) return coded;
     const scale = room / coded.width;
     return { width: Math.round(coded.width * scale), height: Math.round(coded.height * scale) };
   };
@@ -57,12 +57,13 @@ export class Tile {
 
   private draw(picture: Picture) {
     const { canvas } = this;
-    const { bitmap } = picture;
-    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-      canvas.width = bitmap.width;
-      canvas.height = bitmap.height;
+    const { image } = picture;
+    const [width, height] = "displayWidth" in image ? [image.displayWidth, image.displayHeight] : [image.width, image.height];
+    if (canvas.width !== width || canvas.height !== height) {
+      canvas.width = width;
+      canvas.height = height;
     }
-    canvas.getContext("2d", { alpha: false })?.drawImage(bitmap, 0, 0);
+    canvas.getContext("2d", { alpha: false })?.drawImage(image, 0, 0, width, height);
     this.shown = picture.time;
     this.element.dataset["frame"] = picture.time.toFixed(3);
     this.time.textContent = full(new Date(picture.time)).slice(11);
