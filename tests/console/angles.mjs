@@ -205,6 +205,9 @@ const journeys = {
     await page.keyboard.press("j");
     await page.keyboard.press("j");
     await page.waitForFunction(() => document.querySelector(".sign").textContent.includes("2×"));
+    await page.getByRole("button", { name: "Speed 1", exact: true }).click();
+    await page.keyboard.press(" ");
+    await page.getByRole("button", { name: "Play", exact: true }).waitFor();
     return page;
   },
   async "read why the node refuses, and try again"() {

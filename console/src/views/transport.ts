@@ -36,6 +36,8 @@ export class Transport {
         this.reverse, button("back", "One frame back", ",", () => this.step(-1)), this.play,
         button("on", "One frame on", ".", () => this.step(1)), this.forward),
       h("div", { class: "speeds", role: "group", "aria-label": "Speed" }, ...this.speeds));
+    // Else the space bar would press the button clicked last, where it is to pause.
+    this.element.addEventListener("click", (e) => e.detail > 0 && e.target instanceof Element && e.target.closest("button")?.blur());
   }
 
   /** Shows what is being done. */
