@@ -21,7 +21,7 @@ const journeys = {
   async "watch all streams live"() {
     const page = await open("#/");
     await page.waitForFunction(() => document.querySelectorAll(".card").length >= 3);
-    await page.waitForFunction(() => [...document.querySelectorAll("video")].filter((v) => v.videoWidth > 0 && v.currentTime > 0).length >= 2, null, { timeout: 20_000 });
+    await page.waitForFunction(() => [...document.querySelectorAll("video")].filter((v) => v.videoWidth > 0 && v.currentTime > 0.5).length >= 2, null, { timeout: 20_000 });
     await page.waitForFunction(() => [...document.querySelectorAll("img")].some((i) => i.naturalWidth > 0), null, { timeout: 20_000 });
     await shot(page, "streams");
     return page;
