@@ -50,7 +50,8 @@ pub struct Groups {
     /// Forwards, at least so much between two key units; `None` backwards.
     every: Option<Duration>,
     from: Time,
-    last: Option<(Time, u64)>,
+    /// Forwards, the key unit of the group yielded last: where it is, its time, its number.
+    last: Option<(Place, Time, u64)>,
     /// Backwards: where to look for the next key unit, and the number behind what is left.
     left: Option<(Place, u64)>,
     ready: VecDeque<Group>,
@@ -110,11 +111,14 @@ impl Groups {
 
     fn forward(&mut self, every: Duration) -> Result<Option<Group>, Error> {
         let key = match self.last {
-            Some((time, number)) => self.scan.key_from(time + every, number + 1)?,
+            Some((place, _, number)) if every.is_zero() => {
+                self.scan.key_behind(place, number + 1)?
+            }
+            Some((_, time, number)) => self.scan.key_from(time + every, number + 1)?,
             None => self.scan.key_at(self.from)?,
         };
         let Some(key) = key else { return Ok(None) };
-        self.last = Some((key.row.time, key.number));
+        self.last = Some((key.place, key.row.time, key.number));
         let extent = self.scan.extent(key.place, key.number, &key.span)?;
         let (end, until) = (UnitNumber(extent.end), extent.until);
         Ok(Some(Group { end, until, units: extent.units, ..of_key(&key) }))

@@ -121,6 +121,10 @@ impl KeyReader {
         let every = self.options.every;
         match (self.options.direction, &self.last) {
             (Direction::Forward, None) => self.scan.key_at(self.from),
+            (Direction::Forward, Some(last)) if every.is_zero() => {
+                let (place, least) = (last.place, last.number + 1);
+                self.scan.key_behind(place, least)
+            }
             (Direction::Forward, Some(last)) => {
                 let (at, least) = (last.row.time + every, last.number + 1);
                 self.scan.key_from(at, least)

@@ -92,7 +92,7 @@ impl Scan {
     /// The first key unit at or after `at` that is numbered `least` or more. After an error it goes on
     /// behind what can't be read.
     pub(crate) fn key_from(&mut self, at: Time, least: u64) -> Result<Option<Key>, Error> {
-        let mut place = match self.resume.take() {
+        let place = match self.resume.take() {
             Some(place) => place,
             // What can't be read is met again below.
             None => match self.mark_until(at) {
@@ -100,6 +100,17 @@ impl Scan {
                 Err(_) => self.resume.take().unwrap_or_else(|| self.front()),
             },
         };
+        self.walk_on(place, at, least)
+    }
+
+    /// The first key unit at `place` or behind it that is numbered `least` or more, whatever its time.
+    pub(crate) fn key_behind(&mut self, place: Place, least: u64) -> Result<Option<Key>, Error> {
+        let place = self.resume.take().unwrap_or(place);
+        self.walk_on(place, Time::MIN, least)
+    }
+
+    fn walk_on(&mut self, from: Place, at: Time, least: u64) -> Result<Option<Key>, Error> {
+        let mut place = from;
         let wanted = |row: &Row, number| row.time >= at && number >= least;
         loop {
             let entries = self.entries(place.segment, |entries| entries.len());

@@ -143,6 +143,11 @@ proptest! {
             back.splice(0..0, units);
         }
         prop_assert_eq!(back, shown);
+        // And forwards every group with a key unit.
+        let mut groups = rig.store().groups_back(&name(CAM), Time::MAX).unwrap();
+        let keyed = all(&mut groups).into_iter().rev().filter(|group| group.key);
+        let mut groups = rig.store().groups(&name(CAM), Time::MIN, Duration::ZERO).unwrap();
+        prop_assert_eq!(all(&mut groups), keyed.collect::<Vec<_>>());
     }
 }
 
