@@ -125,6 +125,7 @@ export class Deck implements RecordingPlayer {
       this.speed = why ? this.going : speed;
       this.going = this.speed;
       if (!why) this.events.say("");
+      this.events.changed();
       this.play();
     });
   }
