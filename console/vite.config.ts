@@ -6,5 +6,6 @@ const node = process.env.PEGASUS_NODE ?? "http://127.0.0.1:7070";
 export default defineConfig({
   base: "/",
   build: { target: "es2022", assetsInlineLimit: 0, chunkSizeWarningLimit: 700 },
-  server: { proxy: { "/api": { target: node, ws: true }, "/hls": node } },
+  // Tests read the clips in tests/media.
+  server: { fs: { allow: [".."] }, proxy: { "/api": { target: node, ws: true }, "/hls": node } },
 });

@@ -3,6 +3,8 @@
 export interface Track {
   kind: "video" | "audio";
   codec: string;
+  /** As browsers name it, if they do. */
+  codec_string?: string | null;
   width?: number | null;
   height?: number | null;
   clock_rate: number;
@@ -74,23 +76,49 @@ export interface Source {
   error?: string | null;
 }
 
-/** What the node said when it refused, or why it can't be reached. */
-export class ApiError extends Error {}
+/** A group of pictures: when its first was captured, when the next one begins, how many units it has. */
+export interface Key {
+  time: string;
+  until: string;
+  units: number;
+}
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** The promise that streams play at a speed without a stall. */
+export interface Playback {
+  id: number;
+  scale: number;
+  rate_bps: number;
+  expires_in_ms: number;
+}
+
+/** What the node said when it refused, or why it can't be reached: then without a status. */
+export class ApiError extends Error {
+  constructor(message: string, readonly status?: number) {
+    super(message);
+  }
+}
+
+async function call<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
   let answer: Response;
   try {
     answer = await fetch(path, {
       method,
+      keepalive,
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
     throw new ApiError("The node can't be reached.");
   }
+  if (!answer.ok) throw await refusal(answer);
   const text = await answer.text();
-  if (!answer.ok) throw new ApiError(sentence(text) ?? `The node answered ${answer.status}.`);
   return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** What an answer that refuses says. */
+export async function refusal(answer: Response): Promise<ApiError> {
+  const text = await answer.text().catch(() => "");
+  return new ApiError(sentence(text) ?? `The node answered ${answer.status}.`, answer.status);
 }
 
 function sentence(text: string): string | undefined {
@@ -117,6 +145,18 @@ export const api = {
       `/api/v1/streams${inPath(name)}/recordings?${range(from, to)}&resolution_ms=${Math.round(resolution_ms)}`,
     ),
   allSpans: (name: string) => call<Span[]>("GET", `/api/v1/streams${inPath(name)}/recordings`),
+  keys: (name: string, from: string, to: string, every_ms: number) =>
+    call<{ keys: Key[]; next?: string | null }>(
+      "GET",
+      `/api/v1/streams${inPath(name)}/keys?${new URLSearchParams({ from, to })}${every_ms > 0 ? `&every_ms=${Math.round(every_ms)}` : ""}`,
+    ),
+  askPlayback: (streams: string[], from: string, scale: number) =>
+    call<Playback>("POST", "/api/v1/playbacks", { streams, from, scale }),
+  /** Renews a promise; with a scale for that speed. */
+  keepPlayback: (id: number, scale?: number) =>
+    call<Playback | undefined>("PATCH", `/api/v1/playbacks/${id}`, scale === undefined ? {} : { scale }),
+  /** Outlives the page. */
+  endPlayback: (id: number) => call<unknown>("DELETE", `/api/v1/playbacks/${id}`, undefined, true),
   sources: () => call<Source[]>("GET", "/api/v1/sources"),
   addSource: (name: string, url: string) => call<unknown>("POST", "/api/v1/sources", { name, url }),
   removeSource: (name: string) => call<unknown>("DELETE", `/api/v1/sources${inPath(name)}`),
@@ -127,5 +167,7 @@ export const liveUrl = (name: string) =>
 export const mjpegUrl = (name: string) => `/api/v1/streams${inPath(name)}/live.mjpeg`;
 export const hlsUrl = (name: string, from: Date, to: Date) =>
   `/hls${inPath(name)}/index.m3u8?${range(from, to)}`;
-export const exportUrl = (name: string, from: Date, to: Date) =>
-  `/api/v1/streams${inPath(name)}/media.mp4?${range(from, to)}`;
+export const exportUrl = (name: string, from: Date, to: Date) => exportPath(name, from.toISOString(), to.toISOString());
+/** The same of times as the node wrote them, under a promise. */
+export const exportPath = (name: string, from: string, to: string, playback?: number) =>
+  `/api/v1/streams${inPath(name)}/media.mp4?${new URLSearchParams({ from, to, ...(playback === undefined ? {} : { playback: String(playback) }) })}`;

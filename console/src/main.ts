@@ -3,6 +3,7 @@
 import "./style.css";
 import { api } from "./api";
 import { h, poll, type View } from "./dom";
+import { groupView } from "./views/group";
 import { sourcesView } from "./views/sources";
 import { storeView } from "./views/store";
 import { streamView } from "./views/stream";
@@ -19,9 +20,16 @@ let view: View | undefined;
 
 function viewFor(hash: string): View {
   if (hash.startsWith("#/stream/")) return streamView(decodeURIComponent(hash.slice("#/stream".length)));
+  if (hash.startsWith("#/group?")) return groupView(hash);
   if (hash === "#/sources") return sourcesView();
   if (hash === "#/store") return storeView();
   return streamsView();
+}
+
+function title(hash: string): string {
+  if (hash.startsWith("#/stream/")) return hash.slice("#/stream".length);
+  if (hash.startsWith("#/group?")) return "Angles";
+  return PAGES.find(([h]) => h === hash)?.[1] ?? "Streams";
 }
 
 function route() {
@@ -29,12 +37,13 @@ function route() {
   view?.close();
   view = viewFor(hash);
   page.replaceChildren(view.element);
+  window.scrollTo(0, 0);
   for (const link of links) {
-    const here = link.getAttribute("href") === hash || (hash.startsWith("#/stream/") && link === links[0]);
+    const here = link.getAttribute("href") === hash || (/^#\/(stream\/|group\?)/.test(hash) && link === links[0]);
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${hash.startsWith("#/stream/") ? hash.slice("#/stream".length) : (PAGES.find(([h]) => h === hash)?.[1] ?? "Streams")} – Pegasus`;
+  document.title = `${title(hash)} – Pegasus`;
 }
 
 window.addEventListener("hashchange", route);

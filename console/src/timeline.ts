@@ -14,7 +14,8 @@ export interface TimelineEvents {
 export class Timeline {
   readonly element = document.createElement("canvas");
   view: Range = { from: Date.now() - 3_600_000, to: Date.now() + 60_000 };
-  spans: Range[] = [];
+  /** What is recorded: a line for each of the streams on show. */
+  lanes: Range[][] = [];
   head: number | undefined;
   selection: Range | undefined;
   private hover: number | undefined;
@@ -169,11 +170,8 @@ export class Timeline {
       g.fillText(tick.label, x + 3, height - 4);
     }
     g.fillStyle = colour("--span");
-    for (const span of this.spans) {
-      const x = toX(this.view, width, span.from);
-      const end = toX(this.view, width, span.to);
-      if (end >= 0 && x <= width) g.fillRect(Math.max(-1, x), 14, Math.max(1, Math.min(end, width + 1) - Math.max(-1, x)), axis - 20);
-    }
+    const lane = (axis - 20) / Math.max(1, this.lanes.length);
+    for (const [i, spans] of this.lanes.entries()) this.bars(g, spans, 14 + i * lane, Math.max(1, lane - (this.lanes.length > 1 ? 2 : 0)));
     if (this.selection) {
       const x = toX(this.view, width, this.selection.from);
       g.fillStyle = colour("--selection");
@@ -184,6 +182,15 @@ export class Timeline {
     if (this.head !== undefined) this.marker(g, this.head, colour("--accent"), axis, 2.5);
     canvas.setAttribute("aria-valuetext", this.head === undefined ? "live" : new Date(this.head).toLocaleString());
     canvas.setAttribute("aria-valuenow", String(Math.round(this.head ?? Date.now())));
+  }
+
+  private bars(g: CanvasRenderingContext2D, spans: readonly Range[], y: number, height: number) {
+    const width = this.width;
+    for (const span of spans) {
+      const x = Math.max(-1, toX(this.view, width, span.from));
+      const end = Math.min(width + 1, toX(this.view, width, span.to));
+      if (end >= 0 && x <= width) g.fillRect(x, y, Math.max(1, end - x), height);
+    }
   }
 
   private marker(g: CanvasRenderingContext2D, t: number, colour: string, axis: number, width = 1) {
