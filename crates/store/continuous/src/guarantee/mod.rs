@@ -3,11 +3,12 @@
 //!
 //! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `office`: who has
 //! a promise, and what is read in each interval. `stock`: what was read for a playback. `rounds`: the thread that reads.
-//! `promise`: the handle. `recordings`: what is written meanwhile.
+//! `promise`: the handle. `recordings`: what is written meanwhile. `lateness`: whether disks are what they seem.
 
 mod ahead;
 mod curve;
 mod ladder;
+mod lateness;
 mod office;
 mod promise;
 mod recordings;
@@ -19,6 +20,8 @@ pub use ladder::Guarantee;
 pub use promise::{Promise, Wish};
 pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
 
+#[cfg(test)]
+pub(crate) use lateness::Done;
 pub(crate) use office::Office;
 #[cfg(test)]
 pub(crate) use promise::shown_ns;

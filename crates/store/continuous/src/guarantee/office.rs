@@ -11,6 +11,7 @@ use pegasus_mitra::{Interval, Origin, PlaybackId, Request, Scheduler};
 
 use super::ahead::Known;
 use super::ladder::{Guarantee, Ladder, Layout};
+use super::lateness::{Done, Lateness};
 use super::rounds;
 use super::status::{GuaranteeStatus, PlaybackStatus, Refused};
 use super::stock::Stock;
@@ -19,12 +20,6 @@ use crate::inner::Inner;
 
 /// All of them lie on every disk: see [`Ladder::shape`].
 const ORIGIN: Origin = Origin { disk: 0, zone: 0 };
-/// Late batches among the last [`WATCHED`] that say that the disks are not what they seemed.
-const LATE_MAX: u32 = 3;
-const WATCHED: u32 = 16;
-/// How long the disks have to be in time before they are believed to be faster again, and by how much at once.
-const CALM: Duration = Duration::from_secs(60);
-const RECOVERY: f64 = 0.9;
 /// A change of what recordings take that is worth promising anew.
 const SHARE_STEP: f64 = 0.02;
 
@@ -51,9 +46,8 @@ pub(super) struct State {
     pub(super) late: Vec<PlaybackId>,
     pub(super) stop: bool,
     next_promise: u64,
-    slowdown: f64,
     recordings: f64,
-    watched: Watched,
+    lateness: Lateness,
     figures: GuaranteeStatus,
 }
 
@@ -70,16 +64,6 @@ pub(super) struct Share {
     pub(super) shown_ns: u64,
     /// When it is over if nobody pauses it, if that is known.
     ends_ns: Option<u64>,
-}
-
-/// Batches lately, and whether they were in time.
-#[derive(Debug, Default)]
-struct Watched {
-    batches: u32,
-    late: u32,
-    /// How many times as long as billed the worst of the late ones took.
-    worst: f64,
-    late_at_ns: u64,
 }
 
 /// What one playback needs.
@@ -130,9 +114,8 @@ impl Office {
             late: Vec::new(),
             stop: false,
             next_promise: 1,
-            slowdown: 1.0,
             recordings: 0.0,
-            watched: Watched::default(),
+            lateness: Lateness::default(),
             figures: GuaranteeStatus::default(),
         };
         Ok(Self {
@@ -235,7 +218,7 @@ impl Office {
     pub(super) fn takes(&self, writes: u32, bytes: u64) -> Duration {
         let state = self.state.lock();
         let others = f64::from(state.ladder.guarantee().others_percent) / 100.0;
-        match state.ladder.shape(state.slowdown, others) {
+        match state.ladder.shape(state.lateness.slowdown(), others) {
             // Others' time is no part of what writes take.
             Ok(shape) => {
                 Duration::from_nanos(shape.batch_ns(0, writes, bytes)).mul_f64(1.0 - others)
@@ -244,34 +227,20 @@ impl Office {
         }
     }
 
-    /// A batch that was billed `billed_ns` took `took_ns`; it should have been done `late_ns` before it was.
-    pub(crate) fn note_batch(&self, took_ns: u64, billed_ns: u64, late_ns: u64, now_ns: u64) {
+    /// Takes note of a batch that is over.
+    pub(crate) fn note_batch(&self, done: Done) {
         let mut state = self.state.lock();
-        let state = &mut *state;
         state.figures.batches += 1;
-        let watched = &mut state.watched;
-        watched.batches += 1;
-        if late_ns > 0 {
-            state.figures.late_batches += 1;
-            watched.late += 1;
-            watched.late_at_ns = now_ns;
-            watched.worst = watched.worst.max(took_ns as f64 / billed_ns.max(1) as f64);
-        }
-        if watched.late >= LATE_MAX {
-            state.slowdown = (state.slowdown * watched.worst.clamp(1.1, 2.0)).min(10.0);
-            *watched = Watched { late_at_ns: now_ns, ..Watched::default() };
-            let slowdown = state.slowdown;
-            tracing::warn!(slowdown, "the disks are slower than their profile says");
-            state.promise_anew("the disks are slower than their profile says");
-        } else if watched.batches >= WATCHED {
-            let calm = now_ns.saturating_sub(watched.late_at_ns) > CALM.as_nanos() as u64;
-            let late_at_ns = watched.late_at_ns;
-            *watched = Watched { late_at_ns, ..Watched::default() };
-            if calm && state.slowdown > 1.0 {
-                state.slowdown = (state.slowdown * RECOVERY).max(1.0);
-                state.watched.late_at_ns = now_ns;
-                state.promise_anew("the disks are slower than their profile says");
+        state.figures.late_batches += u64::from(done.late_ns > 0);
+        let before = state.lateness.slowdown();
+        if state.lateness.note(done) {
+            let (why, slowdown) =
+                ("the disks are slower than their profile says", state.lateness.slowdown());
+            match slowdown > before {
+                true => tracing::warn!(slowdown, "{why}"),
+                false => tracing::info!(slowdown, "the disks are faster than they were lately"),
             }
+            state.promise_anew(why);
         }
     }
 
@@ -300,7 +269,7 @@ impl Office {
             promised_percent: state.scheduler.promised() * 100.0,
             recording_percent: state.recordings * 100.0,
             others_percent: f64::from(guarantee.others_percent),
-            slowdown: state.slowdown,
+            slowdown: state.lateness.slowdown(),
             fits_bps: largest.map_or(0, |rung| state.ladder.rate_bps(rung) * state.ladder.data()),
             playbacks,
             late_blocks: late + self.late_blocks.load(Relaxed),
@@ -383,7 +352,9 @@ impl State {
         now_ns: u64,
     ) -> Refused {
         let largest = self.scheduler.largest(self.now, ORIGIN);
-        let ends = self.shares.values().filter_map(|share| share.ends_ns).min();
+        // Who holds on to a promise beyond the end of what he plays may do so for ever.
+        let ends = self.shares.values().filter_map(|share| share.ends_ns.filter(|at| *at > now_ns));
+        let ends = ends.min();
         Refused {
             stream: stream.clone(),
             rate_bps,
@@ -404,7 +375,7 @@ impl State {
     /// The disks have more or less time than they had: the newest for whom it does not suffice are told `why`.
     fn promise_anew(&mut self, why: &str) {
         let others = f64::from(self.ladder.guarantee().others_percent) / 100.0 + self.recordings;
-        let shape = match self.ladder.shape(self.slowdown, others.min(0.95)) {
+        let shape = match self.ladder.shape(self.lateness.slowdown(), others.min(0.95)) {
             Ok(shape) => shape,
             Err(error) => {
                 tracing::error!(%error, "promises can't be made anew");

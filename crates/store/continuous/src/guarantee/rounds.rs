@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pegasus_log::{Cost, Sweep};
 use pegasus_mitra::{Interval, PlaybackId};
 
+use super::lateness::Done;
 use super::office::{Office, State};
 use super::stock::{Stock, Wanted};
 use crate::inner::Inner;
@@ -131,6 +132,7 @@ impl Office {
         }
         let now_ns = self.now_ns();
         let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.note_batch(took_ns, batch.billed_ns, now_ns.saturating_sub(batch.done_ns), now_ns);
+        let late_ns = now_ns.saturating_sub(batch.done_ns);
+        self.note_batch(Done { took_ns, billed_ns: batch.billed_ns, late_ns, at_ns: now_ns });
     }
 }

@@ -8,7 +8,7 @@ use pegasus_disk::Profile;
 use pegasus_media::Unit;
 
 use super::{Rig, Size, name, settings, units};
-use crate::guarantee::{catch_up, shown_ns};
+use crate::guarantee::{Done, catch_up, shown_ns};
 use crate::{Error, Guarantee, Promise, ReadOptions, Wish, sample};
 
 const CAM: &str = "/cam/door";
@@ -217,7 +217,12 @@ fn slow_disks_are_noticed_and_the_newest_go() {
     let all = promises.len();
     // Batches take twice what they are billed.
     for batch in 0..3 {
-        office.note_batch(2_000, 1_000, 500, batch * 1_000_000_000);
+        office.note_batch(Done {
+            took_ns: 2_000,
+            billed_ns: 1_000,
+            late_ns: 500,
+            at_ns: batch * 1_000_000_000,
+        });
     }
     let status = store.guarantee_status().unwrap();
     assert!((1.9..2.1).contains(&status.slowdown), "{status:?}");
@@ -237,7 +242,8 @@ fn slow_disks_are_noticed_and_the_newest_go() {
     assert!(error.to_string().contains("slower than their profile says"), "{error}");
     // After a while without a late one they are believed again.
     for batch in 0..400 {
-        office.note_batch(500, 1_000, 0, (10 + batch * 10) * 1_000_000_000);
+        let at_ns = (10 + batch * 10) * 1_000_000_000;
+        office.note_batch(Done { took_ns: 500, billed_ns: 1_000, late_ns: 0, at_ns });
     }
     assert_eq!(store.guarantee_status().unwrap().slowdown, 1.0);
     assert!(store.promise(&[wish(CAM)]).is_ok());
