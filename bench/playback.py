@@ -34,11 +34,11 @@ zones = [
 RATE_BPS = 4_000_000
 PERIOD_S = 2.0
 BLOCK = int(RATE_BPS / 8 * PERIOD_S)
-SHOWN_S = 30
-CLIP_S = 44
+SHOWN_S = 16
+CLIP_S = 30
 RAMP_S = 0.1
-STREAMS = 160
-LOADS = (10, 20, 40, 60, 80, 110, 150)
+STREAMS = 110
+LOADS = (10, 20, 40, 60, 80, 110)
 
 
 class Player:

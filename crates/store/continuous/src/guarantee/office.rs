@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) shares: BTreeMap<PlaybackId, Share>,
     /// Those whose first block is to be read at once.
     pub(super) late: Vec<PlaybackId>,
+    /// Whether a reader may be waiting for what is not due yet.
+    pub(super) waited_for: bool,
     pub(super) stop: bool,
     next_promise: u64,
     recordings: f64,
@@ -112,6 +114,7 @@ impl Office {
             now: Interval(0),
             shares: BTreeMap::new(),
             late: Vec::new(),
+            waited_for: false,
             stop: false,
             next_promise: 1,
             recordings: 0.0,
@@ -135,6 +138,12 @@ impl Office {
     /// The instant so many nanoseconds after it began.
     pub(super) fn at(&self, ns: u64) -> Instant {
         self.begun + Duration::from_nanos(ns)
+    }
+
+    /// A reader waits for what is not due yet: if the disks have time, it is read now.
+    pub(super) fn somebody_waits(&self) {
+        self.state.lock().waited_for = true;
+        self.kicked.notify_all();
     }
 
     /// How long a reader waits for a block that is to come.

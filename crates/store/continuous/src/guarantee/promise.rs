@@ -1,6 +1,6 @@
 //! Asking for a promise, and using it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use pegasus_base::{StreamName, Time};
@@ -55,7 +55,7 @@ impl Promise {
         let office = inner.office();
         let mut needs = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            needs.push(need(store, office.as_deref(), wish)?);
+            needs.push(need(store, office.as_ref(), wish)?);
         }
         let (number, ids) = match &office {
             Some(office) => {
@@ -156,7 +156,7 @@ impl Drop for Promise {
     }
 }
 
-fn need(store: &Continuous, office: Option<&Office>, wish: &Wish) -> Result<Need, Error> {
+fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result<Need, Error> {
     let inner = store.inner();
     let stream = store.recorded(&wish.name)?;
     let finder =
@@ -173,8 +173,9 @@ fn need(store: &Continuous, office: Option<&Office>, wish: &Wish) -> Result<Need
         }
         _ => Known::default(),
     };
-    let patience = office.map_or_else(Default::default, Office::patience);
-    let stock = Arc::new(Stock::new(finder, from, patience));
+    let patience = office.map_or_else(Default::default, |office| office.patience());
+    let reader = office.map_or_else(Weak::new, Arc::downgrade);
+    let stock = Arc::new(Stock::new(finder, from, patience, reader));
     let ends = wish.until.is_some() || !known.grows;
     Ok(Need { stock, known, scale: wish.scale, ends })
 }

@@ -72,7 +72,33 @@ impl State {
         }
         let interval = Interval(self.now.0 + 1);
         let begins_ns = self.scheduler.shape().begins_ns(interval);
-        if begins_ns <= now_ns { Ok(self.batch(interval)) } else { Err(begins_ns) }
+        if begins_ns <= now_ns {
+            return Ok(self.batch(interval));
+        }
+        self.ahead(now_ns, begins_ns).ok_or(begins_ns)
+    }
+
+    /// What is waited for though it is not due, as far as it can be read before the next interval begins: nobody is late for it.
+    fn ahead(&mut self, now_ns: u64, until_ns: u64) -> Option<Batch> {
+        if !std::mem::take(&mut self.waited_for) {
+            return None;
+        }
+        let (mut ids, mut billed_ns) = (Vec::new(), 0);
+        for (id, share) in &self.shares {
+            if !share.stock.is_wanted() {
+                continue;
+            }
+            let orders = self.scheduler.late(*id);
+            let shape = self.scheduler.shape();
+            let takes: u64 = orders.iter().map(|order| shape.lone_ns(0, order.bytes)).sum();
+            if now_ns + billed_ns + takes <= until_ns {
+                billed_ns += takes;
+                ids.push(*id);
+            } else {
+                self.waited_for = true; // perhaps after the next
+            }
+        }
+        (!ids.is_empty()).then(|| self.batch_of(&ids, until_ns, billed_ns))
     }
 
     /// The reads of an interval that begins.

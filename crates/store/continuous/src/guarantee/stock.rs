@@ -1,13 +1,15 @@
 //! What was read ahead for one playback: the schedule fills it, its reader takes from it.
 
 use std::collections::VecDeque;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::curve::held_by_blocks;
+use super::office::Office;
 use crate::error::Error;
 use crate::format::index::Entry;
 use crate::locate::{Finder, Place};
@@ -22,6 +24,8 @@ pub(crate) struct Stock {
     pub(crate) finder: Finder,
     /// How long a reader waits for a block that is to come; after that it reads for itself.
     patience: Duration,
+    /// Who reads for it, and is told when somebody waits.
+    office: Weak<Office>,
     state: Mutex<State>,
     changed: Condvar,
     blocks: AtomicU64,
@@ -45,6 +49,8 @@ struct State {
     /// Counts the times the reader went elsewhere: what was asked for before is not wanted any more.
     moves: u64,
     withdrawn: Option<String>,
+    /// Readers that wait for a block.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -88,7 +94,12 @@ pub(crate) struct Figures {
 }
 
 impl Stock {
-    pub(crate) fn new(finder: Finder, from: Place, patience: Duration) -> Self {
+    pub(crate) fn new(
+        finder: Finder,
+        from: Place,
+        patience: Duration,
+        office: Weak<Office>,
+    ) -> Self {
         let state = State {
             next: from,
             budget: 0,
@@ -99,10 +110,12 @@ impl Stock {
             reads_ahead: true,
             moves: 0,
             withdrawn: None,
+            waiting: 0,
         };
         Self {
             finder,
             patience,
+            office,
             state: Mutex::new(state),
             changed: Condvar::new(),
             blocks: AtomicU64::new(0),
@@ -184,8 +197,20 @@ impl Stock {
     /// # Errors
     /// [`Error::Withdrawn`], or if what is there can't be found out.
     pub(crate) fn take(&self, place: Place) -> Result<Taken, Error> {
-        let until = Instant::now() + self.patience;
         let mut state = self.state.lock();
+        let mut waits = false;
+        let taken = self.take_or_wait(&mut state, place, &mut waits);
+        state.waiting -= usize::from(waits);
+        taken
+    }
+
+    fn take_or_wait(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        place: Place,
+        waits: &mut bool,
+    ) -> Result<Taken, Error> {
+        let until = Instant::now() + self.patience;
         let mut exists = false;
         loop {
             if let Some(why) = &state.withdrawn {
@@ -193,40 +218,42 @@ impl Stock {
                 return Err(Error::Withdrawn { name, why: why.clone() });
             }
             let known = state.blocks.iter().position(|held| held.place == place);
-            match known.map(|at| (at, &state.blocks[at])) {
-                Some((at, Held { entry, arrived: Arrived::Here(payload), .. })) => {
-                    let taken = Taken::Here(entry.clone(), payload.clone());
-                    state.was_taken(at);
-                    self.blocks.fetch_add(1, Relaxed);
-                    return Ok(taken);
-                }
-                Some((at, Held { entry, arrived: Arrived::Not, .. })) => {
-                    let step = Step::Block(entry.clone());
-                    state.was_taken(at);
+            if let Some(taken) = known.and_then(|at| state.arrived(at)) {
+                self.blocks.fetch_add(u64::from(matches!(taken, Taken::Here(..))), Relaxed);
+                return Ok(taken);
+            }
+            if known.is_none() && !exists {
+                let step = MutexGuard::unlocked(state, || self.finder.entry(place))?;
+                let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
+                if state.next != place || !state.reads_ahead {
+                    state.go(place);
                     return Ok(Taken::Step(step));
                 }
-                Some((_, Held { arrived: Arrived::NotYet, .. })) => {}
-                None if !exists => {
-                    drop(state);
-                    let step = self.finder.entry(place)?;
-                    state = self.state.lock();
-                    let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
-                    if state.next != place || !state.reads_ahead {
-                        state.go(place);
-                        return Ok(Taken::Step(step));
-                    }
-                    exists = true;
-                    continue;
-                }
-                None => {}
-            }
-            if self.changed.wait_until(&mut state, until).timed_out() {
+                exists = true;
+            } else if !*waits {
+                *waits = true;
+                state.waiting += 1;
+                MutexGuard::unlocked(state, || self.tell());
+            } else if self.changed.wait_until(state, until).timed_out() {
                 self.late_blocks.fetch_add(1, Relaxed);
                 state.go(place);
-                drop(state);
-                return self.finder.entry(place).map(Taken::Step);
+                return MutexGuard::unlocked(state, || self.finder.entry(place)).map(Taken::Step);
             }
         }
+    }
+
+    /// Tells who reads ahead that somebody waits; that takes locks of its own.
+    fn tell(&self) {
+        if let Some(office) = self.office.upgrade().filter(|_| self.patience > Duration::ZERO) {
+            office.somebody_waits();
+        }
+    }
+
+    /// Whether a reader waits for a block that was not asked for.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let state = self.state.lock();
+        let asked = state.blocks.iter().any(|held| matches!(held.arrived, Arrived::NotYet));
+        state.waiting > 0 && state.reads_ahead && !asked
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -242,6 +269,18 @@ impl State {
     /// Bytes that are asked for and not taken.
     fn held_bytes(&self) -> u64 {
         self.blocks.iter().skip(self.taken).map(|held| held.bytes).sum()
+    }
+
+    /// The block at `at` among those that were asked for, if it has been read, or can't be.
+    fn arrived(&mut self, at: usize) -> Option<Taken> {
+        let Held { entry, arrived, .. } = &self.blocks[at];
+        let taken = match arrived {
+            Arrived::NotYet => return None,
+            Arrived::Here(payload) => Taken::Here(entry.clone(), payload.clone()),
+            Arrived::Not => Taken::Step(Step::Block(entry.clone())),
+        };
+        self.was_taken(at);
+        Some(taken)
     }
 
     fn was_taken(&mut self, at: usize) {
