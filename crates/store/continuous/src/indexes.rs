@@ -12,8 +12,8 @@ use crate::format::outline::Outline;
 use crate::format::segment::{SegmentRecord, State};
 use crate::stream::Stream;
 
-/// Indexes kept: a few MiB.
-const KEPT_MAX: usize = 256;
+/// Indexes kept: some MiB. Each playback that is promised has two at least.
+const KEPT_MAX: usize = 1024;
 
 /// A cache of indexes.
 #[derive(Debug, Default)]

@@ -120,7 +120,7 @@ impl Ladder {
     fn medium(&self, rung: usize) -> Media {
         let rate_bps = rate_of(rung);
         let bytes = (rate_bps as f64 / 8.0 * self.guarantee.period.as_secs_f64()) as u64;
-        // One run in each slot that it reaches into, and the index of each segment that begins.
+        // One run in each slot that it reaches into. Indexes are read between batches.
         let slots = 1 + bytes.div_ceil(self.layout.slot_bytes.max(1));
         let pieces = if self.guarantee.gap_bytes() == 0 {
             // The parity between is left out: a run ends there.
@@ -130,7 +130,7 @@ impl Ladder {
         } else {
             slots
         };
-        let pieces = u32::try_from(pieces + slots).unwrap_or(u32::MAX / 2);
+        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX / 2);
         Media { name: format!("{rate_bps} bit/s from each disk"), rate_bps, width: 1, pieces }
     }
 

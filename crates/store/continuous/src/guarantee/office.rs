@@ -140,6 +140,11 @@ impl Office {
         self.begun + Duration::from_nanos(ns)
     }
 
+    /// Whether a thread of its own reads ahead.
+    pub(super) fn is_driven(&self) -> bool {
+        self.driven
+    }
+
     /// A reader waits for what is not due yet: if the disks have time, it is read now.
     pub(super) fn somebody_waits(&self) {
         self.state.lock().waited_for = true;

@@ -27,9 +27,13 @@ pub(crate) fn run(office: &Office) {
     while let Some(batch) = next(office) {
         if !batch.stocks.is_empty() {
             office.read(&batch);
+            office.learn(&batch);
         }
     }
 }
+
+/// About as long as an index.
+const INDEX_BYTES: u64 = 256 << 10;
 
 /// Waits for what is to be read next; `None` at the end.
 fn next(office: &Office) -> Option<Batch> {
@@ -58,7 +62,10 @@ pub(crate) fn catch_up(office: &Office, now_ns: u64) {
     loop {
         let batch = office.state.lock().due(now_ns);
         match batch {
-            Ok(batch) => office.read(&batch),
+            Ok(batch) => {
+                office.read(&batch);
+                office.learn(&batch);
+            }
             Err(_) => return,
         }
     }
@@ -135,6 +142,23 @@ impl State {
 }
 
 impl Office {
+    /// Looks for the indexes that will be needed, as far as there is time until the next interval: they are long known when their turn comes.
+    fn learn(&self, batch: &Batch) {
+        for stock in &batch.stocks {
+            let Some(segment) = stock.next_segment() else { continue };
+            let (begins_ns, takes_ns) = {
+                let state = self.state.lock();
+                let shape = state.scheduler.shape();
+                let next = Interval(state.now.0 + 1);
+                (shape.begins_ns(next), shape.lone_ns(0, INDEX_BYTES))
+            };
+            if self.is_driven() && self.now_ns() + takes_ns > begins_ns {
+                return;
+            }
+            stock.learn(segment);
+        }
+    }
+
     /// Reads a batch, and gives each stock what is its.
     fn read(&self, batch: &Batch) {
         let plans: Vec<(&Arc<Stock>, Vec<Wanted>)> =

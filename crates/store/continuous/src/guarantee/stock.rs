@@ -18,6 +18,9 @@ use crate::step::Step;
 /// Blocks kept that were taken already: a reader begins some blocks before the key unit, and the next one where the last ended.
 const KEPT: usize = 4;
 
+/// How many segments ahead indexes are looked for.
+const KNOWN_AHEAD: u64 = 3;
+
 /// One playback's blocks.
 #[derive(Debug)]
 pub(crate) struct Stock {
@@ -51,6 +54,8 @@ struct State {
     withdrawn: Option<String>,
     /// Readers that wait for a block.
     waiting: usize,
+    /// The last segment whose index was looked for ahead of time.
+    known_segment: u64,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,7 @@ impl Stock {
             moves: 0,
             withdrawn: None,
             waiting: 0,
+            known_segment: from.segment,
         };
         Self {
             finder,
@@ -247,6 +253,25 @@ impl Stock {
         if let Some(office) = self.office.upgrade().filter(|_| self.patience > Duration::ZERO) {
             office.somebody_waits();
         }
+    }
+
+    /// The segment whose index is needed next and was not looked for yet.
+    pub(crate) fn next_segment(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        let (now, known) = (state.next.segment, state.known_segment);
+        if !(now..now + KNOWN_AHEAD).contains(&known) {
+            state.known_segment = now; // the reader went elsewhere
+        }
+        let next = state.known_segment + 1;
+        (state.reads_ahead && next < now + KNOWN_AHEAD).then_some(next)
+    }
+
+    /// Looks for the index of a segment, so that it is in memory when the segment's turn comes.
+    pub(crate) fn learn(&self, segment: u64) {
+        // Whoever needs it finds out what is wrong with it.
+        let _ = self.finder.entries(segment);
+        let mut state = self.state.lock();
+        state.known_segment = state.known_segment.max(segment);
     }
 
     /// Whether a reader waits for a block that was not asked for.
