@@ -87,7 +87,7 @@ const journeys = {
     assert.deepEqual((await json("snapshots")).map(({ name }) => name), ["before-the-upgrade"]);
     await snapshots.getByLabel("Name").fill("before-the-upgrade");
     await snapshots.getByRole("button", { name: "Make snapshot" }).click();
-    await snapshots.getByText('there is a snapshot "before-the-upgrade" already').waitFor();
+    await snapshots.getByText('There is a snapshot "before-the-upgrade" already').waitFor();
     await snapshots.scrollIntoViewIfNeeded();
     await shot(page, "store-snapshots");
     let asked = "";

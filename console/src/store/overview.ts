@@ -13,8 +13,8 @@ type Listed = Pick<Disk, "path"> & Partial<Disk>;
 /** Also shows the disks and the files, which stand elsewhere on the page. */
 export function overviewPart(): Part & { disks: HTMLElement; files: HTMLElement } {
   const fill = h("div");
-  const room = h("p");
-  const facts = h("p", { class: "dim" });
+  const room = h("p", { class: "room" });
+  const facts = h("p", { class: "dim about" });
   const alarm = h("p", { class: "alarm", role: "alert", hidden: true });
   const work = h("p", { hidden: true });
   const files = h("p");

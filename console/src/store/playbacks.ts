@@ -20,7 +20,7 @@ export function playbacksPart(): Part {
   const room = h("p");
   const figures = new Figures();
   const rows = new Rows<Playing>(playingKey, row, "Nobody plays under a promise.");
-  const list = table("stacked players", ["Stream", "Speed", "Reserved", "Mean", "Peak", "Read ahead", "Late"], rows.body);
+  const list = table("stacked players", ["Stream", "Speed", "Reserved", "Mean", "Peak", "Ahead", "Late"], rows.body);
   const promised = h("div", {}, time.element, room, figures.element, list);
   const section = new Section("Playbacks", 2, none, slow, promised);
 
@@ -55,7 +55,7 @@ function row(first: Playing): Row<Playing> {
   };
   const speed = cell("Speed");
   const [reserved, mean, peak, ahead, late] = [number("Reserved"), number("Mean"), number("Peak"), number("Read ahead"), number("Late")];
-  const element = h("tr", {}, cell("Stream", h("a", { href: `#/stream${first.stream}` }, first.stream)), speed, reserved, mean, peak, ahead, late);
+  const element = h("tr", {}, cell("Stream", h("a", { href: `#/stream${first.stream}` }, ...breakable(first.stream))), speed, reserved, mean, peak, ahead, late);
   const update = (one: Playing) => {
     say(speed, scaleText(one.scale));
     say(reserved, rate(one.reserved_bps));
@@ -67,6 +67,9 @@ function row(first: Playing): Row<Playing> {
   };
   return { element, update };
 }
+
+/** A name that is broken behind its slashes, where it must be. */
+const breakable = (name: string) => name.split("/").flatMap((part, at) => (at ? ["/", h("wbr"), part] : [part]));
 
 /** Counts since the node started, side by side. */
 class Figures {

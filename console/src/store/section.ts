@@ -1,6 +1,8 @@
 // A part of the store's page, which loads what it shows by itself.
 
+import { ApiError } from "../api";
 import { h } from "../dom";
+import { sentence } from "../notice";
 import { Latest } from "./latest";
 import { say } from "./rows";
 
@@ -11,7 +13,8 @@ export interface Part {
   load(): Promise<void>;
 }
 
-export const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
+const reason = (error: unknown) => sentence(error instanceof Error ? error.message : String(error));
+const unreachable = (error: unknown) => error instanceof ApiError && error.status === undefined;
 
 export class Section {
   readonly element: HTMLElement;
@@ -19,7 +22,7 @@ export class Section {
   private readonly trouble = h("span", { class: "problem", role: "status" });
   private readonly latest = new Latest();
 
-  constructor(title: string, level: 1 | 2 | 3, ...children: Node[]) {
+  constructor(title: string, private readonly level: 1 | 2 | 3, ...children: Node[]) {
     const id = `section-${title.toLowerCase()}`;
     const heading = h("div", { class: "heading" }, h(`h${level}`, { id }, title), this.trouble);
     this.element = h("section", { class: "part", "aria-labelledby": id }, heading, ...children);
@@ -33,7 +36,8 @@ export class Section {
       show(come.answer);
       say(this.trouble, "");
     } catch (error) {
-      say(this.trouble, reason(error));
+      // That the node can't be reached is said once on the page.
+      say(this.trouble, unreachable(error) && this.level > 1 ? "" : reason(error));
     }
   }
 }

@@ -16,7 +16,7 @@ export function snapshotsPart(): Part {
     "Snapshots",
     3,
     h("p", { class: "dim" }, "All files as they were, to be read in ", h("code", {}, ".snapshots"), " where the files are mounted. Recordings are not in them."),
-    table("stacked", ["Name", "As of", ""], rows.body),
+    table("stacked snapshots", ["Name", "As of", ""], rows.body),
     form,
     word.element,
   );
