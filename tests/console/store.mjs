@@ -147,6 +147,17 @@ const journeys = {
     await leave();
     return page;
   },
+  async "read why a list can't be refreshed, beside what was there"() {
+    const page = await open("#/store");
+    const snapshots = part(page, "Snapshots");
+    await snapshots.getByText("None yet.").waitFor();
+    await page.route("**/api/v1/snapshots", (route) => route.fulfill({ status: 500, json: { error: "the files can't be opened" } }));
+    await snapshots.getByRole("status").filter({ hasText: "The files can't be opened." }).waitFor();
+    assert.ok(await snapshots.getByText("None yet.").isVisible());
+    await page.unroute("**/api/v1/snapshots");
+    await snapshots.getByText("The files can't be opened.").waitFor({ state: "detached" });
+    return page;
+  },
   async "read it on a phone"() {
     const leave = await play({ streams: ["/cam/door", "/test/card"] });
     const page = await open("#/store", phone.viewport, phone.more);

@@ -1,5 +1,6 @@
 // The store's page: room and disks, promised playbacks, snapshots and quotas of the files.
 
+import "../store/store.css";
 import { h, poll, type View } from "../dom";
 import { overviewPart } from "../store/overview";
 import { playbacksPart } from "../store/playbacks";
