@@ -51,6 +51,15 @@ export interface Status {
     care: { work: Work | null };
     forecast: Forecast;
   };
+  files: Files;
+}
+
+/** The ordinary files beside the recordings. */
+export interface Files {
+  mounts: string[];
+  /** What can be written; null before the first mount. */
+  free_bytes: number | null;
+  trouble: string | null;
 }
 
 /** What becomes of the room, if recording goes on as in the last ten minutes. */
@@ -89,6 +98,59 @@ export interface Playback {
   scale: number;
   rate_bps: number;
   expires_in_ms: number;
+}
+
+/** What is promised to playbacks, and how it is kept. Percents are of the disks' time, `promised_percent` of what is left of it beside the other two. */
+export interface Promises {
+  guaranteed: boolean;
+  promised_percent: number;
+  recording_percent: number;
+  others_percent: number;
+  /** How many times as long as their profiles say the disks take. */
+  slowdown: number;
+  fits_bps: number;
+  admitted: number;
+  refused: number;
+  withdrawn: number;
+  late_blocks: number;
+  playbacks: Playing[];
+}
+
+/** One stream's playback. */
+export interface Playing {
+  id: number | null;
+  stream: string;
+  scale: number;
+  reserved_bps: number;
+  mean_bps: number;
+  peak_bps: number;
+  held_bytes: number;
+  late_blocks: number;
+}
+
+/** All files as they were. */
+export interface Snapshot {
+  name: string;
+  time: string;
+}
+
+/** What a directory may hold; null is no limit. */
+export interface Limits {
+  bytes: number | null;
+  files: number | null;
+}
+
+export interface Quota extends Limits {
+  path: string;
+  used_bytes: number;
+  used_files: number;
+  counting: boolean;
+}
+
+/** Something that happened. */
+export interface NodeEvent {
+  subject: string;
+  text: string;
 }
 
 /** What the node said when it refused, or why it can't be reached: then without a status. */
@@ -157,6 +219,14 @@ export const api = {
     call<Playback | undefined>("PATCH", `/api/v1/playbacks/${id}`, scale === undefined ? {} : { scale }),
   /** Outlives the page. */
   endPlayback: (id: number) => call<unknown>("DELETE", `/api/v1/playbacks/${id}`, undefined, true),
+  promises: () => call<Promises>("GET", "/api/v1/playbacks"),
+  events: () => call<NodeEvent[]>("GET", "/api/v1/events"),
+  snapshots: () => call<Snapshot[]>("GET", "/api/v1/snapshots"),
+  makeSnapshot: (name: string) => call<Snapshot>("POST", "/api/v1/snapshots", { name }),
+  removeSnapshot: (name: string) => call<unknown>("DELETE", `/api/v1/snapshots?${new URLSearchParams({ name })}`),
+  quotas: () => call<Quota[]>("GET", "/api/v1/quotas"),
+  setQuota: (path: string, limits: Limits) => call<Quota>("PUT", "/api/v1/quotas", { path, ...limits }),
+  removeQuota: (path: string) => call<unknown>("DELETE", `/api/v1/quotas?${new URLSearchParams({ path })}`),
   sources: () => call<Source[]>("GET", "/api/v1/sources"),
   addSource: (name: string, url: string) => call<unknown>("POST", "/api/v1/sources", { name, url }),
   removeSource: (name: string) => call<unknown>("DELETE", `/api/v1/sources${inPath(name)}`),

@@ -5,7 +5,6 @@ import { api } from "./api";
 import { h, poll, type View } from "./dom";
 import { groupView } from "./views/group";
 import { sourcesView } from "./views/sources";
-import { storeView } from "./views/store";
 import { streamView } from "./views/stream";
 import { streamsView } from "./views/streams";
 
@@ -22,8 +21,23 @@ function viewFor(hash: string): View {
   if (hash.startsWith("#/stream/")) return streamView(decodeURIComponent(hash.slice("#/stream".length)));
   if (hash.startsWith("#/group?")) return groupView(hash);
   if (hash === "#/sources") return sourcesView();
-  if (hash === "#/store") return storeView();
+  if (hash === "#/store") return later(async () => (await import("./views/store")).storeView());
   return streamsView();
+}
+
+/** A page whose program is fetched when it is wanted. */
+function later(load: () => Promise<View>): View {
+  const element = h("div");
+  let closed = false;
+  let view: View | undefined;
+  const show = (loaded: View) => {
+    if (closed) return loaded.close();
+    view = loaded;
+    element.append(loaded.element);
+  };
+  const fail = () => element.append(h("p", { class: "problem", role: "alert" }, "This page can't be loaded: the node can't be reached, or has been updated. Load it anew."));
+  load().then(show, fail);
+  return { element, close: () => { closed = true; view?.close(); } };
 }
 
 function title(hash: string): string {

@@ -69,7 +69,7 @@ export class Notices {
 }
 
 /** `browsers don't play mjpeg` as a sentence of its own. */
-function sentence(clause: string): string {
+export function sentence(clause: string): string {
   const text = clause.trim() || "nothing can be shown";
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;

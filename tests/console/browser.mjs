@@ -19,8 +19,8 @@ const browser = await chromium.launch({
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"],
 });
 const complaints = [];
-/** The browser logs every answer that refuses; that a node gives no promises, or refuses one, is no fault of the console. */
-const excused = (message) => /\/api\/v1\/playbacks(\/\d+)?$/.test(message.location().url);
+/** The browser logs every answer that refuses; that a node gives no promises, or refuses one, a snapshot or a quota, is no fault of the console. */
+const excused = (message) => /\/api\/v1\/(playbacks(\/\d+)?|snapshots|quotas)$/.test(message.location().url);
 
 /** A page of the console; `prepare` is called with it before it is loaded. */
 export async function open(path, viewport = { width: 1280, height: 800 }, more = {}, prepare = async () => {}) {
@@ -33,7 +33,8 @@ export async function open(path, viewport = { width: 1280, height: 800 }, more =
   return page;
 }
 
-export const shot = (page, name) => page.screenshot({ path: join(shots, `${name}.png`) });
+/** `whole`: also what is below the window's edge. */
+export const shot = (page, name, whole = false) => page.screenshot({ path: join(shots, `${name}.png`), fullPage: whole });
 /** The time beside the buttons, milliseconds since the epoch. */
 export const frameTime = async (page) => Date.parse((await page.locator(".when").textContent()).replace(" ", "T"));
 export const spansOf = async (name) => (await fetch(`${base}/api/v1/streams${name}/recordings`)).json();

@@ -73,7 +73,7 @@ const journeys = {
   },
   async "look at the store"() {
     const page = await open("#/store");
-    await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 5);
+    await page.waitForFunction(() => document.querySelectorAll(".disks tbody tr").length === 5);
     await page.waitForTimeout(5000);
     await shot(page, "store");
     return page;

@@ -1,0 +1,82 @@
+// What is promised to playbacks, as shares of the disks' time and sentences. Pure.
+
+import type { NodeEvent, Playing, Promises } from "../api";
+import { rate } from "../format";
+import { sentence } from "../notice";
+import { speedText } from "../playback/speed";
+
+/** A share of the disks' time. */
+export interface Share {
+  kind: "recording" | "promised" | "others" | "free";
+  name: string;
+  percent: number;
+}
+
+/** Who has the disks' time; together 100 percent. */
+export function shares(p: Promises): Share[] {
+  const recording = clamp(p.recording_percent, 100);
+  const others = clamp(p.others_percent, 100 - recording);
+  const left = 100 - recording - others;
+  const promised = (left * clamp(p.promised_percent, 100)) / 100;
+  return [
+    { kind: "recording", name: "Recordings", percent: recording },
+    { kind: "promised", name: "Promised", percent: promised },
+    { kind: "others", name: "Kept for others", percent: others },
+    { kind: "free", name: "Free", percent: left - promised },
+  ];
+}
+
+const clamp = (n: number, most: number) => Math.min(most, Math.max(0, n));
+
+/** A tenth of a percent counts only where there are few. */
+export function percentText(percent: number): string {
+  if (percent <= 0) return "0 %";
+  if (percent < 0.1) return "under 0.1 %";
+  return `${percent < 9.95 ? percent.toFixed(1).replace(/\.0$/, "") : percent.toFixed(0)} %`;
+}
+
+/** `2×`, or `1× backwards`. */
+export const scaleText = (scale: number) => `${speedText(scale)}${scale < 0 ? " backwards" : ""}`;
+
+/** What would be admitted now. */
+export function roomText(p: Promises): string {
+  return p.fits_bps > 0 ? `A playback of up to ${rate(p.fits_bps)} more would be admitted now.` : "No more playbacks would be admitted now.";
+}
+
+/** A count since the node started. */
+export interface Total {
+  name: string;
+  count: number;
+  /** It means that a promise was not kept. */
+  broken: boolean;
+}
+
+/** What became of what was asked for. */
+export function totals(p: Promises): Total[] {
+  const kept = (name: string, count: number) => ({ name, count, broken: false });
+  const broken = (name: string, count: number) => ({ name, count, broken: count > 0 });
+  return [kept("admitted", p.admitted), kept("refused", p.refused), broken("taken back", p.withdrawn), broken("late blocks", p.late_blocks)];
+}
+
+/** That the disks are slower than they should be, if they are by so much that it can be told. */
+export function slownessText(p: Promises): string | undefined {
+  const times = Number(p.slowdown.toFixed(2));
+  if (times <= 1) return undefined;
+  return `The disks take ${times} times as long as their profile says. Less is promised for as long as that lasts, and the newest playbacks may be ended.`;
+}
+
+/** So long after its start a node may still be measuring its disks. */
+const MEASURING_S = 120;
+
+/** Why nothing is promised, by what the node has said of it since it started `uptime_s` ago. */
+export function noPromiseText(events: NodeEvent[], uptime_s: number): string {
+  const said = events.filter((event) => event.subject === "playback").at(-1);
+  if (said) return `${sentence(said.text)} ${ANYTHING}`;
+  if (uptime_s < MEASURING_S) return `The node gives no promises yet: it is still measuring its disks, unless its configuration asks for none. ${ANYTHING}`;
+  return `The node gives no promises, as its configuration asks for none (guaranteed = false in [playback]). ${ANYTHING}`;
+}
+
+const ANYTHING = "Anything may be played, and may be late.";
+
+/** Tells playbacks apart from one answer to the next. */
+export const playingKey = (one: Playing) => `${one.id ?? "rtsp"} ${one.stream}`;
