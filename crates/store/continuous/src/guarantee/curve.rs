@@ -41,14 +41,22 @@ impl Curve {
         per_second(self.bytes(), self.end_ns)
     }
 
-    /// Bytes a second of the part that is shown fastest.
+    /// Bytes a second where it is shown fastest: of the parts that begin within a second, or of one that is shown longer.
     pub(crate) fn peak(&self) -> u64 {
-        let next = self.parts.iter().skip(1).map(|part| part.at_ns).chain([self.end_ns]);
-        let rates = self.parts.iter().zip(next);
-        rates
-            .map(|(part, next)| per_second(part.bytes, next.saturating_sub(part.at_ns)))
-            .max()
-            .unwrap_or(0)
+        let at = |part: usize| self.parts.get(part).map_or(self.end_ns, |part| part.at_ns);
+        let (mut next, mut bytes, mut peak) = (0, 0, 0);
+        for part in 0..self.parts.len() {
+            while next < self.parts.len()
+                && (next == part || at(next) < at(part) + SECOND_NS as u64)
+            {
+                bytes += self.parts[next].bytes;
+                next += 1;
+            }
+            let shown_ns = at(next).saturating_sub(at(part)).max(SECOND_NS as u64);
+            peak = peak.max(per_second(bytes, shown_ns));
+            bytes -= self.parts[part].bytes;
+        }
+        peak
     }
 
     /// The least bytes for each period of `period_ns` with which nothing is late; see [`Curve::is_in_time`].
@@ -143,6 +151,17 @@ mod tests {
             curve.is_in_time(budget, PERIOD_NS, curve.largest())
                 && !curve.is_in_time(budget * 9 / 10, PERIOD_NS, curve.largest())
         );
+    }
+
+    #[test]
+    fn the_peak_is_that_of_a_second() {
+        let part = |at_ns, bytes| Part { at_ns, bytes };
+        // Two that begin at the same time, and one that is shown for two seconds.
+        let parts = vec![part(0, 10), part(0, 20), part(SECOND_NS as u64, 100)];
+        let curve = Curve { parts, end_ns: 3 * SECOND_NS as u64 };
+        assert_eq!(curve.peak(), 50);
+        assert_eq!(Curve { end_ns: 10, ..curve }.peak(), 100, "a short one counts as a second");
+        assert_eq!(Curve::default().peak(), 0);
     }
 
     #[test]
