@@ -46,6 +46,8 @@ pub(crate) struct Account {
     bills_ns: Vec<u64>,
     /// What batches of the period under way take besides: reads that joined late, and those of playbacks that have ended since.
     extra_ns: Vec<u64>,
+    /// What is left of each interval of the period under way when the reads that joined it late are over at worst, in nanoseconds.
+    late_left_ns: Vec<u64>,
     /// By group, what was refused last, and why: until something changes it is again.
     refused: Vec<Cell<Option<(Load, bool, Short)>>>,
 }
@@ -57,6 +59,7 @@ impl Account {
             loads: vec![Load::default(); groups],
             bills_ns: vec![0; round],
             extra_ns: vec![0; round],
+            late_left_ns: vec![u64::MAX; round],
             refused: vec![Cell::default(); groups],
         }
     }
@@ -125,7 +128,7 @@ impl Account {
     }
 
     /// Whether one read that takes `lone_ns` can still be made in interval `in_round` of the period under way, of which `left_ns`
-    /// is left: it has to be over before the next batch is asked for, lest that one be late.
+    /// is left: it has to be over before the next batch is asked for, lest that one be late, and is made after those that joined before it.
     pub(crate) fn fits_late(
         &self,
         shape: &Shape,
@@ -133,7 +136,7 @@ impl Account {
         lone_ns: u64,
         left_ns: u64,
     ) -> Result<(), Short> {
-        if let Some(short) = over(in_round, self.extra_ns[in_round] + lone_ns, left_ns) {
+        if let Some(short) = over(in_round, lone_ns, left_ns.min(self.late_left_ns[in_round])) {
             return Err(short);
         }
         let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
@@ -152,8 +155,16 @@ impl Account {
 
     /// Adds what joins interval `in_round` of the period under way late: in this one it is read by itself, which takes `lone_ns`,
     /// and only from the next on with the others.
-    pub(crate) fn join_late(&mut self, shape: &Shape, group: u32, more: Load, late: (usize, u64)) {
-        let (in_round, lone_ns) = late;
+    /// `left_ns` is left of the interval.
+    pub(crate) fn join_late(
+        &mut self,
+        shape: &Shape,
+        group: u32,
+        more: Load,
+        (in_round, lone_ns, left_ns): (usize, u64, u64),
+    ) {
+        let left_ns = left_ns.min(self.late_left_ns[in_round]);
+        self.late_left_ns[in_round] = left_ns.saturating_sub(lone_ns);
         let before = self.bills_ns[in_round];
         self.add(shape, group, more);
         self.extra_ns[in_round] += (before + lone_ns).saturating_sub(self.bills_ns[in_round]);
@@ -167,6 +178,7 @@ impl Account {
     /// A period begins: who joined the last one late rides the sweeps from now on.
     pub(crate) fn next_period(&mut self) {
         self.extra_ns.fill(0);
+        self.late_left_ns.fill(u64::MAX);
         self.refused.iter_mut().for_each(|refused| refused.set(None));
     }
 

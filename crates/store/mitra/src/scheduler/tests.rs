@@ -192,6 +192,23 @@ fn a_sweep_begins_at_the_nearer_end() {
     assert_eq!(reads, [1, 5, 9]);
 }
 
+/// Found by simulation: of two who join at an interval's end, the second is read after the first, and so was not over in time.
+#[test]
+fn who_joins_late_is_read_after_those_who_did_before() {
+    let mut scheduler = Scheduler::new(shape(KNOBS, &[(4_000_000, 1)])).unwrap();
+    scheduler.tick(Interval(1));
+    let lone_ns = scheduler.shape().lone_ns(0, 500_000);
+    let now_ns = 2_000_000_000 - lone_ns * 3 / 2;
+    let is_late = |scheduler: &mut Scheduler, now_ns| {
+        scheduler.admit(Interval(1), now_ns, &request(1)).unwrap().is_late
+    };
+    assert!(is_late(&mut scheduler.clone(), now_ns + lone_ns / 3), "one alone has the time");
+    assert!(is_late(&mut scheduler, now_ns));
+    assert!(!is_late(&mut scheduler, now_ns + lone_ns / 3), "two do not");
+    scheduler.tick(Interval(2));
+    assert!(is_late(&mut scheduler, 2_500_000_000), "it is another interval");
+}
+
 /// Found by admitting many at once: who joined the batch under way was billed in this period for what he reads from the next on, too.
 #[test]
 fn a_rush_is_admitted_as_far_as_the_disks_go() {
