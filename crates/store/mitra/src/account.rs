@@ -37,7 +37,7 @@ pub struct Short {
 /// The rule. A group's reads are asked for when its interval begins and have to be done a window later. Batches are served in the order
 /// they are asked for, so each is done in time if, for any run of groups, what they take at worst does not exceed their
 /// intervals by more than the slack: window less interval. A run may begin in one period and end in the next, on another virtual
-/// disk; hence half of the slack for each side of the border. With several zones there is one group, and each zone's batch has its zone's share.
+/// disk; hence half of the slack for each side of the border. Where zones are swept by turns there is one group, and each zone's batch has its zone's share.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     /// By group.
@@ -72,7 +72,7 @@ impl Account {
             reads: share(u64::from(all.reads), at as u64) as u32,
             bytes: share(all.bytes, at as u64),
         };
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             let mut zones = shape.shares_ns().iter().enumerate();
             return zones.all(|(zone, share)| shape.batch_ns(zone, all.reads, all.bytes) <= *share);
         }
@@ -116,7 +116,7 @@ impl Account {
         let load = self.loads[group as usize].and(more);
         let bill = |zone| shape.batch_ns(zone, load.reads, load.bytes);
         let late = |at: usize| if at_once { self.extra_ns[at] } else { 0 };
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             return self.zones_fit(shape, |zone| bill(zone) + late(zone));
         }
         let changed = bill(0);
@@ -141,7 +141,7 @@ impl Account {
         }
         let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
         let billed = |at: usize| self.bills_ns[at] + self.extra_ns[at] + lone(at);
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             return self.zones_fit(shape, billed);
         }
         groups_fit(shape, billed).map_err(|by_ns| Short { in_round, by_ns })
@@ -202,7 +202,7 @@ impl Account {
     fn bill(&mut self, shape: &Shape, group: u32) {
         self.refused.iter_mut().for_each(|refused| refused.set(None));
         let load = self.loads[group as usize];
-        if shape.knobs().zones == 1 {
+        if shape.swept() == 1 {
             self.bills_ns[group as usize] = shape.batch_ns(0, load.reads, load.bytes);
             return;
         }
@@ -240,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Degraded, Knobs, Media, sample};
+    use crate::{Degraded, Knobs, Media, Zoning, sample};
 
     fn shape(groups: u32, window: u32) -> Shape {
         let knobs = Knobs {
@@ -250,6 +250,7 @@ mod tests {
             groups,
             window,
             zones: 1,
+            zoning: Zoning::Fixb,
             degraded: Degraded::None,
         };
         let media =

@@ -124,10 +124,10 @@ impl Scheduler {
     ) -> Option<Result<(), Refusal>> {
         let (shape, media) = (&self.shape, request.media);
         let period = shape.period_of(interval);
-        if shape.zone_of(period) != request.origin.zone as usize {
+        if !shape.reads_zone(period, request.origin.zone as usize) {
             return None;
         }
-        let (group, load) = (shape.group_of(interval), self.load(media));
+        let (group, load) = (shape.group_of(interval), self.shape.load(media));
         let home = shape.virtual_disk(request.origin, period);
         let short = self.virtual_disks(home, self.width(media)).find_map(|number| {
             let account = &self.accounts[number as usize];
@@ -153,7 +153,7 @@ impl Scheduler {
     fn begin(&mut self, first: Interval, late_ns: Option<u64>, request: &Request) -> Admitted {
         let period = self.shape.period_of(first);
         let home = self.shape.virtual_disk(request.origin, period);
-        let (group, load) = (self.shape.group_of(first), self.load(request.media));
+        let (group, load) = (self.shape.group_of(first), self.shape.load(request.media));
         let lone_ns = self.lone_ns(period, load);
         let left_ns = late_ns.map(|now_ns| self.left_ns(first, now_ns));
         let reserved = self.width(request.media);
