@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--mib", type=int, default=512, help="length of the file that is measured through mounts")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plots", type=Path, help="a folder for drawings of the figures")
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule mounts playback killed; default all")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule table mounts playback killed; default all")
     options = parser.parse_args()
     import os
 
@@ -55,6 +55,7 @@ def main():
         "cleaning": store.cleaning,
         "scale": store.scale,
         "schedule": store.schedule,
+        "table": store.table,
         "mounts": mounts.run,
         "playback": playback.run,
         "killed": killed.run,

@@ -147,6 +147,22 @@ def schedule(_options):
     return found
 
 
+def table(_options):
+    """What each knob of a schedule is worth: one is turned at a time, planned and simulated; rows as docs/ref/benchmarks.md has them."""
+    figures, _ = measure("table")
+    found = {"figures": figures["rows"]}
+    for row in figures["rows"]:
+        what = (f"{row['varies']}: {row['zoning']} m={row['zones']} g={row['groups']} w={row['window']} {row['period_s']:g} s"
+                f" D={row['disks']} d={row['width']} k={row['stride']}")  # fmt: skip
+        (mean, mean_held), (most, most_held), (buffer, held) = row["startup_mean_s"], row["startup_max_s"], row["buffer_bytes"]
+        found[what] = (f"planned {row['planned']}, held {row['held']} (mean {row['held_mean']}), {row['late']} of {row['blocks']}"
+                       f" blocks late; startup mean {mean} / {mean_held} s, max {most} / {most_held} s,"
+                       f" {row['waited']['for_an_end']} of {row['waited']['of']} waited up to {row['waited']['at_most_s']} s; wasted"
+                       f" {row['wasted_bandwidth']:.1%} of rate, {row['wasted_space']:.1%} of room; buffer"
+                       f" {buffer / 1e6:.2f} / {held / 1e6:.2f} MB")  # fmt: skip
+    return found
+
+
 def scale(_options):
     """Stores of up to 100 TB on disks that keep nothing but what is said of the recordings."""
     result = {"figures": []}

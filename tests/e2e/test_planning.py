@@ -66,6 +66,23 @@ class Planning(unittest.TestCase):
         self.assertAlmostEqual(studio["block_bytes"] / cd["block_bytes"], 216e6 / 1_411_200, delta=1)
         self.assertAlmostEqual(cd["displays"], studio["displays"] * 3, delta=3)
 
+    def test_blocks_as_long_as_zones_are_fast(self):
+        """They need not wait for their zone: playbacks begin sooner, and as many as were planned are held."""
+        args = ["--disks", 4, "--media", "camera=4M", "--zones", 2, "--block", "8MB"]
+        fixb = self.json("plan", *args)
+        self.assertEqual(fixb["zoning"], "fixb")
+        found = self.json("simulate", *args, "--zoning", "varb", "--time", "1h", "--length", "5m")
+        varb, held = found["planned"], found["simulated"]
+        self.assertEqual(varb["zoning"], "varb")
+        outer, inner = varb["media"][0]["zone_block_bytes"]
+        self.assertAlmostEqual(outer / inner, 2, delta=0.01)
+        self.assertLess(varb["startup_ms"]["mean"], fixb["startup_ms"]["mean"])
+        self.assertGreater(varb["displays"], fixb["displays"])
+        self.assertLess(varb["wasted"]["space"], fixb["wasted"]["space"])
+        self.assertGreaterEqual(held["displays"]["max"], varb["displays"] * 0.97)
+        self.assertEqual(held["hiccups"], 0)
+        self.assertLessEqual(held["buffer_bytes"], varb["buffer_bytes"])
+
     def test_people_get_tables_and_reasons(self):
         table = self.run_command("plan", "--profile", self.profile, "--media", "camera=4M").stdout
         self.assertIn("PLAYBACKS", table)

@@ -10,6 +10,7 @@
 //! - [`scale`]: what stores of up to 100 TB take in memory, and what their checkpoints, openings and allocations cost.
 //! - [`filled`]: a store full of recordings for others to play from.
 //! - [`schedule`]: how many playbacks disks of a kind keep their rate for, against what they could move; what admission costs.
+//! - [`table`]: what each knob of a schedule is worth, planned and simulated.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store, [`fill`] a past nobody recorded; [`sparse`] is a disk for it.
 
@@ -27,6 +28,7 @@ mod reopen;
 mod scale;
 mod schedule;
 mod sparse;
+mod table;
 mod timeline;
 
 use std::path::PathBuf;
@@ -151,6 +153,8 @@ enum What {
     },
     /// Plan playbacks for simulated disks, run them, and time the scheduler.
     Schedule,
+    /// Plan playbacks and run them, with one knob turned at a time.
+    Table,
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -191,6 +195,7 @@ fn run(what: &What) -> Result<Value, Failure> {
         What::Clean { gigabytes, garbage_mib, dir } => clean::run(*gigabytes, *garbage_mib, dir),
         What::Scale { terabytes, streams, dir } => scale::run(terabytes * 1e12, *streams, dir),
         What::Schedule => schedule::run(),
+        What::Table => table::run(),
         What::Filled { disk, parity, unit_mib, streams, rate_mbps, seconds } => {
             filled::run(&filled::Load {
                 disks: disk,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pegasus_disk::{Profile, Seek, Zone};
 use pegasus_mitra::{
     Arrivals, Degraded, Goal, Interval, Knobs, Media, Origin, Plan, Request, Scheduler, Shape,
-    Wish, Workload, logical_zones, plan, simulate,
+    Wish, Workload, Zoning, logical_zones, plan, simulate,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const PERIOD_NS: u64 = 2_000_000_000;
 const COST_DISKS: u32 = 64;
 
 /// A hard disk of 4 TB: 200 to 100 MB/s, 7,200 turns a minute.
-fn disk() -> Result<Profile, Failure> {
+pub(crate) fn disk() -> Result<Profile, Failure> {
     let seek = Seek::new(&[(1, 1.0), (100, 3.0), (4_096, 14.0)])?;
     let zone = |rate_bps| Zone { cylinders: 1_024, rate_bps };
     let zones = [1_600_000_000, 1_400_000_000, 1_100_000_000, 800_000_000].map(zone);
@@ -67,6 +67,7 @@ fn row(
         groups: None,
         window: None,
         zones,
+        zoning: Zoning::Fixb,
         stride: None,
     })?;
     let workload = Workload {
@@ -111,6 +112,7 @@ fn cost(disk: &Profile, groups: u32) -> Result<Value, Failure> {
         groups,
         window: groups,
         zones: 1,
+        zoning: Zoning::Fixb,
         degraded: Degraded::None,
     };
     let shape = Shape::new(std::slice::from_ref(disk), knobs, vec![medium("1M", 1_000_000)])?;

@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     /// Logical zones that each disk is cut into
     #[arg(long, value_name = "NUMBER")]
     pub(crate) zones: Option<usize>,
+    /// How blocks lie in several zones
+    #[arg(long, value_enum, default_value_t = Zoning::Fixb)]
+    pub(crate) zoning: Zoning,
     /// By how many disks a block begins after the one before it
     #[arg(long, value_name = "NUMBER")]
     pub(crate) stride: Option<u32>,
@@ -86,6 +89,14 @@ pub(crate) enum Degraded {
     Shed,
     /// There is parity, and its reading is reserved for: everybody keeps his rate
     Keep,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Zoning {
+    /// All as long; zones are read by turns, a period each
+    Fixb,
+    /// As long as their zone is fast; all zones are read in each period
+    Varb,
 }
 
 /// One `--media`.

@@ -87,6 +87,7 @@ fn figures(outcome: &Outcome) -> Value {
         "waited": outcome.waited,
         "shed": outcome.shed,
         "startup_ms": { "mean": outcome.startup_mean_ms(), "max": outcome.startup_max_ms() },
+        "buffer_bytes": outcome.held_bytes.first(),
         "busy": outcome.busy,
     })
 }

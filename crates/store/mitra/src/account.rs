@@ -37,7 +37,7 @@ pub struct Short {
 /// The rule. A group's reads are asked for when its interval begins and have to be done a window later. Batches are served in the order
 /// they are asked for, so each is done in time if, for any run of groups, what they take at worst does not exceed their
 /// intervals by more than the slack: window less interval. A run may begin in one period and end in the next, on another virtual
-/// disk; hence half of the slack for each side of the border. With several zones there is one group, and each zone's batch has its zone's share.
+/// disk; hence half of the slack for each side of the border. Where zones are swept by turns there is one group, and each zone's batch has its zone's share.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     /// By group.
@@ -46,6 +46,8 @@ pub(crate) struct Account {
     bills_ns: Vec<u64>,
     /// What batches of the period under way take besides: reads that joined late, and those of playbacks that have ended since.
     extra_ns: Vec<u64>,
+    /// What is left of each interval of the period under way when the reads that joined it late are over at worst, in nanoseconds.
+    late_left_ns: Vec<u64>,
     /// By group, what was refused last, and why: until something changes it is again.
     refused: Vec<Cell<Option<(Load, bool, Short)>>>,
 }
@@ -57,6 +59,7 @@ impl Account {
             loads: vec![Load::default(); groups],
             bills_ns: vec![0; round],
             extra_ns: vec![0; round],
+            late_left_ns: vec![u64::MAX; round],
             refused: vec![Cell::default(); groups],
         }
     }
@@ -69,7 +72,7 @@ impl Account {
             reads: share(u64::from(all.reads), at as u64) as u32,
             bytes: share(all.bytes, at as u64),
         };
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             let mut zones = shape.shares_ns().iter().enumerate();
             return zones.all(|(zone, share)| shape.batch_ns(zone, all.reads, all.bytes) <= *share);
         }
@@ -113,7 +116,7 @@ impl Account {
         let load = self.loads[group as usize].and(more);
         let bill = |zone| shape.batch_ns(zone, load.reads, load.bytes);
         let late = |at: usize| if at_once { self.extra_ns[at] } else { 0 };
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             return self.zones_fit(shape, |zone| bill(zone) + late(zone));
         }
         let changed = bill(0);
@@ -125,7 +128,7 @@ impl Account {
     }
 
     /// Whether one read that takes `lone_ns` can still be made in interval `in_round` of the period under way, of which `left_ns`
-    /// is left: it has to be over before the next batch is asked for, lest that one be late.
+    /// is left: it has to be over before the next batch is asked for, lest that one be late, and is made after those that joined before it.
     pub(crate) fn fits_late(
         &self,
         shape: &Shape,
@@ -133,12 +136,12 @@ impl Account {
         lone_ns: u64,
         left_ns: u64,
     ) -> Result<(), Short> {
-        if let Some(short) = over(in_round, self.extra_ns[in_round] + lone_ns, left_ns) {
+        if let Some(short) = over(in_round, lone_ns, left_ns.min(self.late_left_ns[in_round])) {
             return Err(short);
         }
         let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
         let billed = |at: usize| self.bills_ns[at] + self.extra_ns[at] + lone(at);
-        if shape.knobs().zones > 1 {
+        if shape.swept() > 1 {
             return self.zones_fit(shape, billed);
         }
         groups_fit(shape, billed).map_err(|by_ns| Short { in_round, by_ns })
@@ -152,8 +155,16 @@ impl Account {
 
     /// Adds what joins interval `in_round` of the period under way late: in this one it is read by itself, which takes `lone_ns`,
     /// and only from the next on with the others.
-    pub(crate) fn join_late(&mut self, shape: &Shape, group: u32, more: Load, late: (usize, u64)) {
-        let (in_round, lone_ns) = late;
+    /// `left_ns` is left of the interval.
+    pub(crate) fn join_late(
+        &mut self,
+        shape: &Shape,
+        group: u32,
+        more: Load,
+        (in_round, lone_ns, left_ns): (usize, u64, u64),
+    ) {
+        let left_ns = left_ns.min(self.late_left_ns[in_round]);
+        self.late_left_ns[in_round] = left_ns.saturating_sub(lone_ns);
         let before = self.bills_ns[in_round];
         self.add(shape, group, more);
         self.extra_ns[in_round] += (before + lone_ns).saturating_sub(self.bills_ns[in_round]);
@@ -167,6 +178,7 @@ impl Account {
     /// A period begins: who joined the last one late rides the sweeps from now on.
     pub(crate) fn next_period(&mut self) {
         self.extra_ns.fill(0);
+        self.late_left_ns.fill(u64::MAX);
         self.refused.iter_mut().for_each(|refused| refused.set(None));
     }
 
@@ -190,7 +202,7 @@ impl Account {
     fn bill(&mut self, shape: &Shape, group: u32) {
         self.refused.iter_mut().for_each(|refused| refused.set(None));
         let load = self.loads[group as usize];
-        if shape.knobs().zones == 1 {
+        if shape.swept() == 1 {
             self.bills_ns[group as usize] = shape.batch_ns(0, load.reads, load.bytes);
             return;
         }
@@ -228,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Degraded, Knobs, Media, sample};
+    use crate::{Degraded, Knobs, Media, Zoning, sample};
 
     fn shape(groups: u32, window: u32) -> Shape {
         let knobs = Knobs {
@@ -238,6 +250,7 @@ mod tests {
             groups,
             window,
             zones: 1,
+            zoning: Zoning::Fixb,
             degraded: Degraded::None,
         };
         let media =

@@ -34,6 +34,6 @@ pub use error::Error;
 pub use plan::{Goal, Plan, Startup, Wish, mean_rate_bps, plan};
 pub use scheduler::{Admitted, Batch, Order, PlaybackId, Refusal, Request, Scheduler, sweep};
 pub use service::{LogicalZone, Service, logical_zones};
-pub use shape::{Degraded, GRANULE, Interval, Knobs, Media, Shape};
+pub use shape::{Degraded, GRANULE, Interval, Knobs, Media, Shape, Zoning};
 pub use simulate::{Arrivals, Outcome, Workload, simulate};
 pub use stripe::{Origin, Place};

@@ -27,3 +27,11 @@ pub(crate) fn today() -> Profile {
     ];
     Profile::new(4_000_000_000_000, 8.33, seek, zones).unwrap().with_overhead(0.1).unwrap()
 }
+
+/// Another one: quicker outside, slower inside.
+pub(crate) fn steep() -> Profile {
+    let seek = Seek::new(&[(1, 1.0), (100, 3.0), (4_096, 14.0)]).unwrap();
+    let zone = |rate_bps| Zone { cylinders: 1_024, rate_bps };
+    let zones = [2_000_000_000, 1_400_000_000, 900_000_000, 600_000_000].map(zone);
+    Profile::new(4_000_000_000_000, 8.33, seek, zones.to_vec()).unwrap()
+}

@@ -72,10 +72,19 @@ const BILL_NS_MAX: u64 = 1_000_000_000_000_000;
 #[derive(Clone, Debug)]
 pub struct Service {
     zones: Vec<LogicalZone>,
+    /// What is swept at once: a zone, or all of the disk.
+    swept: Vec<Swept>,
     seek: Seek,
     /// Overhead and a whole turn: what each read takes besides seek and transfer.
     begin_ns: u64,
     cylinders: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Swept {
+    rate_bps: u64,
+    /// Cylinders that a sweep goes over at most.
+    travel: u32,
 }
 
 impl Service {
@@ -84,11 +93,23 @@ impl Service {
     /// # Errors
     /// As [`logical_zones`].
     pub fn new(profile: &Profile, zones: usize) -> Result<Self, Error> {
+        let (zones, cylinders) = (logical_zones(profile, zones)?, profile.cylinders());
+        let swept = |(zone, one): (usize, &LogicalZone)| {
+            let before = match zone {
+                // From wherever the heads are to the nearer end.
+                _ if zones.len() == 1 => one.cylinders.div_ceil(2),
+                // The sweep over zones is over, and the heads come back.
+                0 => cylinders,
+                _ => zones[zone - 1].cylinders,
+            };
+            Swept { rate_bps: one.rate_bps, travel: one.cylinders.saturating_add(before) }
+        };
         Ok(Self {
-            zones: logical_zones(profile, zones)?,
+            swept: zones.iter().enumerate().map(swept).collect(),
+            zones,
             seek: profile.seek().clone(),
             begin_ns: profile.rotation_ns() + profile.overhead_ns(),
-            cylinders: profile.cylinders(),
+            cylinders,
         })
     }
 
@@ -96,6 +117,27 @@ impl Service {
     #[must_use]
     pub fn zones(&self) -> &[LogicalZone] {
         &self.zones
+    }
+
+    /// Sweeps all zones at once from now on: blocks are in proportion to `weights`, one for each zone, so that all take equally long. Bytes
+    /// are billed as [`Service::level_bytes`], in the only zone there is then, 0.
+    pub(crate) fn level(&mut self, weights: &[u64]) {
+        let all: u128 = weights.iter().copied().map(u128::from).sum();
+        // Of a disk that is slower in one zone than the weights say, this is what that zone leaves.
+        let rates = self.zones.iter().zip(weights).map(|(zone, weight)| {
+            let share = u128::from(*weight).max(1) * weights.len() as u128;
+            all * u128::from(zone.rate_bps) / share
+        });
+        let rate_bps = rates.min().and_then(|rate| u64::try_from(rate).ok()).unwrap_or(u64::MAX);
+        let travel = self.cylinders.saturating_add(self.cylinders.div_ceil(2));
+        self.swept = vec![Swept { rate_bps: rate_bps.max(1), travel }];
+    }
+
+    /// How many bytes take as long at the rate of a sweep over all of the disk as `bytes` in zone `zone`; as many if zones are swept by turns.
+    pub(crate) fn level_bytes(&self, zone: usize, bytes: u64) -> u64 {
+        let (from, to) = (self.zones[zone].rate_bps, self.swept[zone % self.swept.len()].rate_bps);
+        let bytes = (u128::from(bytes) * u128::from(to)).div_ceil(u128::from(from.max(1)));
+        u64::try_from(bytes).unwrap_or(u64::MAX / 2)
     }
 
     /// The most that `reads` reads of `bytes` altogether take if they are made in one sweep of logical zone `zone`, wherever the heads were
@@ -107,8 +149,8 @@ impl Service {
     pub fn batch_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
         let turns = u64::from(reads).saturating_mul(self.begin_ns);
         // A nanosecond for each, as lengths are rounded together and not one by one.
-        let moving = transfer_ns(bytes, self.zones[zone].rate_bps).saturating_add(reads.into());
-        let seeks = self.seek.sweep_ns(reads, self.travel(zone));
+        let moving = transfer_ns(bytes, self.swept[zone].rate_bps).saturating_add(reads.into());
+        let seeks = self.seek.sweep_ns(reads, self.swept[zone].travel);
         moving.saturating_add(turns).saturating_add(seeks).min(BILL_NS_MAX)
     }
 
@@ -118,20 +160,9 @@ impl Service {
     /// If there is no such zone.
     #[must_use]
     pub fn lone_ns(&self, zone: usize, bytes: u64) -> u64 {
-        let moving = transfer_ns(bytes, self.zones[zone].rate_bps).saturating_add(1);
+        let moving = transfer_ns(bytes, self.swept[zone].rate_bps).saturating_add(1);
         let begins = self.begin_ns + self.seek.sweep_ns(1, self.cylinders);
         moving.saturating_add(begins).min(BILL_NS_MAX)
-    }
-
-    /// Cylinders that a sweep of `zone` goes over at most.
-    fn travel(&self, zone: usize) -> u32 {
-        let own = self.zones[zone].cylinders;
-        match zone {
-            _ if self.zones.len() == 1 => own + own.div_ceil(2),
-            // The sweep over zones is over, and the heads come back.
-            0 => self.cylinders + own,
-            _ => self.zones[zone - 1].cylinders + own,
-        }
     }
 }
 

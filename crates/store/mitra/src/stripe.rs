@@ -72,11 +72,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Knobs, Media, sample};
+    use crate::{Knobs, Media, Zoning, sample};
 
     fn shape(disks: u32, stride: u32, zones: usize, width: u32, degraded: Degraded) -> Shape {
         let period_ns = 1_000_000_000;
-        let knobs = Knobs { disks, stride, period_ns, groups: 1, window: 1, zones, degraded };
+        let zoning = Zoning::Fixb;
+        let knobs =
+            Knobs { disks, stride, period_ns, groups: 1, window: 1, zones, zoning, degraded };
         let media = vec![Media { name: "video".to_owned(), rate_bps: 4_000_000, width, pieces: 1 }];
         Shape::new(&[sample::today()], knobs, media).unwrap()
     }

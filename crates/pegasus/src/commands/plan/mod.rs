@@ -3,9 +3,9 @@
 pub(super) mod shown;
 
 use pegasus_disk::Profile;
-use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, plan};
+use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, Zoning, plan};
 
-use crate::cli::plan::{Degraded as Policy, Plan as Args};
+use crate::cli::plan::{Degraded as Policy, Plan as Args, Zoning as Blocks};
 use crate::{Failure, output};
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -53,6 +53,10 @@ fn wish(args: &Args) -> Result<Wish, Failure> {
         groups: args.groups,
         window: args.window,
         zones: args.zones,
+        zoning: match args.zoning {
+            Blocks::Fixb => Zoning::Fixb,
+            Blocks::Varb => Zoning::Varb,
+        },
         stride: args.stride,
         profiles,
     })

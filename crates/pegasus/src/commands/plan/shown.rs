@@ -1,7 +1,7 @@
 //! A plan as people and programs read it.
 
 use pegasus_base::{BitRate, ByteSize};
-use pegasus_mitra::{Degraded, Plan};
+use pegasus_mitra::{Degraded, Plan, Zoning};
 use serde_json::{Value, json};
 
 use crate::{Failure, output};
@@ -14,12 +14,14 @@ fn ms(ns: u64) -> f64 {
 pub(crate) fn json(plan: &Plan) -> Value {
     let (knobs, blocks) = (plan.shape.knobs(), plan.block_bytes());
     let media = plan.shape.media().iter().enumerate().map(|(number, media)| {
+        let in_zone = |zone| plan.shape.block_bytes(number, zone);
         json!({
             "name": media.name,
             "rate_bps": media.rate_bps,
             "width": media.width,
             "displays": plan.playbacks[number],
             "block_bytes": blocks[number],
+            "zone_block_bytes": (0..knobs.zones).map(in_zone).collect::<Vec<_>>(),
             "buffer_bytes": plan.buffer_bytes[number],
         })
     });
@@ -32,6 +34,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
         "groups": knobs.groups,
         "window": knobs.window,
         "zones": knobs.zones,
+        "zoning": zoning(knobs.zoning),
         "degraded": degraded(knobs.degraded),
         "startup_ms": { "mean": ms(plan.startup_ns.mean), "max": ms(plan.startup_ns.max) },
         "buffer_bytes": plan.buffer_bytes[0],
@@ -46,6 +49,13 @@ fn degraded(policy: Degraded) -> &'static str {
         Degraded::None => "none",
         Degraded::Shed => "shed",
         Degraded::Keep => "keep",
+    }
+}
+
+fn zoning(zoning: Zoning) -> &'static str {
+    match zoning {
+        Zoning::Fixb => "fixb",
+        Zoning::Varb => "varb",
     }
 }
 
@@ -65,10 +75,11 @@ pub(crate) fn table(plan: &Plan) -> Result<(), Failure> {
     output::table(&head, &[1, 2, 3, 4, 5], &rows.collect::<Vec<_>>())?;
     output::line("")?;
     output::line(&format!(
-        "{} disks, stride {}, {} of each; a period of {:.0} ms in {}, window {}; a failing disk: {}",
+        "{} disks, stride {}, {} of each ({}); a period of {:.0} ms in {}, window {}; a failing disk: {}",
         knobs.disks,
         knobs.stride,
         counted(knobs.zones, "zone"),
+        zoning(knobs.zoning),
         ms(knobs.period_ns),
         counted(knobs.groups as usize, "group"),
         knobs.window,

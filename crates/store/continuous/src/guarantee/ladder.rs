@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pegasus_disk::Profile;
-use pegasus_mitra::{Degraded, Error, Knobs, Media, Scheduler, Shape};
+use pegasus_mitra::{Degraded, Error, Knobs, Media, Scheduler, Shape, Zoning};
 
 /// Steps of the ladder in an octave: what is promised is at most 4.5 % more than what is needed.
 const STEPS: f64 = 16.0;
@@ -107,6 +107,7 @@ impl Ladder {
             groups: self.guarantee.groups,
             window: self.guarantee.groups.div_ceil(2),
             zones: 1,
+            zoning: Zoning::Fixb,
             degraded: Degraded::None,
         };
         let media = (0..self.rungs).map(|rung| self.medium(rung)).collect();

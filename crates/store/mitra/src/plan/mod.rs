@@ -1,6 +1,8 @@
 //! The planner: how many playbacks disks can keep, and how they are to be cut for it (Mitra, section "Configuration planner").
 
 mod search;
+#[cfg(test)]
+mod tests;
 
 use pegasus_disk::Profile;
 
@@ -20,11 +22,11 @@ pub struct Plan {
     pub startup_ns: Startup,
     /// What a playback of each medium holds at most, in bytes.
     pub buffer_bytes: Vec<u64>,
-    /// What is under way from disks at once, of all playbacks, in bytes.
+    /// What is under way from disks at once at most, of all playbacks, in bytes.
     pub server_bytes: u64,
     /// The part of what the disks could move that no playback gets, 0 to 1.
     pub wasted_bandwidth: f64,
-    /// The part of the disks' room that can't be used because zones are filled evenly, 0 to 1.
+    /// The part of the disks' room that can't be used because every zone gets as many blocks, 0 to 1.
     pub wasted_space: f64,
 }
 
@@ -50,22 +52,18 @@ impl Plan {
         settle_zones(&mut shape, shares);
         let playbacks = fill(&shape, shares)?;
         let each = || playbacks.iter().enumerate();
-        let blocks = (0..shape.knobs().zones).map(|zone| shape.buffer_blocks(zone));
-        let blocks = blocks.fold(0.0, f64::max);
-        let block_bytes =
-            |media: usize| shape.fragment_bytes(media) * u64::from(shape.media()[media].width);
+        let zones = 0..shape.knobs().zones;
+        let longest = |media: usize| zones.clone().map(|zone| shape.block_bytes(media, zone)).max();
         let window = f64::from(shape.knobs().window) / f64::from(shape.knobs().groups);
         let under_way: u64 =
-            each().map(|(media, count)| u64::from(*count) * block_bytes(media)).sum();
+            each().map(|(media, count)| u64::from(*count) * longest(media).unwrap_or(0)).sum();
         let shown: f64 = each()
             .map(|(media, count)| f64::from(*count) * shape.media()[media].rate_bps as f64)
             .sum();
         let most = mean_rate_bps(profiles) * f64::from(shape.knobs().disks);
         Ok(Self {
             startup_ns: startup(&shape, playbacks.iter().sum::<u32>().into()),
-            buffer_bytes: (0..shape.media().len())
-                .map(|media| (blocks * block_bytes(media) as f64) as u64)
-                .collect(),
+            buffer_bytes: (0..shape.media().len()).map(|media| shape.buffer_bytes(media)).collect(),
             server_bytes: (under_way as f64 * window) as u64,
             wasted_bandwidth: 1.0 - shown / most,
             wasted_space: wasted_space(&shape),
@@ -80,7 +78,7 @@ impl Plan {
         self.playbacks.iter().sum()
     }
 
-    /// Length of a block of each medium, in bytes.
+    /// Length of a block of each medium, in bytes; the mean over all zones.
     #[must_use]
     pub fn block_bytes(&self) -> Vec<u64> {
         let shape = &self.shape;
@@ -113,9 +111,9 @@ fn startup(shape: &Shape, playbacks: f64) -> Startup {
     let delays: Vec<u64> = (0..knobs.zones).map(|zone| shape.delay_ns(zone)).collect();
     let delay = delays.iter().sum::<u64>() / delays.len() as u64;
     let round_ns = shape.cycle() * knobs.period_ns;
-    // However many are left, the object's zone has to come. Who joins a batch late gains as much as others lose who wait
+    // However many are left, the object's zone has to come, if zones are swept by turns. Who joins a batch late gains as much as others lose who wait
     // for the next one.
-    let zone_ns = (knobs.zones as u64 - 1) * knobs.period_ns / 2;
+    let zone_ns = (shape.swept() as u64 - 1) * knobs.period_ns / 2;
     let first_ns = round_ns as f64 / (playbacks * PLACES_LEFT + 2.0);
     Startup {
         mean: (first_ns as u64).max(zone_ns) + delay,
@@ -123,11 +121,14 @@ fn startup(shape: &Shape, playbacks: f64) -> Startup {
     }
 }
 
+/// Every zone gets as many blocks, so that one is full first: the others can be filled as far as its blocks go.
 fn wasted_space(shape: &Shape) -> f64 {
+    let weights: Vec<f64> = shape.weights().into_iter().map(|weight| weight as f64).collect();
     let waste = |service: &crate::Service| {
-        let sizes = service.zones().iter().map(|zone| zone.range.end - zone.range.start);
-        let (all, least) = (sizes.clone().sum::<u64>(), sizes.min().unwrap_or(0));
-        1.0 - least as f64 * service.zones().len() as f64 / all as f64
+        let sizes = service.zones().iter().map(|zone| (zone.range.end - zone.range.start) as f64);
+        let rounds = sizes.clone().zip(&weights).map(|(size, weight)| size / weight);
+        1.0 - rounds.fold(f64::INFINITY, f64::min) * weights.iter().sum::<f64>()
+            / sizes.sum::<f64>()
     };
     shape.services().iter().map(waste).fold(0.0, f64::max)
 }
@@ -140,7 +141,7 @@ fn even(shape: &Shape, shares: &[f64], playbacks: f64) -> Load {
     for (media, share) in shares.iter().enumerate() {
         let each = playbacks * share / all * f64::from(shape.reserved_width(media)) / disks;
         reads += each;
-        bytes += each * shape.fragment_bytes(media) as f64;
+        bytes += each * shape.load(media).bytes as f64;
     }
     Load { reads: reads.ceil() as u32, bytes: bytes.ceil() as u64 }
 }
@@ -164,7 +165,7 @@ fn capacity(shape: &Shape, shares: &[f64]) -> f64 {
 
 /// Gives each zone the share of a sweep that as many playbacks as fit need of it.
 fn settle_zones(shape: &mut Shape, shares: &[f64]) {
-    if shape.knobs().zones == 1 {
+    if shape.swept() == 1 {
         return;
     }
     // Each round fits what was found by the one before; three are enough for the last reads.
@@ -207,100 +208,4 @@ fn placed(scheduler: &mut Scheduler, media: usize, first: u32) -> Option<u32> {
         let request = Request { object: 0, media, origin, blocks: u64::MAX };
         scheduler.place(&request).is_ok()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Arrivals, Degraded, Knobs, Media, Workload, sample, simulate};
-
-    fn knobs() -> Knobs {
-        Knobs {
-            disks: 6,
-            stride: 1,
-            period_ns: 2_000_000_000,
-            groups: 4,
-            window: 4,
-            zones: 1,
-            degraded: Degraded::None,
-        }
-    }
-
-    fn media() -> Vec<Media> {
-        let one = |name: &str, rate_bps, width| Media {
-            name: name.to_owned(),
-            rate_bps,
-            width,
-            pieces: 1,
-        };
-        vec![one("video", 4_000_000, 1), one("studio", 216_000_000, 2)]
-    }
-
-    fn planned(knobs: Knobs, shares: &[f64]) -> Plan {
-        let profiles = [sample::today()];
-        Plan::of(Shape::new(&profiles, knobs, media()).unwrap(), &profiles, shares).unwrap()
-    }
-
-    #[test]
-    fn the_quick_reckoning_is_near_what_can_be_admitted() {
-        for cut in [
-            knobs(),
-            Knobs { groups: 1, window: 1, ..knobs() },
-            Knobs { groups: 1, window: 1, zones: 3, ..knobs() },
-        ] {
-            for shares in [[1.0, 0.0], [0.0, 1.0], [20.0, 1.0]] {
-                let plan = planned(cut, &shares);
-                let quick = capacity(&plan.shape, &shares);
-                let all = f64::from(plan.all());
-                assert!((quick - all).abs() <= 6.0 + all * 0.05, "{quick} {all} {cut:?}");
-            }
-        }
-    }
-
-    fn simulated(plan: &Plan, viewers: u32) -> crate::Outcome {
-        let workload = Workload {
-            arrivals: Arrivals::Closed { viewers },
-            shares: vec![1.0, 0.0],
-            blocks: 30,
-            periods: 400,
-            seed: 1,
-            fails: None,
-        };
-        let scheduler = Scheduler::new(plan.shape.clone()).unwrap();
-        let outcome = simulate(scheduler, &[sample::today()], &workload, |_| {});
-        assert_eq!(outcome.hiccups, 0);
-        outcome
-    }
-
-    /// Planner and simulation agree: as many viewers as were planned are held, without a hiccup, and with a tenth of the places
-    /// left they wait as long as was said.
-    #[test]
-    fn what_is_planned_is_held() {
-        let zoned = Knobs { groups: 1, window: 1, zones: 3, ..knobs() };
-        for cut in [knobs(), Knobs { groups: 1, window: 1, ..knobs() }, zoned] {
-            let plan = planned(cut, &[1.0, 0.0]);
-            let most = simulated(&plan, plan.all()).playing_max as f64 / f64::from(plan.all());
-            assert!((0.97..=1.0).contains(&most), "{most} of {}", plan.all());
-            let waits = simulated(&plan, plan.all() * 9 / 10).startup_mean_ms() * 1e6;
-            let ratio = waits / plan.startup_ns.mean as f64;
-            assert!((0.8..1.25).contains(&ratio), "{waits} {:?} {cut:?}", plan.startup_ns);
-        }
-    }
-
-    #[test]
-    fn many_zones_hold_more_and_wait_longer() {
-        let cut = |zones| planned(Knobs { groups: 1, window: 1, zones, ..knobs() }, &[1.0, 0.0]);
-        let (one, four) = (cut(1), cut(4));
-        assert!(f64::from(four.all()) > f64::from(one.all()) * 1.2, "{} {}", four.all(), one.all());
-        assert!(four.startup_ns.mean > one.startup_ns.mean);
-        assert!(four.wasted_space > 0.1 && one.wasted_space == 0.0);
-        assert!(four.wasted_bandwidth < one.wasted_bandwidth);
-    }
-
-    #[test]
-    fn reserving_for_a_dead_disk_costs_its_share() {
-        let plain = planned(knobs(), &[0.0, 1.0]).all();
-        let kept = planned(Knobs { degraded: Degraded::Keep, ..knobs() }, &[0.0, 1.0]).all();
-        assert!((f64::from(kept) / f64::from(plain) - 2.0 / 3.0).abs() < 0.05, "{kept} of {plain}");
-    }
 }

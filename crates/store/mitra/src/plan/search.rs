@@ -3,7 +3,7 @@
 use pegasus_disk::Profile;
 
 use super::{Plan, capacity, settle_zones, startup};
-use crate::{Degraded, Error, Knobs, Media, Scheduler, Shape};
+use crate::{Degraded, Error, Knobs, Media, Scheduler, Shape, Zoning};
 
 /// What is wanted of the knobs that are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Wish {
     pub window: Option<u32>,
     /// Logical zones, if chosen; else 1 to all of the disk with the fewest are tried.
     pub zones: Option<usize>,
+    /// How blocks lie in several zones.
+    pub zoning: Zoning,
     /// The stride, if chosen; else 1, with which every disk comes round.
     pub stride: Option<u32>,
 }
@@ -97,8 +99,9 @@ fn cuts(wish: &Wish, zones: usize) -> Vec<(u64, u32, u32)> {
     let groups = wish.groups.map_or_else(|| vec![1, 2, 4, 8, 16, 32], |groups| vec![groups]);
     let mut cuts = Vec::new();
     for period_ns in periods {
+        let by_turns = zones > 1 && wish.zoning == Zoning::Fixb;
         for &groups in
-            groups.iter().filter(|groups| zones == 1 || **groups == 1 || wish.groups.is_some())
+            groups.iter().filter(|groups| !by_turns || **groups == 1 || wish.groups.is_some())
         {
             let mut windows = wish.window.map_or_else(|| vec![1, groups / 2, groups], |w| vec![w]);
             windows.dedup();
@@ -125,6 +128,7 @@ fn tried(
         groups,
         window,
         zones,
+        zoning: wish.zoning,
         degraded: wish.degraded,
     };
     let slowest =

@@ -33,13 +33,13 @@ impl Scheduler {
             return Ok(shared);
         }
         let (interval, is_late) = self.search(self.now, Some(now_ns), request)?;
-        Ok(self.begin(interval, is_late, request))
+        Ok(self.begin(interval, is_late.then_some(now_ns), request))
     }
 
     /// Admits a playback before the schedule begins.
     pub(crate) fn place(&mut self, request: &Request) -> Result<Admitted, Refusal> {
         let (interval, _) = self.search(self.now, None, request)?;
-        Ok(self.begin(interval, false, request))
+        Ok(self.begin(interval, None, request))
     }
 
     /// The first interval from `from` on in which a playback can begin, and whether it joins that one late: which it may if `from` is
@@ -108,7 +108,7 @@ impl Scheduler {
         let mut admitted = Vec::new();
         for (number, request) in std::mem::take(&mut self.waiting) {
             match self.search(interval, None, &request) {
-                Ok((first, late)) => admitted.push((number, self.begin(first, late, &request))),
+                Ok((first, _)) => admitted.push((number, self.begin(first, None, &request))),
                 Err(_) => self.waiting.push_back((number, request)),
             }
         }
@@ -124,10 +124,10 @@ impl Scheduler {
     ) -> Option<Result<(), Refusal>> {
         let (shape, media) = (&self.shape, request.media);
         let period = shape.period_of(interval);
-        if shape.zone_of(period) != request.origin.zone as usize {
+        if !shape.reads_zone(period, request.origin.zone as usize) {
             return None;
         }
-        let (group, load) = (shape.group_of(interval), self.load(media));
+        let (group, load) = (shape.group_of(interval), self.shape.load(media));
         let home = shape.virtual_disk(request.origin, period);
         let short = self.virtual_disks(home, self.width(media)).find_map(|number| {
             let account = &self.accounts[number as usize];
@@ -135,7 +135,7 @@ impl Scheduler {
             let fits = account.fits(shape, group, load, at_once).and_then(|()| {
                 let Some(now_ns) = late_ns else { return Ok(()) };
                 let lone_ns = self.lone_ns(period, load);
-                let left_ns = shape.begins_ns(Interval(interval.0 + 1)).saturating_sub(now_ns);
+                let left_ns = self.left_ns(interval, now_ns);
                 account.fits_late(shape, shape.in_round(interval), lone_ns, left_ns)
             });
             let disk = shape.disk_of(number, period);
@@ -144,16 +144,23 @@ impl Scheduler {
         Some(short.map_or(Ok(()), Err))
     }
 
-    fn begin(&mut self, first: Interval, is_late: bool, request: &Request) -> Admitted {
+    /// What is left of `interval`.
+    fn left_ns(&self, interval: Interval, now_ns: u64) -> u64 {
+        self.shape.begins_ns(Interval(interval.0 + 1)).saturating_sub(now_ns)
+    }
+
+    /// `late_ns`: the time, if it joins an interval that is under way.
+    fn begin(&mut self, first: Interval, late_ns: Option<u64>, request: &Request) -> Admitted {
         let period = self.shape.period_of(first);
         let home = self.shape.virtual_disk(request.origin, period);
-        let (group, load) = (self.shape.group_of(first), self.load(request.media));
+        let (group, load) = (self.shape.group_of(first), self.shape.load(request.media));
         let lone_ns = self.lone_ns(period, load);
+        let left_ns = late_ns.map(|now_ns| self.left_ns(first, now_ns));
         let reserved = self.width(request.media);
         for number in self.virtual_disks(home, reserved) {
             let account = &mut self.accounts[number as usize];
-            if is_late {
-                let late = (self.shape.in_round(first), lone_ns);
+            if let Some(left_ns) = left_ns {
+                let late = (self.shape.in_round(first), lone_ns, left_ns);
                 account.join_late(&self.shape, group, load, late);
             } else {
                 account.add(&self.shape, group, load);
@@ -164,7 +171,8 @@ impl Scheduler {
         let playback = Playback { request: *request, home, reserved, first, viewers: 1 };
         self.playbacks[group as usize].insert(id, playback);
         self.group_of.insert(id, group);
-        Admitted { id, first, shown_ns: self.shown_ns(first, request.origin), is_late }
+        let shown_ns = self.shown_ns(first, request.origin);
+        Admitted { id, first, shown_ns, is_late: late_ns.is_some() }
     }
 
     fn shown_ns(&self, first: Interval, origin: Origin) -> u64 {

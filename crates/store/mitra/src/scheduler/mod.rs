@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::account::{Account, Load, Short};
+use crate::account::{Account, Short};
 use crate::{Error, Interval, Origin, Shape};
 
 /// A playback, by a number that is not used again.
@@ -95,11 +95,11 @@ struct Playback {
 /// Plays what is admitted. Pure: it is told each interval as it comes, and never asks what time it is.
 ///
 /// ```
-/// # use pegasus_mitra::{Degraded, Interval, Knobs, Media, Origin, Request, Scheduler, Shape};
+/// # use pegasus_mitra::{Degraded, Interval, Knobs, Media, Origin, Request, Scheduler, Shape, Zoning};
 /// # use pegasus_disk::Profile;
 /// let flash = Profile::flash(1 << 40, 100, 4_000_000_000);
 /// let knobs = Knobs {
-///     disks: 5, stride: 1, period_ns: 1_000_000_000, groups: 4, window: 2, zones: 1, degraded: Degraded::Keep,
+///     disks: 5, stride: 1, period_ns: 1_000_000_000, groups: 4, window: 2, zones: 1, zoning: Zoning::Fixb, degraded: Degraded::Keep,
 /// };
 /// let media = vec![Media { name: "camera".to_owned(), rate_bps: 4_000_000, width: 4, pieces: 1 }];
 /// let mut scheduler = Scheduler::new(Shape::new(&[flash], knobs, media)?)?;
@@ -136,13 +136,12 @@ impl Scheduler {
     pub fn new(shape: Shape) -> Result<Self, Error> {
         let idle = Account::new(&shape);
         for (number, media) in shape.media().iter().enumerate() {
-            let load = Load { reads: media.pieces, bytes: shape.fragment_bytes(number) };
+            let (load, last) = (shape.load(number), shape.swept() - 1);
             if idle.fits(&shape, 0, load, false).is_err() {
                 return Err(Error::Medium {
                     media: media.name.clone(),
-                    takes_us: shape.batch_ns(shape.knobs().zones - 1, load.reads, load.bytes)
-                        / 1_000,
-                    has_us: shape.shares_ns()[shape.knobs().zones - 1] / 1_000,
+                    takes_us: shape.batch_ns(last, load.reads, load.bytes) / 1_000,
+                    has_us: shape.shares_ns()[last] / 1_000,
                 });
             }
         }
@@ -259,16 +258,11 @@ impl Scheduler {
         (0..count).map(move |fragment| (home + fragment) % disks)
     }
 
-    fn load(&self, media: usize) -> Load {
-        let reads = self.shape.media()[media].pieces;
-        Load { reads, bytes: self.shape.fragment_bytes(media) }
-    }
-
     fn order(&self, playback: PlaybackId, of: &Playback, block: u64, batch: &mut Batch) {
         let (request, shape) = (&of.request, &self.shape);
-        let bytes = shape.fragment_bytes(request.media);
         let put = |fragment: u32, batch: &mut Batch| {
             let place = shape.place(request.origin, block, fragment);
+            let bytes = shape.fragment_bytes_in(request.media, place.zone as usize);
             let (object, disk, zone) = (request.object, place.disk, place.zone);
             batch.orders.push(Order { playback, object, block, fragment, disk, zone, bytes });
         };
@@ -286,10 +280,10 @@ impl Scheduler {
     fn remove(&mut self, id: PlaybackId) {
         let Some(group) = self.group_of.remove(&id) else { return };
         let playback = self.playbacks[group as usize].remove(&id).expect("groups know theirs");
-        let load = self.load(playback.request.media);
+        let load = self.shape.load(playback.request.media);
         // What was ordered in this period is still being read.
         let is_read = playback.first <= self.now && group <= self.shape.group_of(self.now);
-        let read_in = is_read.then(|| match self.shape.knobs().zones {
+        let read_in = is_read.then(|| match self.shape.swept() {
             1 => group as usize,
             _ => self.shape.in_round(self.now),
         });

@@ -21,6 +21,7 @@ const KNOBS: Knobs = Knobs {
     groups: 1,
     window: 1,
     zones: 1,
+    zoning: Zoning::Fixb,
     degraded: Degraded::None,
 };
 
@@ -35,19 +36,29 @@ fn workload(seed: u64, viewers: u32) -> Workload {
     }
 }
 
+/// Runs a schedule; nobody may hold more than was said.
 fn run(shape: Shape, workload: &Workload) -> Outcome {
+    run_on(shape, &[sample::today()], workload)
+}
+
+fn run_on(shape: Shape, profiles: &[pegasus_disk::Profile], workload: &Workload) -> Outcome {
+    let most: Vec<u64> = (0..shape.media().len()).map(|media| shape.buffer_bytes(media)).collect();
     let scheduler = Scheduler::new(shape).unwrap();
-    simulate(scheduler, &[sample::today()], workload, |_| {})
+    let outcome = simulate(scheduler, profiles, workload, |_| {});
+    assert!(outcome.held_bytes.iter().zip(&most).all(|(held, most)| held <= most), "{most:?}");
+    outcome
 }
 
 fn any_knobs() -> impl Strategy<Value = Knobs> {
-    let zoned = (1_u32..8, 1_u32..8, 1_usize..5, 1_u32..7, 1_u32..7);
-    zoned.prop_map(|(disks, stride, zones, groups, window)| {
-        let groups = if zones > 1 { 1 } else { groups };
+    let zoned = (1_u32..8, 1_u32..8, 1_usize..5, any::<bool>(), 1_u32..7, 1_u32..7);
+    zoned.prop_map(|(disks, stride, zones, varies, groups, window)| {
+        let zoning = if varies { Zoning::Varb } else { Zoning::Fixb };
+        let groups = if zones > 1 && !varies { 1 } else { groups };
         Knobs {
             disks: disks + 2,
             stride: stride.min(disks + 2),
             zones,
+            zoning,
             groups,
             window: window.min(groups),
             ..KNOBS
@@ -66,6 +77,18 @@ proptest! {
         prop_assert!(outcome.blocks > 1_000, "{outcome:?}");
         prop_assert_eq!(outcome.hiccups, 0);
         prop_assert_eq!(outcome.unreadable, 0);
+    }
+
+    /// Unlike disks have zones in which each is the slowest; blocks are cut for that one, and what others are promised holds.
+    #[test]
+    fn unlike_disks_bear_blocks_in_proportion_to_rate(zones in 2_usize..5, groups in 1_u32..5, seed: u64) {
+        let knobs = Knobs { zones, zoning: Zoning::Varb, groups, window: groups, ..KNOBS };
+        let profiles = [sample::today(), sample::steep()];
+        let media = ["a", "b"].map(|name| Media { name: name.to_owned(), rate_bps: 4_000_000, width: 1, pieces: 1 });
+        let shape = Shape::new(&profiles, knobs, media.to_vec()).unwrap();
+        let outcome = run_on(shape, &profiles, &workload(seed, 90 * knobs.disks));
+        prop_assert!(outcome.blocks > 1_000, "{outcome:?}");
+        prop_assert_eq!(outcome.hiccups, 0);
     }
 
     /// A disk's death hurts nobody whose parity is reserved for, and of others only those who are told so.
@@ -176,8 +199,8 @@ fn a_medium_that_no_disk_can_keep_up_with_is_refused_at_once() {
 #[test]
 fn what_no_disk_could_ever_do_is_refused_and_does_not_overflow() {
     for rate_bps in [1 << 40, 1 << 53, u64::MAX] {
-        for zones in [1, 4] {
-            let knobs = Knobs { period_ns: 3_600_000_000_000, zones, ..KNOBS };
+        for (zones, zoning) in [(1, Zoning::Fixb), (4, Zoning::Fixb), (4, Zoning::Varb)] {
+            let knobs = Knobs { period_ns: 3_600_000_000_000, zones, zoning, ..KNOBS };
             assert!(Scheduler::new(shape(knobs, &[(rate_bps, 1)])).is_err(), "{rate_bps}");
         }
     }
@@ -190,6 +213,23 @@ fn a_sweep_begins_at_the_nearer_end() {
     assert_eq!(reads, [9, 5, 1]);
     sweep(4, &mut reads, |at| *at);
     assert_eq!(reads, [1, 5, 9]);
+}
+
+/// Found by simulation: of two who join at an interval's end, the second is read after the first, and so was not over in time.
+#[test]
+fn who_joins_late_is_read_after_those_who_did_before() {
+    let mut scheduler = Scheduler::new(shape(KNOBS, &[(4_000_000, 1)])).unwrap();
+    scheduler.tick(Interval(1));
+    let lone_ns = scheduler.shape().lone_ns(0, 500_000);
+    let now_ns = 2_000_000_000 - lone_ns * 3 / 2;
+    let is_late = |scheduler: &mut Scheduler, now_ns| {
+        scheduler.admit(Interval(1), now_ns, &request(1)).unwrap().is_late
+    };
+    assert!(is_late(&mut scheduler.clone(), now_ns + lone_ns / 3), "one alone has the time");
+    assert!(is_late(&mut scheduler, now_ns));
+    assert!(!is_late(&mut scheduler, now_ns + lone_ns / 3), "two do not");
+    scheduler.tick(Interval(2));
+    assert!(is_late(&mut scheduler, 2_500_000_000), "it is another interval");
 }
 
 /// Found by admitting many at once: who joined the batch under way was billed in this period for what he reads from the next on, too.

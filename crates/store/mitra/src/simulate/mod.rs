@@ -66,8 +66,12 @@ pub struct Outcome {
     pub shed: u64,
     /// From wish to first picture in nanoseconds, of all that were admitted, sorted.
     pub startups_ns: Vec<u64>,
+    /// The longest time from wish to first picture of those who waited for nobody's end, in nanoseconds.
+    pub at_once_max_ns: u64,
     /// The part of the time that disks were at work, in the second half.
     pub busy: f64,
+    /// The most that a playback of each medium held, in bytes: what was asked for and not shown yet.
+    pub held_bytes: Vec<u64>,
 }
 
 impl Outcome {
@@ -113,8 +117,29 @@ pub fn simulate(
 
 /// A playback as its viewer sees it.
 struct Viewing {
+    media: usize,
+    /// The zone of its first block.
+    zone: usize,
     shown_ns: u64,
     blocks: u64,
+}
+
+impl Viewing {
+    /// What it holds at `now_ns` if block `block` is the last that was asked for, in bytes.
+    fn held_bytes(&self, shape: &Shape, block: u64, now_ns: u64) -> u64 {
+        let mut held = 0;
+        for number in (0..=block).rev() {
+            let zone = (self.zone + number as usize) % shape.knobs().zones;
+            let ends_ns = self.shown_ns + shape.due_ns(self.zone, number + 1);
+            let left_ns = ends_ns.saturating_sub(now_ns).min(shape.block_ns(zone));
+            if left_ns == 0 {
+                break;
+            }
+            let bytes = u128::from(shape.block_bytes(self.media, zone)) * u128::from(left_ns);
+            held += (bytes / u128::from(shape.block_ns(zone))) as u64;
+        }
+        held
+    }
 }
 
 struct Run<'a> {
@@ -137,6 +162,7 @@ const NS_PER_HOUR: f64 = 3.6e12;
 impl<'a> Run<'a> {
     fn new(scheduler: Scheduler, profiles: &[Profile], workload: &'a Workload) -> Self {
         let mut rng = fastrand::Rng::with_seed(workload.seed);
+        let media = scheduler.shape().media().len();
         let disks = Disks::new(scheduler.shape(), profiles, rng.u64(..));
         let mut coming = BinaryHeap::new();
         match workload.arrivals {
@@ -158,7 +184,7 @@ impl<'a> Run<'a> {
             waiting: BTreeMap::new(),
             next: 0,
             sum_playing: 0.0,
-            found: Outcome::default(),
+            found: Outcome { held_bytes: vec![0; media], ..Outcome::default() },
         }
     }
 
@@ -177,7 +203,7 @@ impl<'a> Run<'a> {
         for (number, admitted) in batch.admitted {
             let (since_ns, request) = self.waiting.remove(&number).expect("only who waits is");
             self.found.waited += 1;
-            self.admitted(admitted, request.blocks, since_ns);
+            self.admitted(admitted, &request, since_ns);
         }
         self.found.unreadable += batch.unreadable.len() as u64;
         self.read(begins_ns, batch.orders);
@@ -199,7 +225,9 @@ impl<'a> Run<'a> {
         let request = self.wish();
         match self.scheduler.admit(interval, at_ns, &request) {
             Ok(admitted) => {
-                self.admitted(admitted, request.blocks, at_ns);
+                let most_ns = &mut self.found.at_once_max_ns;
+                *most_ns = (*most_ns).max(admitted.shown_ns - at_ns);
+                self.admitted(admitted, &request, at_ns);
                 if admitted.is_late {
                     let orders = self.scheduler.late(admitted.id);
                     self.read(at_ns, orders);
@@ -228,11 +256,12 @@ impl<'a> Run<'a> {
         Request { object: self.rng.u64(..), media, origin, blocks: self.workload.blocks }
     }
 
-    fn admitted(&mut self, admitted: Admitted, blocks: u64, since_ns: u64) {
+    fn admitted(&mut self, admitted: Admitted, request: &Request, since_ns: u64) {
         self.found.admitted += 1;
         self.found.startups_ns.push(admitted.shown_ns - since_ns);
-        let viewing = Viewing { shown_ns: admitted.shown_ns, blocks };
-        self.viewings.insert(admitted.id, viewing);
+        let (media, zone) = (request.media, request.origin.zone as usize);
+        let (shown_ns, blocks) = (admitted.shown_ns, request.blocks);
+        self.viewings.insert(admitted.id, Viewing { media, zone, shown_ns, blocks });
     }
 
     /// Reads what is ordered, each disk in a sweep, and looks when blocks are there.
@@ -242,11 +271,13 @@ impl<'a> Run<'a> {
             let block = there.entry((order.playback, order.block)).or_default();
             *block = (*block).max(done_ns);
         }
-        let period_ns = self.scheduler.shape().knobs().period_ns;
         for ((id, block), there_ns) in there {
-            let viewing = &self.viewings[&id];
+            let (viewing, shape) = (&self.viewings[&id], self.scheduler.shape());
             self.found.blocks += 1;
-            self.found.hiccups += u64::from(there_ns > viewing.shown_ns + block * period_ns);
+            let due_ns = viewing.shown_ns + shape.due_ns(viewing.zone, block);
+            self.found.hiccups += u64::from(there_ns > due_ns);
+            let most = &mut self.found.held_bytes[viewing.media];
+            *most = (*most).max(viewing.held_bytes(shape, block, asked_ns));
             if block + 1 == viewing.blocks {
                 self.over(id);
             }
@@ -256,10 +287,9 @@ impl<'a> Run<'a> {
     fn over(&mut self, id: PlaybackId) {
         let viewing = self.viewings.remove(&id).expect("who ends was playing");
         if let Arrivals::Closed { .. } = self.workload.arrivals {
-            let period_ns = self.scheduler.shape().knobs().period_ns;
             // Asked for as early as the disks are done with the last one: the viewer lines it up.
-            let last_ns = viewing.shown_ns + (viewing.blocks - 1) * period_ns;
-            self.coming.push(Reverse(last_ns));
+            let last_ns = self.scheduler.shape().due_ns(viewing.zone, viewing.blocks - 1);
+            self.coming.push(Reverse(viewing.shown_ns + last_ns));
         }
     }
 

@@ -1,5 +1,9 @@
 //! How disks and time are cut: everything that is fixed while a schedule runs.
 
+mod blocks;
+#[cfg(test)]
+mod tests;
+
 use pegasus_disk::Profile;
 
 use crate::{Error, Service};
@@ -29,6 +33,18 @@ pub enum Degraded {
     Keep,
 }
 
+/// How the blocks of a recording lie in several zones; block *j* always lies in the zone after that of block *j - 1*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Zoning {
+    /// Blocks of one length in all zones. A period sweeps one zone; the disk gives the harmonic mean of their rates, and a
+    /// playback waits for the zone that it begins in.
+    #[default]
+    Fixb,
+    /// Blocks in proportion to their zone's rate. Reads take equally long everywhere, so a period sweeps all zones for everybody; the
+    /// disk gives the mean of their rates. Seeks are longer, and viewers hold what fast zones give until slow ones need it.
+    Varb,
+}
+
 /// A number of time intervals since the schedule began. A period has as many as there are groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval(pub u64);
@@ -42,13 +58,15 @@ pub struct Knobs {
     pub stride: u32,
     /// How long a block is shown, in nanoseconds: the time period, or its mean over all zones.
     pub period_ns: u64,
-    /// In how many groups playbacks are served in a period, 1 to 1,000; 1 if there are several zones.
+    /// In how many groups playbacks are served in a period, 1 to 1,000; 1 if there are several zones that are swept by turns.
     pub groups: u32,
     /// Intervals between a batch's reads being asked for and being there; 1 to `groups`. One is Mitra's rule: what a group
     /// does not need is lost. With all of them groups lend each other whatever they need.
     pub window: u32,
     /// Into how many logical zones each disk is cut; at least 1.
     pub zones: usize,
+    /// How blocks lie in them; with one zone it is all the same.
+    pub zoning: Zoning,
     /// What is done about failing disks.
     pub degraded: Degraded,
 }
@@ -67,6 +85,8 @@ pub struct Shape {
     /// The unlike disks among them: what is promised has to hold on each.
     services: Vec<Service>,
     media: Vec<Media>,
+    /// For how long a playback has shown by the end of each zone's block if it began in zone 0; 0 first.
+    shown_ns: Vec<u64>,
     /// How long each interval of a round lasts: groups of a period, or zones of a sweep over them.
     shares_ns: Vec<u64>,
     /// Where each of them begins in its round, and the round's length.
@@ -107,11 +127,13 @@ impl Shape {
             knobs,
             services,
             media,
+            shown_ns: Vec::new(),
             shares_ns: Vec::new(),
             starts_ns: Vec::new(),
             slowdown_permille: 1_000,
         };
-        match knobs.zones {
+        shape.size_blocks();
+        match shape.swept() {
             1 => shape.share(vec![1.0; knobs.groups as usize]),
             // For long blocks; the planner knows how much goes on seeks, and tells.
             _ => shape.share_zones(0, u64::from(u32::MAX)),
@@ -121,9 +143,9 @@ impl Shape {
 
     /// Divides a sweep over all zones among them by what `reads` reads of `bytes` altogether take in each.
     pub fn share_zones(&mut self, reads: u32, bytes: u64) {
-        if self.knobs.zones > 1 {
+        if self.swept() > 1 {
             let takes = |zone| self.batch_ns(zone, reads, bytes) as f64;
-            self.share((0..self.knobs.zones).map(takes).collect());
+            self.share((0..self.swept()).map(takes).collect());
         }
     }
 
@@ -137,7 +159,7 @@ impl Shape {
     }
 
     fn share(&mut self, weights: Vec<f64>) {
-        let round_ns = self.knobs.period_ns * self.knobs.zones as u64;
+        let round_ns = self.knobs.period_ns * self.swept() as u64;
         let all: f64 = weights.iter().sum();
         let mut sum = 0.0;
         self.starts_ns = vec![0];
@@ -167,18 +189,6 @@ impl Shape {
         &self.shares_ns
     }
 
-    /// Length of a fragment of a block of medium `media`, in bytes.
-    ///
-    /// # Panics
-    /// If there is no such medium.
-    #[must_use]
-    pub fn fragment_bytes(&self, media: usize) -> u64 {
-        let media = &self.media[media];
-        let block = u128::from(media.rate_bps) * u128::from(self.knobs.period_ns);
-        let fragment = block.div_ceil(8 * 1_000_000_000 * u128::from(media.width));
-        u64::try_from(fragment).unwrap_or(u64::MAX / 2).div_ceil(GRANULE) * GRANULE
-    }
-
     /// On how many neighbouring disks a playback of medium `media` has reads reserved.
     ///
     /// # Panics
@@ -205,7 +215,7 @@ impl Shape {
     /// How much later than asked for a batch of one group may be done, beyond its own interval, in nanoseconds.
     #[must_use]
     pub fn slack_ns(&self) -> u64 {
-        match self.knobs.zones {
+        match self.swept() {
             1 => self.window_ns(0) - self.shares_ns[0],
             _ => 0,
         }
@@ -213,7 +223,7 @@ impl Shape {
 
     /// Time from the beginning of an interval to when its batch is done at the latest.
     fn window_ns(&self, in_round: usize) -> u64 {
-        match self.knobs.zones {
+        match self.swept() {
             1 => self.knobs.period_ns * u64::from(self.knobs.window) / u64::from(self.knobs.groups),
             _ => self.shares_ns[in_round],
         }
@@ -251,58 +261,21 @@ impl Shape {
         (interval.0 % self.shares_ns.len() as u64) as usize
     }
 
-    /// The logical zone that `period` reads.
+    /// The logical zone that `period` sweeps; 0 if it sweeps all of the disk.
     #[must_use]
     pub fn zone_of(&self, period: u64) -> usize {
-        (period % self.knobs.zones as u64) as usize
+        (period % self.swept() as u64) as usize
     }
 
-    /// How long after its first block's interval begins a playback that begins in logical zone `zone` is shown, so that
-    /// no block is late: with one zone, a window. With several, periods are unlike, and blocks that come slowly need a start.
+    /// Whether `period` reads blocks of logical zone `zone`.
     #[must_use]
-    pub fn delay_ns(&self, zone: usize) -> u64 {
-        if self.knobs.zones == 1 {
-            return self.window_ns(0);
-        }
-        // The first block takes some time, so the worst is not before the beginning.
-        let period_ns = self.knobs.period_ns;
-        let late = |block: u64| self.arrives_ns(zone, block).saturating_sub(block * period_ns);
-        (0..self.knobs.zones as u64).map(late).max().unwrap_or(0)
-    }
-
-    /// The most that a playback has to hold that begins in logical zone `zone`, in blocks, the one under way included.
-    #[must_use]
-    pub fn buffer_blocks(&self, zone: usize) -> f64 {
-        if self.knobs.zones == 1 {
-            return 2.0;
-        }
-        let delay_ns = self.delay_ns(zone);
-        let held = |block: u64| {
-            let shown_ns = self.arrives_ns(zone, block).saturating_sub(delay_ns);
-            (block + 1) as f64 - shown_ns as f64 / self.knobs.period_ns as f64
-        };
-        let most = (0..2 * self.knobs.zones as u64).map(held).fold(0.0, f64::max);
-        most + 1.0
-    }
-
-    /// When block `block` of a playback that begins in `zone` is there, since its first interval began.
-    fn arrives_ns(&self, zone: usize, block: u64) -> u64 {
-        let first = Interval(zone as u64);
-        self.done_ns(Interval(first.0 + block)) - self.begins_ns(first)
+    pub fn reads_zone(&self, period: u64, zone: usize) -> bool {
+        self.swept() == 1 || self.zone_of(period) == zone
     }
 
     /// The unlike disks.
     pub(crate) fn services(&self) -> &[Service] {
         &self.services
-    }
-
-    /// After how many periods a playback could begin at the same place again.
-    #[must_use]
-    pub fn cycle(&self) -> u64 {
-        let (disks, stride) = (u64::from(self.knobs.disks), u64::from(self.knobs.stride));
-        let reachable = disks / gcd(disks, stride);
-        let zones = self.knobs.zones as u64;
-        reachable / gcd(reachable, zones) * zones
     }
 }
 
@@ -325,9 +298,9 @@ fn check(knobs: &Knobs, profiles: &[Profile]) -> Result<(), Error> {
         Knobs { window, groups, .. } if *window == 0 || window > groups => {
             wrong("the window must be between one interval and all of a period's")
         }
-        Knobs { zones, groups, .. } if *zones > 1 && *groups > 1 => {
-            wrong("with several zones there is one group: a zone is swept once in a period")
-        }
+        Knobs { zones, groups, zoning: Zoning::Fixb, .. } if *zones > 1 && *groups > 1 => wrong(
+            "with several zones there is one group, as a period sweeps a zone once; or blocks are as long as zones are fast (VARB)",
+        ),
         _ => Ok(()),
     }
 }
@@ -335,96 +308,4 @@ fn check(knobs: &Knobs, profiles: &[Profile]) -> Result<(), Error> {
 /// Greatest common divisor; of `a` and 0 it is `a`.
 pub(crate) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample;
-
-    pub(crate) fn knobs() -> Knobs {
-        Knobs {
-            disks: 6,
-            stride: 1,
-            period_ns: 1_000_000_000,
-            groups: 1,
-            window: 1,
-            zones: 1,
-            degraded: Degraded::None,
-        }
-    }
-
-    fn video(rate_bps: u64, width: u32) -> Vec<Media> {
-        vec![Media { name: "video".to_owned(), rate_bps, width, pieces: 1 }]
-    }
-
-    #[test]
-    fn blocks_are_in_proportion_to_rate_in_whole_sectors() {
-        let shape = Shape::new(&[sample::today()], knobs(), video(4_000_000, 2)).unwrap();
-        assert_eq!(shape.fragment_bytes(0), 62 * 4_096, "250 000 bytes");
-    }
-
-    #[test]
-    fn a_period_is_cut_into_groups_without_losing_a_nanosecond() {
-        let cut = Knobs { groups: 7, window: 3, ..knobs() };
-        let shape = Shape::new(&[sample::today()], cut, video(4_000_000, 1)).unwrap();
-        assert_eq!(shape.begins_ns(Interval(14)), 2_000_000_000);
-        assert_eq!(shape.shares_ns().iter().sum::<u64>(), 1_000_000_000);
-        assert_eq!((shape.period_of(Interval(15)), shape.group_of(Interval(15))), (2, 1));
-        assert_eq!(shape.delay_ns(0), 428_571_428);
-    }
-
-    /// Invariant: production equals consumption over a sweep, and no block comes after it is due.
-    #[test]
-    fn zones_are_swept_so_that_what_is_read_is_what_is_shown() {
-        for zones in 2..=4 {
-            let cut = Knobs { zones, ..knobs() };
-            let mut shape = Shape::new(&[sample::today()], cut, video(4_000_000, 1)).unwrap();
-            shape.share_zones(30, 30 * 500_000);
-            assert_eq!(shape.shares_ns().iter().sum::<u64>(), zones as u64 * 1_000_000_000);
-            for zone in 0..zones {
-                let delay = shape.delay_ns(zone);
-                let (mut most, limit) = (0.0_f64, shape.buffer_blocks(zone));
-                for block in 0..50 {
-                    let arrives = shape.arrives_ns(zone, block);
-                    assert!(
-                        arrives <= delay + block * 1_000_000_000,
-                        "block {block} from zone {zone}"
-                    );
-                    let shown = arrives.saturating_sub(delay) as f64 / 1e9;
-                    most = most.max(block as f64 + 1.0 - shown);
-                }
-                assert!(most <= limit, "{most} of {limit}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_playback_can_begin_anew_when_disks_and_zones_come_round() {
-        let cycle = |disks, stride, zones| {
-            let cut = Knobs { disks, stride, zones, ..knobs() };
-            Shape::new(&[sample::today()], cut, video(1, 1)).unwrap().cycle()
-        };
-        assert_eq!(cycle(6, 1, 1), 6);
-        assert_eq!(cycle(6, 2, 1), 3);
-        assert_eq!(cycle(6, 6, 1), 1);
-        assert_eq!(cycle(6, 1, 4), 12);
-        assert_eq!(cycle(5, 1, 4), 20);
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        let refused = |cut: Knobs| Shape::new(&[sample::today()], cut, video(1, 1)).is_err();
-        assert!(refused(Knobs { disks: 0, ..knobs() }));
-        assert!(refused(Knobs { stride: 7, ..knobs() }));
-        assert!(refused(Knobs { groups: 2, zones: 2, ..knobs() }));
-        assert!(refused(Knobs { window: 2, ..knobs() }));
-        assert!(refused(Knobs { zones: 5, ..knobs() }));
-        assert!(refused(Knobs { period_ns: 0, ..knobs() }));
-        let wide =
-            |cut: Knobs, width| Shape::new(&[sample::today()], cut, video(1, width)).is_err();
-        assert!(!wide(knobs(), 6));
-        assert!(wide(Knobs { degraded: Degraded::Keep, ..knobs() }, 6));
-        assert!(wide(knobs(), 0));
-    }
 }
