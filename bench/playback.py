@@ -8,6 +8,7 @@ block that is not there when it is to be shown.
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -37,8 +38,8 @@ BLOCK = int(RATE_BPS / 8 * PERIOD_S)
 SHOWN_S = 16
 CLIP_S = 30
 RAMP_S = 0.1
-STREAMS = 110
-LOADS = (10, 20, 40, 60, 80, 110)
+STREAMS = 200
+LOADS = (20, 50, 80, 110, 150, 200)
 
 
 class Player:
@@ -131,6 +132,14 @@ class Refused(Exception):
     pass
 
 
+# Which clip each player shows: by chance, as files lie on the disk in the order they were written.
+CLIPS = random.Random(1).sample(range(STREAMS), STREAMS)
+
+
+def clip(number):
+    return CLIPS[number % STREAMS]
+
+
 def drop_caches():
     subprocess.run(["sync"], check=True)
     with contextlib.suppress(OSError):
@@ -184,7 +193,7 @@ def node(store_bench, binary, folder, disk, profile):
             granted = []
 
             def opener(number):
-                body = json.dumps({"streams": [f"/bench/{number % STREAMS}"]}).encode()
+                body = json.dumps({"streams": [f"/bench/{clip(number)}"]}).encode()
                 request = urllib.request.Request(
                     server.http + "/api/v1/playbacks", body, {"content-type": "application/json"}
                 )
@@ -193,7 +202,7 @@ def node(store_bench, binary, folder, disk, profile):
                 except urllib.error.HTTPError as error:
                     raise Refused(error.read()) from None
                 granted.append(answer["id"])
-                media = f"{server.http}/api/v1/streams/bench/{number % STREAMS}/media.mp4?playback={answer['id']}"
+                media = f"{server.http}/api/v1/streams/bench/{clip(number)}/media.mp4?playback={answer['id']}"
                 return http_reader(media)
 
             results.append(offer(load, opener))
@@ -218,18 +227,18 @@ def peers(folder, disk):
     try:
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", loop], check=True)
         subprocess.run(["mount", loop, str(mount)], check=True)
-        clip = os.urandom(RATE_BPS // 8 * CLIP_S)
+        content = os.urandom(RATE_BPS // 8 * CLIP_S)
         for number in range(STREAMS):
-            (mount / f"{number}.mp4").write_bytes(clip)
+            (mount / f"{number}.mp4").write_bytes(content)
         subprocess.run(["sync"], check=True)
         results = {"nginx": [], "readers": []}
         with nginx(folder, mount) as url:
             for load in LOADS:
                 drop_caches()
-                results["nginx"].append(offer(load, lambda number: http_reader(f"{url}/{number % STREAMS}.mp4")))
+                results["nginx"].append(offer(load, lambda number: http_reader(f"{url}/{clip(number)}.mp4")))
         for load in LOADS:
             drop_caches()
-            results["readers"].append(offer(load, lambda number: file_reader(mount / f"{number % STREAMS}.mp4")))
+            results["readers"].append(offer(load, lambda number: file_reader(mount / f"{clip(number)}.mp4")))
         return results
     finally:
         subprocess.run(["umount", str(mount)], check=False)

@@ -174,11 +174,14 @@ impl Config {
         )?;
         let period = self.playback.period;
         range(
-            (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period),
+            period.is_none_or(|p| {
+                (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&p)
+            }),
             "playback.period",
             "from 100ms to 1m",
         )?;
-        range((1..=100).contains(&self.playback.groups), "playback.groups", "from 1 to 100")?;
+        let groups = self.playback.groups;
+        range(groups.is_none_or(|g| (1..=100).contains(&g)), "playback.groups", "from 1 to 100")?;
         range(self.playback.others_percent <= 90, "playback.others_percent", "from 0 to 90")?;
         range(self.retention.share_percent <= 100, "retention.share_percent", "from 0 to 100")?;
         range(

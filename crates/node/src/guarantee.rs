@@ -17,6 +17,11 @@ const FOLDER: &str = "profiles";
 const MEASURE: Duration = Duration::from_secs(2);
 const SCRATCH_BYTES: u64 = 64 << 20;
 
+/// How long a period is unless the configuration says so: heads take longer to get anywhere than to read what is there.
+const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD_WITH_HEADS: Duration = Duration::from_secs(6);
+const GROUPS_A_SECOND: f64 = 2.0;
+
 /// Begins to give promises; says so, or why not. Measures disks that have no profile yet: takes some seconds.
 pub(crate) fn begin(store: &Continuous, config: &Playback, data: &Path, events: &Events) {
     if !config.guaranteed {
@@ -52,9 +57,12 @@ fn guarantee(
     if profiles.is_empty() {
         return Err("no disk is there".to_owned());
     }
+    let has_heads = profiles.iter().any(|profile| profile.rotation_ns() > 0);
+    let period = config.period.unwrap_or(if has_heads { PERIOD_WITH_HEADS } else { PERIOD });
+    let groups = (period.as_secs_f64() * GROUPS_A_SECOND).round().clamp(1.0, 100.0) as u32;
     Ok(pegasus_continuous::Guarantee {
-        period: config.period,
-        groups: config.groups,
+        period,
+        groups: config.groups.unwrap_or(groups),
         others_percent: config.others_percent,
         sharing: u32::try_from(sharing).unwrap_or(u32::MAX),
         ..pegasus_continuous::Guarantee::on(profiles)

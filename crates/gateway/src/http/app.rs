@@ -65,6 +65,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
+/// The number in the path. What is none is refused as everything else is.
+pub(crate) struct Numbered(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Numbered {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<u64>::from_request_parts(parts, state).await;
+        path.map(|Path(number)| Self(number)).map_err(|error| ApiError::bad(error.body_text()))
+    }
+}
+
 /// What the query asks for. What it can't be is refused as everything else is.
 pub(crate) struct QueryOf<T>(pub(crate) T);
 

@@ -104,11 +104,11 @@ pub struct Playback {
     /// Whether playbacks are admitted by what the disks can do, and refused where that does not suffice. Default true.
     pub guaranteed: bool,
     /// A block of each playback is read in each period; longer ones suit disks with heads, and hold more in memory.
-    /// Default 2 s, 100 ms to 1 min.
-    #[serde(deserialize_with = "duration")]
-    pub period: Duration,
-    /// In how many groups playbacks are served in a period, 1 to 100. Default 4.
-    pub groups: u32,
+    /// 100 ms to 1 min. Default 2 s, or 6 s with disks that have heads.
+    #[serde(deserialize_with = "optional_duration")]
+    pub period: Option<Duration>,
+    /// In how many groups playbacks are served in a period, 1 to 100. Default two for each second of it.
+    pub groups: Option<u32>,
     /// Share of the disks' time kept for everything but playback and recording, in percent, 0 to 90. Default 20.
     pub others_percent: u8,
     /// What the disks can do, as `pegasus disk profile` writes it; relative paths start in the data folder. Default: measured when
@@ -118,13 +118,7 @@ pub struct Playback {
 
 impl Default for Playback {
     fn default() -> Self {
-        Self {
-            guaranteed: true,
-            period: Duration::from_secs(2),
-            groups: 4,
-            others_percent: 20,
-            profile: None,
-        }
+        Self { guaranteed: true, period: None, groups: None, others_percent: 20, profile: None }
     }
 }
 

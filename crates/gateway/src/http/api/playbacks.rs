@@ -1,14 +1,14 @@
 //! Promised playbacks: asking for one, changing, renewing and ending it.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use pegasus_base::StreamName;
 use pegasus_continuous::{GuaranteeStatus, PlaybackStatus, Wish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::app::{App, BodyOf, blocking};
+use crate::http::app::{App, BodyOf, Numbered, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::playbacks::{Absent, EXPIRES, Lease};
 use crate::http::query::Between;
@@ -234,7 +234,7 @@ pub(crate) async fn begin_playback(
 )]
 pub(crate) async fn change_playback(
     State(app): State<App>,
-    Path(id): Path<u64>,
+    Numbered(id): Numbered,
     BodyOf(change): BodyOf<Change>,
 ) -> Result<Json<Playback>, ApiError> {
     let (from, scale) = (start(&app, change.from)?, checked(change.scale)?);
@@ -262,7 +262,7 @@ pub(crate) async fn change_playback(
 )]
 pub(crate) async fn end_playback(
     State(app): State<App>,
-    Path(id): Path<u64>,
+    Numbered(id): Numbered,
 ) -> Result<StatusCode, ApiError> {
     let playbacks = app.playbacks.clone();
     blocking(move || if playbacks.end(id) { Ok(()) } else { Err(Absent::Unknown) }).await?;

@@ -93,6 +93,21 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
     Ok(known)
 }
 
+/// What is to come from `place` on, as far as indexes up to number `until` tell, block by block. Gaps take no time.
+pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
+    let mut curve = Curve::default();
+    for segment in place.segment..=until {
+        let Ok(entries) = finder.entries(segment) else { break };
+        let skip = if segment == place.segment { place.block } else { 0 };
+        for entry in entries.as_slice().iter().skip(skip) {
+            curve.parts.push(Part { at_ns: curve.end_ns, bytes: on_disk(entry) });
+            let shown = entry.head.end.since(entry.head.first);
+            curve.end_ns += u64::try_from(shown.as_nanos()).unwrap_or(0);
+        }
+    }
+    curve
+}
+
 impl Known {
     fn has_width(&mut self, width: usize) {
         let width = width.max(1) as u64;

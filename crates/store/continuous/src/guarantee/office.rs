@@ -338,7 +338,8 @@ impl State {
             self.refused(name, asked_bps, short_us, width, now_ns)
         })?;
         let reads_ahead = (0.0..=2.0).contains(scale) && *scale > 0.0;
-        stock.set_budget(budget, known.curve.largest(), reads_ahead);
+        let largest = [known.largest, known.curve.largest()];
+        stock.set_budget(budget, period_ns, largest, reads_ahead);
         let share = Share {
             stock: stock.clone(),
             promise: 0,

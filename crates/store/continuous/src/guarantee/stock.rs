@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::ahead;
 use super::curve::held_by_blocks;
 use super::office::Office;
 use crate::error::Error;
@@ -42,6 +43,9 @@ struct State {
     /// Bytes that may be read in a period, and what is left of them in this one.
     budget: u64,
     purse: i64,
+    period_ns: u64,
+    /// The greatest block that was seen, and the greatest part of its curve, which far ahead is a segment.
+    largest: [u64; 2],
     most_bytes: u64,
     /// Blocks that were asked for, in order.
     blocks: VecDeque<Held>,
@@ -109,6 +113,8 @@ impl Stock {
             next: from,
             budget: 0,
             purse: 0,
+            period_ns: 0,
+            largest: [0; 2],
             most_bytes: 0,
             blocks: VecDeque::new(),
             taken: 0,
@@ -129,12 +135,27 @@ impl Stock {
         }
     }
 
-    /// How much may be read for it in a period; `largest` is the greatest part
+    /// How much may be read for it in a period of `period_ns`; `largest` are the greatest block that was seen, and the greatest part
     /// of its curve.
-    pub(crate) fn set_budget(&self, budget: u64, largest: u64, reads_ahead: bool) {
+    pub(crate) fn set_budget(&self, budget: u64, period_ns: u64, largest: [u64; 2], ahead: bool) {
+        let from = {
+            let mut state = self.state.lock();
+            (state.budget, state.period_ns, state.reads_ahead) = (budget, period_ns, ahead);
+            state.largest = largest;
+            state.next
+        };
+        self.hold_enough(from, from.segment);
+    }
+
+    /// Holds no more than what is to come in the segments up to `until` takes. The budget is enough in any case for who holds two
+    /// of the greatest part; but that may be a segment, and few recordings are so uneven.
+    fn hold_enough(&self, from: Place, until: u64) {
+        let near = ahead::near(&self.finder, from, until);
         let mut state = self.state.lock();
-        (state.budget, state.reads_ahead) = (budget, reads_ahead);
-        state.most_bytes = held_by_blocks(budget, largest);
+        let [block, part] = state.largest;
+        let suffices = near.is_in_time(state.budget, state.period_ns.max(1), block);
+        let largest = if suffices { block } else { part };
+        state.most_bytes = held_by_blocks(state.budget, largest);
     }
 
     /// A period begins: the blocks to be read in it. What of its time isn't used is lost, what is overdrawn is paid back.
@@ -270,8 +291,12 @@ impl Stock {
     pub(crate) fn learn(&self, segment: u64) {
         // Whoever needs it finds out what is wrong with it.
         let _ = self.finder.entries(segment);
-        let mut state = self.state.lock();
-        state.known_segment = state.known_segment.max(segment);
+        let next = {
+            let mut state = self.state.lock();
+            state.known_segment = state.known_segment.max(segment);
+            state.next
+        };
+        self.hold_enough(next, segment);
     }
 
     /// Whether a reader waits for a block that was not asked for.
