@@ -38,8 +38,8 @@ BLOCK = int(RATE_BPS / 8 * PERIOD_S)
 SHOWN_S = 16
 CLIP_S = 30
 RAMP_S = 0.1
-STREAMS = 200
-LOADS = (20, 50, 80, 110, 150, 200)
+STREAMS = 150
+LOADS = (20, 50, 80, 110, 150)
 
 
 class Player:
