@@ -16,7 +16,7 @@ const RATE_BPS: u64 = 4_000_000;
 const BLOCKS: u64 = 60;
 const PERIODS: u64 = 600;
 
-/// What all rows share but for what they vary; zones are swept by turns with one group only, so rows about zones vary [`ONE_GROUP`].
+/// What all rows share but for what they vary; zones are swept by turns with one group only, so rows about zones have one group.
 const BASE: Row = Row {
     varies: "base",
     width: 1,
