@@ -18,6 +18,7 @@
 //! | list groups of pictures, play exactly backwards | [`Continuous::groups`], [`Continuous::groups_back`], [`Groups`] |
 //! | play fast, either way | [`Continuous::read_keys`], [`KeyReader`] |
 //! | read from an instant | [`Continuous::read`], [`Reader`], [`Item`] |
+//! | be sure that what is read is there in time | [`Continuous::guarantee`], [`Continuous::promise`], [`Promise`] |
 //! | set durability and retention | [`Settings`] |
 //! | replace a disk, scrub | [`Continuous::replace_disk`], [`Continuous::scrub`] |
 //! | check offline | [`check_store`] |
@@ -28,7 +29,8 @@
 //! `stream` is what is known of one stream, `locate` finds places in it, `step` goes from one to the next.
 //! `owners` lists what is sealed for passes over everything, `keeper` is the thread that makes them, and
 //! `care` what it remembers; `spare` opens disks that join, `hot_spares` those that wait for one to fail. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
-//! `scan` goes from key unit to key unit instead; `groups` and `keys` are its ways out.
+//! `scan` goes from key unit to key unit instead; `groups` and `keys` are its ways out. `guarantee` admits playbacks and reads
+//! ahead of those that are promised.
 //!
 //! ```
 //! # use std::sync::Arc;

@@ -17,6 +17,7 @@ use crate::format::checkpoint::{Body, LogSegment, Pointer};
 use crate::format::pnode::{LogAddr, PageAddrs};
 use crate::format::record::{PieceKind, Record};
 use crate::garbage::{Accounts, GARBAGE_PNODE, Hole, parse_file};
+use crate::gate::Urgent;
 use crate::geometry::POINTER_OFFSETS;
 use crate::log::Log;
 use crate::log_plan::{LogPlan, Means, Planned};
@@ -61,6 +62,7 @@ impl Log {
         now: Time,
         relocate: bool,
     ) -> Result<(), LogError> {
+        let _urgent = Urgent::begin();
         self.check_writable()?;
         let living = self.array.disks.living();
         let mut alloc = writer.alloc.clone();

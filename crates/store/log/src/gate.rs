@@ -2,8 +2,10 @@
 //!
 //! While a batch is under way its slack is known: how much earlier than it has to be it would be done. Other reads take from
 //! it, and are made at once; when it is used up they wait for the end of the batch, which is at most a window of the schedule away. Between
-//! batches nobody waits. So nobody starves, and nobody is late.
+//! batches nobody waits. So nobody starves, and nobody is late. Who holds the writer's lock does not wait: recordings would wait for it.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -22,6 +24,28 @@ impl Cost {
     fn of(&self, reads: usize, bytes: usize) -> Duration {
         let moving = self.mebibyte.mul_f64(bytes as f64 / f64::from(1 << 20));
         self.read * u32::try_from(reads).unwrap_or(u32::MAX) + moving
+    }
+}
+
+thread_local! {
+    /// How many reasons the thread has not to wait.
+    static URGENT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it is there, the thread that made it does not wait at a gate.
+#[derive(Debug)]
+pub(crate) struct Urgent(PhantomData<*const ()>);
+
+impl Urgent {
+    pub(crate) fn begin() -> Self {
+        URGENT.with(|urgent| urgent.set(urgent.get() + 1));
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        URGENT.with(|urgent| urgent.set(urgent.get() - 1));
     }
 }
 
@@ -57,7 +81,8 @@ impl Gate {
         let mut batch = self.batch.lock();
         loop {
             let Some(under_way) = batch.as_mut() else { return };
-            if under_way.reader == std::thread::current().id() {
+            let is_urgent = URGENT.with(Cell::get) > 0;
+            if is_urgent || under_way.reader == std::thread::current().id() {
                 return;
             }
             if let Some(left) = under_way.slack.checked_sub(under_way.cost.of(reads, bytes)) {
@@ -101,6 +126,11 @@ mod tests {
             }
             // Whoever reads the batch does not wait for himself.
             gate.pass(1_000, 0);
+            let writes = || {
+                let _urgent = Urgent::begin();
+                gate.pass(1_000, 0);
+            };
+            scope.spawn(writes).join().unwrap();
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(passed.load(SeqCst), 2, "two reads of four milliseconds fit into ten");
             drop(batch);

@@ -30,6 +30,7 @@
 //!   it is not the last.
 //! - `replace`: a new disk in a failed one's place. `add`: one more. `mend`, `mend_heads`, `pass`: writing anew what is
 //!   missing or damaged.
+//! - `sweep`: many blocks read at once, as a schedule has them; `gate`: where other reads make way for them.
 //! - `check`: every byte verified, every slot accounted for. `kinds`: what a damaged fragment held, in words. `survey`: what
 //!   lies in slots, by their fragments alone; `places`: where everything is.
 //!

@@ -14,6 +14,7 @@ use crate::format::checkpoint::{LogSegment, OpenSegment};
 use crate::format::fragment::BlockHeader;
 use crate::format::pnode::LogAddr;
 use crate::format::record::{BlockNote, Record};
+use crate::gate::Urgent;
 use crate::log::{Committed, Log};
 use crate::log_plan::LogPlan;
 use crate::pnode::Pnode;
@@ -76,6 +77,8 @@ pub struct Batch<'a> {
     pub(crate) preloaded: Preloaded,
     /// Whether blocks changed in part are placed, too.
     pub(crate) merges: bool,
+    /// Others wait for the writer's lock that it holds.
+    _urgent: Urgent,
 }
 
 impl<'a> Batch<'a> {
@@ -101,6 +104,7 @@ impl<'a> Batch<'a> {
             placed: Vec::new(),
             preloaded: Preloaded::default(),
             merges: false,
+            _urgent: Urgent::begin(),
             writer,
         }
     }
