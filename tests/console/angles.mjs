@@ -65,6 +65,11 @@ async function fill() {
     taken.push((await answer.json()).id);
     assert.ok(taken.length < 500, "nothing is ever refused");
   }
+  // What is left does not suffice for one more at normal speed; perhaps for one that plays already to be twice as fast.
+  for (const id of taken) {
+    const faster = { method: "PATCH", headers: { "content-type": "application/json" }, body: JSON.stringify({ scale: 2 }) };
+    if ((await fetch(`${api}/${id}`, faster)).status === 503) break;
+  }
   return () => Promise.all(taken.splice(0).map((id) => fetch(`${api}/${id}`, { method: "DELETE" })));
 }
 

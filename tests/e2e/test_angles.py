@@ -30,9 +30,9 @@ def filters(angle):
 # Disks that bear the nine and some more, so that a handful of others make the node refuse.
 PROFILE = """capacity_bytes = 536870912
 rotation_ms = 0.0
-overhead_ms = 1.0
+overhead_ms = 0.1
 seek = [[0, 0.0]]
-zones = [{ cylinders = 1, rate_bps = 800000000 }]
+zones = [{ cylinders = 1, rate_bps = 500000000 }]
 """
 
 

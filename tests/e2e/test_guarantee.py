@@ -126,7 +126,7 @@ class Guarantee(NodeTest):
             self.assertEqual((player.returncode, errors), (0, ""))
         status = self.node.get("/api/v1/playbacks")
         self.assertEqual(status["late_blocks"], 0, status)
-        self.assertGreater(status["batches"], 5)
+        self.assertGreater(status["batches"], 0)
         wait_for("their promises given back", lambda: not self.node.get("/api/v1/playbacks")["playbacks"], 20)
 
     def test_a_viewer_that_is_gone_loses_its_promise(self):

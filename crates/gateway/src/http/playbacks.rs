@@ -80,28 +80,21 @@ impl Playbacks {
         id: u64,
         change: impl Fn(&mut Wish) -> bool,
     ) -> Result<Lease, Absent> {
-        let mut lease = self.get(id)?;
+        let lease = self.get(id)?;
         let mut wishes = lease.wishes.clone();
         // All of them have to be asked.
         let changes = wishes.iter_mut().map(change).fold(false, |any, changed| any | changed);
         if !changes {
             return Ok(lease);
         }
-        // What it has is given back first: it may be just what is missing.
-        let before = std::mem::take(&mut lease.wishes);
-        self.end(id);
-        drop(lease);
-        let (asked, refusal) = match store.promise(&wishes) {
-            Ok(promise) => ((wishes, promise), None),
-            Err(error) => {
-                let promise = store.promise(&before)?;
-                ((before, promise), Some(error))
-            }
-        };
-        let (wishes, promise) = asked;
-        let lease = Lease { promise: Arc::new(promise), wishes, expires: Instant::now() + EXPIRES };
-        self.state.lock().leases.insert(id, lease.clone());
-        refusal.map_or(Ok(lease), |error| Err(error.into()))
+        let promise = Arc::new(store.promise_instead(&lease.promise, &wishes)?);
+        let lease = Lease { promise, wishes, expires: Instant::now() + EXPIRES };
+        // Who gave it back meanwhile has not got it any more.
+        match self.state.lock().leases.get_mut(&id) {
+            Some(known) => known.clone_from(&lease),
+            None => return Err(Absent::Unknown),
+        }
+        Ok(lease)
     }
 
     /// A promise, which is renewed by being used.

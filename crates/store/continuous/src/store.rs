@@ -187,6 +187,14 @@ impl Continuous {
         Promise::new(self, wishes)
     }
 
+    /// Promises `wishes` in the place of what `before` promised, which ends then. If they are refused, it goes on as it was.
+    ///
+    /// # Errors
+    /// As [`Continuous::promise`].
+    pub fn promise_instead(&self, before: &Promise, wishes: &[Wish]) -> Result<Promise, Error> {
+        Promise::instead_of(self, wishes, Some(before))
+    }
+
     /// How promises are kept; `None` if there are none.
     #[must_use]
     pub fn guarantee_status(&self) -> Option<GuaranteeStatus> {

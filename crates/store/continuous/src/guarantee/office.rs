@@ -159,28 +159,36 @@ impl Office {
         }
     }
 
-    /// Promises all of `needs` or none: the number of the promise, and the playbacks.
+    /// Promises all of `needs` or none: the number of the promise, and the playbacks. Those `instead_of` which they are end then; if they are
+    /// refused, these go on as if nothing had been asked.
     ///
     /// # Errors
     /// [`Error::Refused`].
     pub(super) fn admit(
         &self,
         needs: &[Need],
+        instead_of: &[PlaybackId],
         now_ns: u64,
     ) -> Result<(u64, Vec<PlaybackId>), Error> {
         let mut state = self.state.lock();
         state.catch_up(now_ns);
+        let before = (!instead_of.is_empty()).then(|| state.scheduler.clone());
+        instead_of.iter().for_each(|id| state.scheduler.end(*id));
         let mut admitted = Vec::new();
         for need in needs {
             match state.admit_one(need, now_ns) {
                 Ok(id) => admitted.push(id),
                 Err(refused) => {
                     admitted.into_iter().for_each(|id| state.end(id));
+                    if let Some(before) = before {
+                        state.scheduler = before;
+                    }
                     state.figures.refused += 1;
                     return Err(Error::Refused(Box::new(refused)));
                 }
             }
         }
+        self.forget(&mut state, instead_of);
         let promise = state.next_promise;
         state.next_promise += 1;
         state.figures.admitted += admitted.len() as u64;
@@ -208,7 +216,10 @@ impl Office {
 
     /// Playbacks are over.
     pub(super) fn end(&self, ids: &[PlaybackId]) {
-        let mut state = self.state.lock();
+        self.forget(&mut self.state.lock(), ids);
+    }
+
+    fn forget(&self, state: &mut State, ids: &[PlaybackId]) {
         for id in ids {
             if let Some(share) = state.shares.get(id) {
                 self.late_blocks.fetch_add(share.stock.figures().late_blocks, Relaxed);

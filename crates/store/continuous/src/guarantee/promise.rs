@@ -51,6 +51,15 @@ struct Share {
 impl Promise {
     /// Asks for all of `wishes`, or none of them.
     pub(crate) fn new(store: &Continuous, wishes: &[Wish]) -> Result<Self, Error> {
+        Self::instead_of(store, wishes, None)
+    }
+
+    /// As [`Promise::new`], in the place of another.
+    pub(crate) fn instead_of(
+        store: &Continuous,
+        wishes: &[Wish],
+        before: Option<&Self>,
+    ) -> Result<Self, Error> {
         let inner = store.inner().clone();
         let office = inner.office();
         let mut needs = Vec::with_capacity(wishes.len());
@@ -59,7 +68,11 @@ impl Promise {
         }
         let (number, ids) = match &office {
             Some(office) => {
-                let (number, ids) = office.admit(&needs, office.now_ns())?;
+                let same = |before: &&Self| {
+                    before.office.as_ref().is_some_and(|own| Arc::ptr_eq(own, office))
+                };
+                let before = before.filter(same).map(Self::ids).unwrap_or_default();
+                let (number, ids) = office.admit(&needs, &before, office.now_ns())?;
                 (number, ids.into_iter().map(Some).collect())
             }
             None => (0, vec![None; needs.len()]),

@@ -65,6 +65,11 @@ fn what_does_not_fit_is_refused_and_told_what_would() {
     let first_end_ms = refused.first_end_ms.unwrap();
     assert!((50_000..61_000).contains(&first_end_ms), "{first_end_ms}");
     assert!(refused.fits_bps < refused.rate_bps, "{refused}");
+    // What is asked for in the place of a promise and refused leaves it as it was.
+    let twice = Wish { scale: 2.0, ..wish(CAM) };
+    let both = [wish(CAM), twice.clone(), twice];
+    assert!(matches!(store.promise_instead(&promises[0], &both), Err(Error::Refused(_))));
+    assert_eq!(store.guarantee_status().unwrap().playbacks.len(), promises.len());
     // Two at once, or none: room for one is not enough.
     drop(promises.pop());
     let both = store.promise(&[wish(CAM), wish("/cam/yard")]);
@@ -75,7 +80,11 @@ fn what_does_not_fit_is_refused_and_told_what_would() {
     let both = store.promise(&[wish(CAM), wish("/cam/yard")]).unwrap();
     assert_eq!(both.streams().count(), 2);
     assert!(store.promise(&[wish("/cam/none")]).is_err());
+    let one = store.promise_instead(&both, &[wish(CAM)]).unwrap();
+    assert_eq!(store.guarantee_status().unwrap().playbacks.len(), 1);
     drop(both);
+    assert_eq!(store.guarantee_status().unwrap().playbacks.len(), 1, "it has ended before");
+    drop(one);
     assert_eq!(store.guarantee_status().unwrap().playbacks, []);
 }
 
