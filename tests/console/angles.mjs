@@ -29,6 +29,12 @@ const allShown = (page, count = 9) => page.waitForFunction((n) => document.query
 const instant = (page) => page.evaluate(() => Number(document.querySelector(".deck").dataset.instant));
 const settle = (page) => page.waitForTimeout(600);
 
+/** Whoever was late when all were stopped arrives. */
+const inStep = (page) => page.waitForFunction((most) => {
+  const times = [...document.querySelectorAll(".angle")].map((angle) => Number(angle.dataset.frame));
+  return Math.max(...times) - Math.min(...times) <= most;
+}, FRAME_MS + 1, { timeout: 10_000 });
+
 /** From now on keeps the time of every frame that the first angle shows; the function gives and forgets them. */
 async function watch(page) {
   await page.evaluate(() => {
@@ -89,6 +95,7 @@ const journeys = {
     assert.ok(ran > 1500 && ran < 2600, `two seconds play in two seconds, not ${ran} ms`);
     await page.keyboard.press("k");
     await settle(page);
+    await inStep(page);
     const shown = await angles(page);
     shown.forEach(assertTrue);
     const times = shown.map((a) => a.time);

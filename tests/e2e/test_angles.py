@@ -32,7 +32,7 @@ PROFILE = """capacity_bytes = 536870912
 rotation_ms = 0.0
 overhead_ms = 0.1
 seek = [[0, 0.0]]
-zones = [{ cylinders = 1, rate_bps = 500000000 }]
+zones = [{ cylinders = 1, rate_bps = 1000000000 }]
 """
 
 
