@@ -5,13 +5,13 @@ use std::time::Duration;
 use pegasus_disk::Profile;
 use pegasus_mitra::{Degraded, Error, Knobs, Media, Scheduler, Shape, Zoning};
 
+use super::lateness::SLOWDOWN_MAX;
+
 /// Steps of the ladder in an octave: what is promised is at most 4.5 % more than what is needed.
 const STEPS: f64 = 16.0;
 /// Its lowest rung in bits a second from each disk, and how many octaves it has at most.
 const LOWEST_BPS: f64 = 32_000.0;
 const OCTAVES: f64 = 18.0;
-/// What of a disk's slowdown is believed: a disk ten times as slow as it should be is a disk to be replaced.
-const SLOWDOWN_MAX: f64 = 10.0;
 
 /// How playback is guaranteed.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ const LATE_MAX: u32 = 3;
 const WATCHED: u32 = 16;
 /// How much slower they are taken to be at once, whatever a batch took.
 const STEP: std::ops::RangeInclusive<f64> = 1.1..=2.0;
-/// A disk that is slower still is one to be replaced.
-const SLOWDOWN_MAX: f64 = 10.0;
+/// What of it is believed at most: a disk that is slower still is one to be replaced.
+pub(super) const SLOWDOWN_MAX: f64 = 10.0;
 /// How long they have to be in time before they are believed to be faster again, and by how much at once.
 const CALM: Duration = Duration::from_secs(60);
 const RECOVERY: f64 = 0.9;

@@ -1,10 +1,11 @@
 //! Playback that is promised: what is admitted is never late, what would make others late is refused (Mitra; see the crate
 //! `pegasus-mitra`).
 //!
-//! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `office`: who has
-//! a promise, and what is read in each interval. `stock`: what was read for a playback. `rounds`: the thread that reads.
+//! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `admission`: who has
+//! a promise. `office`: where it is asked for. `stock`: what was read for a playback. `rounds`: the thread that reads.
 //! `promise`: the handle. `recordings`: what is written meanwhile. `lateness`: whether disks are what they seem.
 
+mod admission;
 mod ahead;
 mod curve;
 mod ladder;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use pegasus_base::{StreamName, Time};
 use pegasus_mitra::PlaybackId;
 
+use super::admission::Need;
 use super::ahead::{self, Known};
-use super::office::{Need, Office};
+use super::office::Office;
 use super::stock::Stock;
 use crate::error::Error;
 use crate::inner::Inner;

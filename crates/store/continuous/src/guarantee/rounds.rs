@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use pegasus_log::{Cost, Sweep};
 use pegasus_mitra::{Interval, PlaybackId};
 
+use super::admission::State;
 use super::lateness::Done;
-use super::office::{Office, State};
+use super::office::Office;
 use super::stock::{Stock, Wanted};
 use crate::inner::Inner;
 

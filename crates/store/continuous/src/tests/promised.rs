@@ -8,8 +8,10 @@ use pegasus_disk::Profile;
 use pegasus_media::Unit;
 
 use super::{Rig, Size, name, settings, units};
-use crate::guarantee::{Done, catch_up, shown_ns};
-use crate::{Error, Guarantee, Promise, ReadOptions, Wish, sample};
+use crate::guarantee::{Done, Office, catch_up, shown_ns};
+use crate::{
+    Continuous, Error, Guarantee, Item, Promise, ReadOptions, Reader, Refused, Wish, sample,
+};
 
 const CAM: &str = "/cam/door";
 
@@ -33,29 +35,52 @@ fn uneven(seconds: i64) -> Vec<Arc<Unit>> {
     all
 }
 
+/// A store in which these are recorded of [`CAM`].
+fn recorded(units: &[Arc<Unit>]) -> Rig {
+    let size = Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() };
+    let rig = Rig::new(&size, settings());
+    rig.record(CAM, units, 13);
+    rig
+}
+
+/// Promises are given, by what slow disks can do.
+fn guaranteed(store: &Continuous) -> Arc<Office> {
+    store.guarantee(Some(slow_disks())).unwrap();
+    store.inner().office().unwrap()
+}
+
+/// Playbacks of [`CAM`] until one is refused, and why that one was.
+fn all_that_fit(store: &Continuous) -> (Vec<Promise>, Box<Refused>) {
+    let mut promises = Vec::new();
+    loop {
+        match store.promise(&[wish(CAM)]) {
+            Ok(promise) => promises.push(promise),
+            Err(Error::Refused(refused)) => return (promises, refused),
+            Err(other) => panic!("{other}"),
+        }
+        assert!(promises.len() < 1_000, "nothing is ever refused");
+    }
+}
+
+/// What a viewer is shown by `now_ns` who began to be shown `want` at `begins_ns`: it is read into `got`.
+fn show(reader: &mut Reader, got: &mut Vec<Unit>, want: &[Unit], begins_ns: u64, now_ns: u64) {
+    let Some(shown_ns) = now_ns.checked_sub(begins_ns) else { return };
+    let shown = want[0].time + Duration::from_nanos(shown_ns);
+    while want.get(got.len()).is_some_and(|unit| unit.time <= shown) {
+        got.push(next_unit(reader).unwrap());
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_and_told_what_would() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    for stream in [CAM, "/cam/yard"] {
-        rig.record(stream, &sample::camera(60, 20_000, 0), 13);
-    }
+    let rig = recorded(&sample::camera(60, 20_000, 0));
+    rig.record("/cam/yard", &sample::camera(60, 20_000, 0), 13);
     let store = rig.store();
     // Where nothing is guaranteed, nothing is refused.
     assert_eq!(store.promise(&[wish(CAM)]).unwrap().number(), 0);
     assert!(store.guarantee_status().is_none());
     store.guarantee(Some(slow_disks())).unwrap();
-    let mut promises: Vec<Promise> = Vec::new();
-    let refused = loop {
-        match store.promise(&[wish(CAM)]) {
-            Ok(promise) => promises.push(promise),
-            Err(Error::Refused(refused)) => break refused,
-            Err(other) => panic!("{other}"),
-        }
-        assert!(promises.len() < 1_000, "nothing is ever refused");
-    };
+    let (mut promises, refused) = all_that_fit(store);
     let status = store.guarantee_status().unwrap();
     assert_eq!((status.admitted, status.refused), (promises.len() as u64, 1));
     assert!(status.promised_percent > 80.0, "{status:?}");
@@ -90,14 +115,9 @@ fn what_does_not_fit_is_refused_and_told_what_would() {
 
 #[test]
 fn an_uneven_recording_is_in_time_with_far_less_than_its_peak() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &uneven(120), 13);
+    let rig = recorded(&uneven(120));
     let store = rig.store();
-    store.guarantee(Some(slow_disks())).unwrap();
-    let office = store.inner().office().unwrap();
+    let office = guaranteed(store);
     let promises: Vec<Promise> = (0..4).map(|_| store.promise(&[wish(CAM)]).unwrap()).collect();
     let status = store.guarantee_status().unwrap();
     let one = &status.playbacks[0];
@@ -115,11 +135,7 @@ fn an_uneven_recording_is_in_time_with_far_less_than_its_peak() {
         now_ns += 100_000_000;
         catch_up(&office, now_ns);
         for ((reader, got), begins_ns) in readers.iter_mut().zip(&mut got).zip(&begins) {
-            let Some(shown_ns) = now_ns.checked_sub(*begins_ns) else { continue };
-            let shown = want[0].time + Duration::from_nanos(shown_ns);
-            while want.get(got.len()).is_some_and(|unit| unit.time <= shown) {
-                got.push(next_unit(reader).unwrap());
-            }
+            show(reader, got, &want, *begins_ns, now_ns);
         }
         assert!(now_ns < 200_000_000_000, "it does not end");
     }
@@ -129,10 +145,10 @@ fn an_uneven_recording_is_in_time_with_far_less_than_its_peak() {
     assert!(status.playbacks.iter().all(|one| one.blocks > 150), "{status:?}");
 }
 
-fn next_unit(reader: &mut crate::Reader) -> Option<Unit> {
+fn next_unit(reader: &mut Reader) -> Option<Unit> {
     loop {
         match reader.next().unwrap() {
-            Some(crate::Item::Unit(unit)) => return Some(unit),
+            Some(Item::Unit(unit)) => return Some(unit),
             Some(_) => {}
             None => return None,
         }
@@ -141,15 +157,10 @@ fn next_unit(reader: &mut crate::Reader) -> Option<Unit> {
 
 #[test]
 fn a_viewer_may_go_elsewhere_and_stop_reading() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &sample::camera(120, 4_000, 0), 13);
+    let rig = recorded(&sample::camera(120, 4_000, 0));
     let want = units(&rig.read(CAM, Time::MIN, None));
     let store = rig.store();
-    store.guarantee(Some(slow_disks())).unwrap();
-    let office = store.inner().office().unwrap();
+    let office = guaranteed(store);
     let promise = store.promise(&[wish(CAM)]).unwrap();
     // Nobody reads: it holds two periods' worth and a block, and then no more.
     (0..20).for_each(|second| catch_up(&office, second * 1_000_000_000));
@@ -177,15 +188,10 @@ fn a_viewer_may_go_elsewhere_and_stop_reading() {
 
 #[test]
 fn a_disk_that_dies_makes_nobody_late() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &sample::camera(30, 20_000, 0), 13);
+    let rig = recorded(&sample::camera(30, 20_000, 0));
     let want = units(&rig.read(CAM, Time::MIN, None));
     let store = rig.store();
-    store.guarantee(Some(slow_disks())).unwrap();
-    let office = store.inner().office().unwrap();
+    let office = guaranteed(store);
     let promise = store.promise(&[wish(CAM)]).unwrap();
     catch_up(&office, 0);
     let begins_ns = shown_ns(&promise);
@@ -197,11 +203,7 @@ fn a_disk_that_dies_makes_nobody_late() {
             rig.disks[1].kill();
         }
         catch_up(&office, now_ns);
-        let Some(shown_ns) = now_ns.checked_sub(begins_ns) else { continue };
-        let shown = want[0].time + Duration::from_nanos(shown_ns);
-        while want.get(got.len()).is_some_and(|unit: &Unit| unit.time <= shown) {
-            got.push(next_unit(&mut reader).unwrap());
-        }
+        show(&mut reader, &mut got, &want, begins_ns, now_ns);
     }
     assert!(got == want, "{} of {} units", got.len(), want.len());
     assert_eq!(store.guarantee_status().unwrap().late_blocks, 0);
@@ -211,18 +213,10 @@ fn a_disk_that_dies_makes_nobody_late() {
 
 #[test]
 fn slow_disks_are_noticed_and_the_newest_go() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &sample::camera(60, 20_000, 0), 13);
+    let rig = recorded(&sample::camera(60, 20_000, 0));
     let store = rig.store();
-    store.guarantee(Some(slow_disks())).unwrap();
-    let office = store.inner().office().unwrap();
-    let mut promises = Vec::new();
-    while let Ok(promise) = store.promise(&[wish(CAM)]) {
-        promises.push(promise);
-    }
+    let office = guaranteed(store);
+    let (mut promises, _) = all_that_fit(store);
     let all = promises.len();
     // Batches take twice what they are billed.
     for batch in 0..3 {
@@ -260,18 +254,10 @@ fn slow_disks_are_noticed_and_the_newest_go() {
 
 #[test]
 fn recordings_come_first() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &sample::camera(60, 20_000, 0), 13);
+    let rig = recorded(&sample::camera(60, 20_000, 0));
     let store = rig.store();
-    store.guarantee(Some(slow_disks())).unwrap();
-    let office = store.inner().office().unwrap();
-    let mut promises = Vec::new();
-    while let Ok(promise) = store.promise(&[wish(CAM)]) {
-        promises.push(promise);
-    }
+    let office = guaranteed(store);
+    let (promises, _) = all_that_fit(store);
     office.record(0.5);
     let status = store.guarantee_status().unwrap();
     assert_eq!(status.recording_percent, 50.0);
@@ -283,11 +269,7 @@ fn recordings_come_first() {
 
 #[test]
 fn with_its_thread_it_plays_in_time_and_ends_with_the_store() {
-    let rig = Rig::new(
-        &Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() },
-        settings(),
-    );
-    rig.record(CAM, &sample::camera(4, 4_000, 0), 13);
+    let rig = recorded(&sample::camera(4, 4_000, 0));
     let want = units(&rig.read(CAM, Time::MIN, None));
     let mut rig = rig;
     rig.store.take().unwrap().close().unwrap();
