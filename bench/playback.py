@@ -2,7 +2,8 @@
 
 The rotating disk is simulated in real time (`pegasus simulate --export`): a file that answers when the heads would be there.
 All are asked alike: a player takes a block of two seconds at a time, holds two, and begins when it has both; a hiccup is a
-block that is not there when it is to be shown. First they play alone, then beside readers that take all the disk gives.
+block that is not there when it is to be shown. Clips fill the disk, so that some of them lie where it is slow. First they play alone, then
+beside readers that take all the disk gives.
 """
 
 import contextlib
@@ -37,11 +38,11 @@ RATE_BPS = 4_000_000
 PERIOD_S = 2.0
 BLOCK = int(RATE_BPS / 8 * PERIOD_S)
 SHOWN_S = 16
-CLIP_S = 30
+CLIP_S = 48
 RAMP_S = 0.1
-STREAMS = 150
-LOADS = (20, 50, 80, 110, 150)
-BESIDE_LOADS = (20, 50, 80, 100)
+STREAMS = 280
+LOADS = {"rotating": (50, 100, 140, 180, 220, 280), "own": (100, 280)}
+BESIDE_LOADS = {"rotating": (50, 100, 140), "own": (100,)}
 BULK_READERS = 8
 
 
@@ -140,13 +141,13 @@ def device_reader(device, from_byte):
     return take
 
 
-def offer_all(player, bulk):
+def offer_all(kind, player, bulk):
     """What becomes of all loads, alone and beside others. `player` opens what is promised, if anything is, `bulk` what is not."""
     alone, together = [], []
-    for load in LOADS:
+    for load in LOADS[kind]:
         drop_caches()
         alone.append(offer(load, player))
-    for load in BESIDE_LOADS:
+    for load in BESIDE_LOADS[kind]:
         drop_caches()
         began = time.monotonic()
         with beside(bulk) as had:
@@ -234,10 +235,10 @@ def plain(folder, name):
         path.unlink()
 
 
-def node(store_bench, binary, folder, disk, profile):
+def node(kind, store_bench, folder, disk, profile):
     """The node's figures for each load."""
     filled = subprocess.run(
-        [store_bench, "filled", "--disk", disk, "--streams", str(STREAMS), "--seconds", str(CLIP_S), "--rate-mbps", str(RATE_BPS / 1e6)],
+        [store_bench, "filled", "--disk", disk, "--streams", str(STREAMS), "--seconds", str(CLIP_S), "--rate-mbps", str(RATE_BPS / 1e6), "--unit-mib", "8"],
         check=True,
         capture_output=True,
         text=True,
@@ -270,9 +271,10 @@ def node(store_bench, binary, folder, disk, profile):
                 urllib.request.urlopen(request, timeout=60)
 
     try:
-        server.start()
+        # Where every recording ends is looked for where the heads have to go: half a minute for so many.
+        server.start(seconds=180)
         wait_for("promises", lambda: server.get("/api/v1/playbacks")["guaranteed"], 60)
-        results = offer_all(player, lambda number: http_reader(media(number)))
+        results = offer_all(kind, player, lambda number: http_reader(media(number)))
         promises = server.get("/api/v1/playbacks")
     finally:
         server.close()
@@ -280,7 +282,7 @@ def node(store_bench, binary, folder, disk, profile):
     return {**results, "filled": json.loads(filled.stdout), **{key: promises[key] for key in kept}}
 
 
-def peers(folder, disk):
+def peers(kind, folder, disk):
     """nginx's and plain readers' figures for each load."""
     loop = subprocess.run(
         ["losetup", "--direct-io=on", "--show", "-f", str(disk)], check=True, capture_output=True, text=True
@@ -297,9 +299,9 @@ def peers(folder, disk):
         others = lambda number: device_reader(loop, number << 24)
         with nginx(folder, mount) as url:
             served = lambda number: http_reader(f"{url}/{clip(number)}.mp4")
-            results = {"nginx": offer_all(served, others)}
+            results = {"nginx": offer_all(kind, served, others)}
         read = lambda number: file_reader(mount / f"{clip(number)}.mp4")
-        results["readers"] = offer_all(read, others)
+        results["readers"] = offer_all(kind, read, others)
         return results
     finally:
         subprocess.run(["umount", str(mount)], check=False)
@@ -341,15 +343,15 @@ def run(options):
     if os.geteuid() != 0 or not shutil.which("nginx"):
         return {"figures": None, "skipped": "needs root, and nginx"}
     figures = {}
-    for kind in ("rotating", "own"):
+    for kind in LOADS:
         with tempfile.TemporaryDirectory(prefix="pegasus-playback-") as folder:
             folder = Path(folder)
             make = (lambda name: rotating(binary, folder, name)) if kind == "rotating" else (lambda name: plain(folder, name))
             with make("node") as disk:
                 profile = folder / "rotating.toml" if kind == "rotating" else None
-                figures[kind] = {"node": node(store_bench, binary, folder, disk, profile)}
+                figures[kind] = {"node": node(kind, store_bench, folder, disk, profile)}
             with make("others") as disk:
-                figures[kind] |= peers(folder, disk)
+                figures[kind] |= peers(kind, folder, disk)
     out = {"figures": figures}
     for kind, of in figures.items():
         for how in ("alone", "beside"):

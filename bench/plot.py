@@ -110,6 +110,21 @@ def scale(figures, folder):
     })
 
 
+def playback(figures, folder):
+    """How many of the playbacks that are offered have no hiccup: for each kind of disk, alone and beside others."""
+    for kind, of in figures.items():
+        for how, title in (("alone", "alone"), ("beside", "beside eight readers of everything")):
+            series = {
+                name: [(load["offered"], load["without_hiccup"]) for load in loads[how]]
+                for name, loads in of.items()
+            }
+            offered = [point[0] for point in series["node"]]
+            if len(offered) > 1:
+                series |= {"goal: all": [(count, count) for count in offered]}
+                lines(f"Playbacks without a hiccup, {title}", series, folder / f"hiccups-{kind}-{how}.svg",
+                      "offered", "without a hiccup")
+
+
 def draw(results, folder):
     """Draws what there is among the results."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,6 +148,8 @@ def draw(results, folder):
                   "stored beside it", what, [f"{row[0]:g} GB" for row in figures])
     if "scale" in results:
         scale(results["scale"]["figures"], folder)
+    if results.get("playback", {}).get("figures"):
+        playback(results["playback"]["figures"], folder)
     if "killed" in results:
         series = {}
         for mib, count, median, _, _ in results["killed"]["figures"]:

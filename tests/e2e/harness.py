@@ -66,7 +66,7 @@ class Node:
         self.process = None
         self.log = self.data / "node.log"
 
-    def start(self, wait=True):
+    def start(self, wait=True, seconds=30):
         command = [BINARY, "up", "--config", self.config, "--data", self.data]
         command += ["--http", f"127.0.0.1:{self.http_port}"]
         command += ["--rtsp", f"127.0.0.1:{self.rtsp_port}"]
@@ -77,16 +77,16 @@ class Node:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         if wait:
-            self.wait_ready()
+            self.wait_ready(seconds)
         return self
 
-    def wait_ready(self):
+    def wait_ready(self, seconds=30):
         def ready():
             if self.process.poll() is not None:
                 raise AssertionError(f"the node ended: {self.tail()}")
             return self.get("/healthz", raw=True)
 
-        wait_for("the node to answer", ready, 30, 0.02)
+        wait_for("the node to answer", ready, seconds, 0.02)
 
     def tail(self, lines=25):
         text = self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -122,7 +122,8 @@ fn cost(disk: &Profile, groups: u32) -> Result<Value, Failure> {
     let mut refused: Vec<Duration> = Vec::new();
     while refused.len() < 1_000 {
         let origin = Origin { disk: rng.u32(0..COST_DISKS), zone: 0 };
-        let request = Request { object: rng.u64(..), media: 0, origin, blocks: u64::MAX };
+        let request =
+            Request { object: rng.u64(..), media: 0, origin, blocks: u64::MAX, load: None };
         let before = Instant::now();
         let admitted = scheduler.admit(Interval(0), 0, &request).is_ok();
         let list = if admitted { &mut took } else { &mut refused };

@@ -1,6 +1,7 @@
 //! What the disks can do: measured when nobody knows it yet, so that playbacks can be promised.
 
 use std::collections::BTreeMap;
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +61,9 @@ fn guarantee(
     let has_heads = profiles.iter().any(|profile| profile.rotation_ns() > 0);
     let period = config.period.unwrap_or(if has_heads { PERIOD_WITH_HEADS } else { PERIOD });
     let groups = (period.as_secs_f64() * GROUPS_A_SECOND).round().clamp(1.0, 100.0) as u32;
+    let placed = devices.values().flatten().all(|disk| is_all_of_one(disk, &profiles));
     Ok(pegasus_continuous::Guarantee {
+        placed,
         period,
         groups: config.groups.unwrap_or(groups),
         others_percent: config.others_percent,
@@ -79,6 +82,16 @@ fn by_device(paths: impl Iterator<Item = PathBuf>) -> BTreeMap<u64, Vec<PathBuf>
         devices.entry(device).or_default().push(path);
     }
     devices
+}
+
+/// Whether one of the profiles is that of the disk itself, as long as it is, and not of a file system that it is a file on: then it is known
+/// where on it a recording lies.
+fn is_all_of_one(disk: &Path, profiles: &[Profile]) -> bool {
+    let len = std::fs::File::open(disk).and_then(|mut file| file.seek(SeekFrom::End(0)));
+    len.is_ok_and(|len| {
+        let near = |profile: &Profile| profile.capacity_bytes().abs_diff(len) <= len / 100;
+        profiles.iter().any(near)
+    })
 }
 
 fn read(path: &Path) -> Result<Profile, String> {
@@ -135,6 +148,17 @@ mod tests {
         paths[..2].iter().for_each(|path| std::fs::write(path, "x").unwrap());
         let devices = by_device(paths.into_iter());
         assert_eq!(devices.values().map(Vec::len).collect::<Vec<_>>(), [2], "one is missing");
+    }
+
+    #[test]
+    fn a_profile_as_long_as_the_disk_is_that_of_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
+        let profile = |bytes| Profile::flash(bytes, 100, 1_000_000_000);
+        assert!(is_all_of_one(&disk, &[profile(1 << 30), profile(1 << 20)]));
+        assert!(!is_all_of_one(&disk, &[profile(1 << 30)]));
+        assert!(!is_all_of_one(&folder.path().join("other"), &[profile(1 << 20)]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::pnodes::{load_image, page_of};
 use crate::replay::load_piece;
 use crate::writer::{Shared, Usage, Writer};
 use crate::{
-    Batch, BlockMap, CleanerStatus, DiskIndex, DiskState, DiskStatus, LogError, LogStatus,
+    Batch, BlockMap, CleanerStatus, Column, DiskIndex, DiskState, DiskStatus, LogError, LogStatus,
     PnodeInfo, SegmentId, SegmentRef,
 };
 
@@ -265,6 +265,12 @@ impl Log {
     /// [`LogError::Block`]; also if its segment was freed and its slots used again.
     pub fn read_block(&self, map: &BlockMap) -> Result<Bytes, LogError> {
         self.array.read_block(map)
+    }
+
+    /// Where a segment's column begins on its disk, in bytes.
+    #[must_use]
+    pub fn offset_of(&self, column: Column) -> u64 {
+        self.array.geometry.extent(column, 0).offset
     }
 
     /// Where an open continuous segment lies.

@@ -77,6 +77,7 @@ pub struct Service {
     seek: Seek,
     /// Overhead and a whole turn: what each read takes besides seek and transfer.
     begin_ns: u64,
+    rotation_ns: u64,
     cylinders: u32,
 }
 
@@ -109,6 +110,7 @@ impl Service {
             zones,
             seek: profile.seek().clone(),
             begin_ns: profile.rotation_ns() + profile.overhead_ns(),
+            rotation_ns: profile.rotation_ns(),
             cylinders,
         })
     }
@@ -152,6 +154,16 @@ impl Service {
         let moving = transfer_ns(bytes, self.swept[zone].rate_bps).saturating_add(reads.into());
         let seeks = self.seek.sweep_ns(reads, self.swept[zone].travel);
         moving.saturating_add(turns).saturating_add(seeks).min(BILL_NS_MAX)
+    }
+
+    /// What such a sweep takes in the long run: where what is wanted comes by is chance, so it is half a turn away on average.
+    ///
+    /// # Panics
+    /// As [`Service::batch_ns`].
+    #[must_use]
+    pub fn mean_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
+        let spared_ns = u64::from(reads).saturating_mul(self.rotation_ns / 2);
+        self.batch_ns(zone, reads, bytes).saturating_sub(spared_ns)
     }
 
     /// The most that one read of `bytes` takes that no sweep passes; nanoseconds.

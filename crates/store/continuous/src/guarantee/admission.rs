@@ -5,23 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pegasus_base::StreamName;
-use pegasus_mitra::{Interval, Origin, PlaybackId, Request, Scheduler};
+use pegasus_mitra::{Interval, Load, PlaybackId, Scheduler};
 
 use super::ahead::Known;
-use super::ladder::Ladder;
 use super::lateness::{Done, Lateness};
 use super::status::{GuaranteeStatus, PlaybackStatus, Refused};
-use super::stock::Stock;
+use super::stock::{Budget, Stock};
+use super::terms::{Reading, Terms};
 
-/// All of them lie on every disk: see [`Ladder::shape`].
-const ORIGIN: Origin = Origin { disk: 0, zone: 0 };
 /// A change of what recordings take that is worth promising anew.
 const SHARE_STEP: f64 = 0.02;
 
 /// The promises, and what is known of the disks' time.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) ladder: Ladder,
+    pub(super) terms: Terms,
     pub(super) scheduler: Scheduler,
     /// The interval that is under way.
     pub(super) now: Interval,
@@ -43,6 +41,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) stock: Arc<Stock>,
+    /// What is billed for it.
+    pub(super) load: Load,
     promise: u64,
     scale: f64,
     reserved_bps: u64,
@@ -65,9 +65,9 @@ pub(super) struct Need {
 }
 
 impl State {
-    pub(super) fn new(ladder: Ladder, scheduler: Scheduler) -> Self {
+    pub(super) fn new(terms: Terms, scheduler: Scheduler) -> Self {
         Self {
-            ladder,
+            terms,
             scheduler,
             now: Interval(0),
             shares: BTreeMap::new(),
@@ -134,31 +134,26 @@ impl State {
 
     fn admit_one(&mut self, need: &Need, now_ns: u64) -> Result<PlaybackId, Refused> {
         let Need { stock, known, scale, ends } = need;
-        let period_ns = self.ladder.guarantee().period_ns();
-        let cost = cost_of(*scale);
-        let budget = (known.curve.budget(period_ns) as f64 * cost).ceil() as u64;
-        // What is overdrawn in a period is paid back in the next, but it is read.
-        let (width, bytes) = (known.width.max(1), budget + known.largest);
+        let (reading, budget) = self.reading(known, *scale);
         let name = &stock.finder.stream.name;
-        let period_s = period_ns as f64 / 1e9;
-        let asked_bps = (bytes as f64 * 8.0 / period_s) as u64;
-        let rung = self.ladder.rung(bytes.div_ceil(width));
-        let Some(rung) = rung else { return Err(self.refused(name, asked_bps, 0, width, now_ns)) };
-        // Until it is given back: who pauses may go on later.
-        let request = Request { object: 0, media: rung, origin: ORIGIN, blocks: u64::MAX / 4 };
-        let admitted = self.scheduler.admit(self.now, now_ns, &request);
-        let admitted = admitted.map_err(|refusal| {
-            let short_us = (refusal.short.by_ns / 1_000).max(1);
-            self.refused(name, asked_bps, short_us, width, now_ns)
+        let per_s = 8e9 / self.terms.guarantee().period_ns() as f64;
+        let asked_bps = (reading.bytes as f64 * per_s) as u64;
+        let load = self.terms.load(&reading);
+        let request = Terms::request(load);
+        let admitted = self.scheduler.admit(self.now, now_ns, &request).map_err(|refusal| {
+            let short_us = match self.terms.is_possible(load) {
+                true => (refusal.short.by_ns / 1_000).max(1),
+                false => 0,
+            };
+            self.refused(name, asked_bps, short_us, reading.width, now_ns)
         })?;
-        let reads_ahead = (0.0..=2.0).contains(scale) && *scale > 0.0;
-        let largest = [known.largest, known.curve.largest()];
-        stock.set_budget(budget, period_ns, largest, reads_ahead);
+        stock.set_budget(budget);
         let share = Share {
             stock: stock.clone(),
+            load,
             promise: 0,
             scale: *scale,
-            reserved_bps: self.ladder.rate_bps(rung) * width,
+            reserved_bps: asked_bps,
             mean_bps: known.curve.mean() * 8,
             peak_bps: known.curve.peak() * 8,
             shown_ns: admitted.shown_ns,
@@ -172,6 +167,31 @@ impl State {
         Ok(admitted.id)
     }
 
+    /// How a playback is read that takes least of the disks' time: over the ends of segments, or in one run in each period.
+    fn reading(&self, known: &Known, scale: f64) -> (Reading, Budget) {
+        let period_ns = self.terms.guarantee().period_ns();
+        let reading = |stops: bool| {
+            let budget = known.curve.budget(period_ns, stops)?;
+            let budget = (budget as f64 * cost_of(scale)).ceil() as u64;
+            // The last block that is read in a period may go beyond the budget.
+            let (bytes, width) = (budget + known.largest, known.width.max(1));
+            Some(Reading { bytes, width, stops, slowness: known.slowness })
+        };
+        // Only who reads as it was recorded comes by the ends of segments one by one.
+        let stops = [false, true].into_iter().filter(|stops| !stops || scale == 1.0);
+        let cheapest = self.terms.cheapest(self.scheduler.shape(), stops.filter_map(reading));
+        let reading = cheapest.expect("who crosses the ends of segments has a budget");
+        let budget = Budget {
+            bytes: reading.bytes - known.largest,
+            period_ns,
+            stops: reading.stops,
+            largest_block: known.largest,
+            largest_part: known.curve.largest(),
+            ahead: scale > 0.0 && scale <= 2.0,
+        };
+        (reading, budget)
+    }
+
     fn refused(
         &self,
         stream: &StreamName,
@@ -180,7 +200,7 @@ impl State {
         width: u64,
         now_ns: u64,
     ) -> Refused {
-        let largest = self.scheduler.largest(self.now, ORIGIN);
+        let fits_bps = self.terms.fits_bps(&self.scheduler, self.now, width);
         // Who holds on to a promise beyond the end of what he plays may do so for ever.
         let ends = self.shares.values().filter_map(|share| share.ends_ns.filter(|at| *at > now_ns));
         let ends = ends.min();
@@ -188,8 +208,8 @@ impl State {
             stream: stream.clone(),
             rate_bps,
             short_us,
-            period_ms: self.ladder.guarantee().period.as_millis() as u64,
-            fits_bps: largest.map_or(0, |rung| self.ladder.rate_bps(rung) * width),
+            period_ms: self.terms.guarantee().period.as_millis() as u64,
+            fits_bps,
             playing: self.shares.len() as u64,
             first_end_ms: ends.map(|ends| ends.saturating_sub(now_ns) / 1_000_000),
         }
@@ -232,12 +252,8 @@ impl State {
 
     /// How long the slowest of the disks takes at worst for so many writes of so many bytes altogether.
     pub(super) fn takes(&self, writes: u32, bytes: u64) -> Duration {
-        let others = f64::from(self.ladder.guarantee().others_percent) / 100.0;
-        match self.ladder.shape(self.lateness.slowdown(), others) {
-            // Others' time is no part of what writes take.
-            Ok(shape) => {
-                Duration::from_nanos(shape.batch_ns(0, writes, bytes)).mul_f64(1.0 - others)
-            }
+        match self.terms.shape(self.lateness.slowdown(), 0.0) {
+            Ok(shape) => Duration::from_nanos(shape.worst_ns(0, writes, bytes)),
             Err(_) => Duration::ZERO,
         }
     }
@@ -260,8 +276,7 @@ impl State {
 
     /// The disks have more or less time than they had: the newest for whom it does not suffice are told `why`.
     fn promise_anew(&mut self, why: &str) {
-        let others = f64::from(self.ladder.guarantee().others_percent) / 100.0 + self.recordings;
-        let shape = match self.ladder.shape(self.lateness.slowdown(), others.min(0.95)) {
+        let shape = match self.terms.shape(self.lateness.slowdown(), self.recordings) {
             Ok(shape) => shape,
             Err(error) => {
                 tracing::error!(%error, "promises can't be made anew");
@@ -278,17 +293,16 @@ impl State {
     }
 
     pub(super) fn status(&self) -> GuaranteeStatus {
-        let guarantee = self.ladder.guarantee();
+        let guarantee = self.terms.guarantee();
         let playbacks: Vec<PlaybackStatus> = self.shares.values().map(Share::status).collect();
         let late: u64 = playbacks.iter().map(|one| one.late_blocks).sum();
-        let largest = self.scheduler.largest(self.now, ORIGIN);
         GuaranteeStatus {
             period_ms: guarantee.period.as_millis() as u64,
             promised_percent: self.scheduler.promised() * 100.0,
             recording_percent: self.recordings * 100.0,
             others_percent: f64::from(guarantee.others_percent),
             slowdown: self.lateness.slowdown(),
-            fits_bps: largest.map_or(0, |rung| self.ladder.rate_bps(rung) * self.ladder.data()),
+            fits_bps: self.terms.fits_bps(&self.scheduler, self.now, self.terms.data()),
             playbacks,
             late_blocks: late + self.figures.late_blocks,
             ..self.figures.clone()

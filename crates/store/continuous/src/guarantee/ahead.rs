@@ -27,6 +27,8 @@ pub(crate) struct Known {
     pub(crate) width: u64,
     /// Whether it goes on being recorded.
     pub(crate) grows: bool,
+    /// How long its bytes take, as a part of what they would in the slowest zone: 1 if it is not known where all of them lie.
+    pub(crate) slowness: f64,
 }
 
 /// Spans as they are shown: one right after the other.
@@ -48,21 +50,33 @@ impl Line {
     }
 }
 
-/// What has to be read of a recording from `place`, which is shown from `from` on, until `until`.
+/// What has to be read of a recording from `place`, which is shown from `from` on, until `until`. `slowness_at` tells how long bytes
+/// take that lie at an offset of a disk, as a part of the most.
 ///
 /// # Errors
 /// If the directory can't be read.
-pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Result<Known, Error> {
+pub(crate) fn look(
+    finder: &Finder,
+    place: Place,
+    (from, until): (Time, Time),
+    slowness_at: impl Fn(u64) -> f64,
+) -> Result<Known, Error> {
     let spans = finder.stream.spans(&finder.inner.log, from, until)?;
     let line = Line::new(&spans, from);
     let parity = usize::from(finder.inner.log.status().parity);
     let grows = finder.stream.queue(|queue| queue.is_attached());
     let mut known = Known { grows, ..Known::default() };
     let shown = |time: Time| line.shown_ns(time);
-    for segment in place.segment..place.segment + SEGMENTS_MAX {
+    let segments = place.segment..place.segment.saturating_add(SEGMENTS_MAX);
+    for segment in segments.clone() {
         let Some(record) = finder.record(segment)? else { break };
         if record.first > until {
             break;
+        }
+        let offsets = record.segment.columns.iter().map(|at| finder.inner.log.offset_of(*at));
+        known.slowness = offsets.map(&slowness_at).fold(known.slowness, f64::max);
+        if segment + 1 == segments.end {
+            known.slowness = 1.0;
         }
         if segment < place.segment + NEAR || matches!(record.state, State::Open) {
             let entries = match finder.entries(segment)? {
@@ -70,17 +84,17 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
                 entries => entries,
             };
             let skip = if segment == place.segment { place.block } else { 0 };
-            for entry in entries.as_slice().iter().skip(skip) {
-                let bytes = on_disk(entry);
+            for (block, entry) in entries.as_slice().iter().enumerate().skip(skip) {
+                let (bytes, opens) = (on_disk(entry), block == skip);
                 known.largest = known.largest.max(bytes);
                 known.has_width(entry.map.fragments.len());
-                known.curve.parts.push(Part { at_ns: shown(entry.head.first), bytes });
+                known.curve.parts.push(Part { at_ns: shown(entry.head.first), bytes, opens });
             }
         } else if let State::Sealed(sealed) = &record.state {
             let media = sealed.after.since(record.before).bytes;
             let bytes = media + media / OVERHEAD + SECTOR as u64;
             known.has_width(record.segment.columns.len().saturating_sub(parity));
-            known.curve.parts.push(Part { at_ns: shown(record.first), bytes });
+            known.curve.parts.push(Part { at_ns: shown(record.first), bytes, opens: true });
         }
     }
     // Blocks may begin a little earlier than the one before them ends: other tracks' units.
@@ -90,6 +104,9 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
         part.at_ns = latest;
     }
     known.curve.end_ns = shown(until).max(latest);
+    if grows && until == Time::MAX {
+        known.slowness = 1.0;
+    }
     Ok(known)
 }
 
@@ -99,8 +116,9 @@ pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
     for segment in place.segment..=until {
         let Ok(entries) = finder.entries(segment) else { break };
         let skip = if segment == place.segment { place.block } else { 0 };
-        for entry in entries.as_slice().iter().skip(skip) {
-            curve.parts.push(Part { at_ns: curve.end_ns, bytes: on_disk(entry) });
+        for (block, entry) in entries.as_slice().iter().enumerate().skip(skip) {
+            let opens = block == skip;
+            curve.parts.push(Part { at_ns: curve.end_ns, bytes: on_disk(entry), opens });
             let shown = entry.head.end.since(entry.head.first);
             curve.end_ns += u64::try_from(shown.as_nanos()).unwrap_or(0);
         }

@@ -11,6 +11,8 @@ pub(crate) struct Part {
     pub(crate) at_ns: u64,
     /// Bytes to be read for it.
     pub(crate) bytes: u64,
+    /// Whether a segment begins with it.
+    pub(crate) opens: bool,
 }
 
 /// What is to come of a recording, in the order it is shown.
@@ -59,35 +61,46 @@ impl Curve {
         peak
     }
 
-    /// The least bytes for each period of `period_ns` with which nothing is late; see [`Curve::is_in_time`].
-    pub(crate) fn budget(&self, period_ns: u64) -> u64 {
+    /// The least bytes for each period of `period_ns` with which nothing is late; see [`Curve::is_in_time`]. `None` if there are none, which is so only for
+    /// who stops where segments end.
+    pub(crate) fn budget(&self, period_ns: u64, stops: bool) -> Option<u64> {
+        let pace = |budget: u64| Pace { budget, period_ns, largest: self.largest(), stops };
+        let in_time = |budget: u64| self.is_in_time(&pace(budget));
         let in_period = |rate: u64| (u128::from(rate) * u128::from(period_ns) / SECOND_NS) as u64;
         let mut low = 0;
         let mut high = in_period(self.peak()).max(self.largest()).clamp(1, self.bytes().max(1));
-        while !self.is_in_time(high, period_ns, self.largest()) {
+        while !in_time(high) {
+            if high >= self.bytes() {
+                return None;
+            }
             high = high.saturating_mul(2);
         }
         let grain = (high / (1 << PROBES)).max(1);
         while high - low > grain {
             let middle = low + (high - low) / 2;
-            match self.is_in_time(middle, period_ns, self.largest()) {
+            match in_time(middle) {
                 true => high = middle,
                 false => low = middle,
             }
         }
-        high
+        Some(high)
     }
 
-    /// Whether a reader is in time who may read `budget` bytes in each period, holds [`held_max`] at most, and begins to show when
-    /// his first period's reads are there. A real one reads whole blocks, and pays back with the next what he overdraws:
-    /// so he is never behind this one.
-    pub(crate) fn is_in_time(&self, budget: u64, period_ns: u64, largest: u64) -> bool {
-        let (most, all) = (held_max(budget, largest), self.bytes());
+    /// Whether a reader is in time who reads at this pace, holds [`held_max`] at most, and begins to show when
+    /// his first period's reads are there. A real one reads whole blocks, and so at least as much in each period: he is never behind this one.
+    pub(crate) fn is_in_time(&self, pace: &Pace) -> bool {
+        let (most, all) = (held_max(pace.budget, pace.largest), self.bytes());
+        let mut borders = self.borders().filter(|_| pace.stops);
+        let mut border = borders.next().unwrap_or(all);
         let (mut read, mut shown, mut shown_bytes) = (0_u64, 0, 0_u64);
         let mut until_ns = 0;
         while shown < self.parts.len() {
-            read = read.saturating_add(budget).min(shown_bytes.saturating_add(most)).min(all);
-            until_ns += period_ns;
+            while border <= read && border < all {
+                border = borders.next().unwrap_or(all);
+            }
+            read =
+                read.saturating_add(pace.budget).min(shown_bytes.saturating_add(most)).min(border);
+            until_ns += pace.period_ns;
             while shown < self.parts.len() && self.parts[shown].at_ns < until_ns {
                 shown_bytes += self.parts[shown].bytes;
                 if shown_bytes > read {
@@ -98,6 +111,28 @@ impl Curve {
         }
         true
     }
+
+    /// Bytes before each segment that begins.
+    fn borders(&self) -> impl Iterator<Item = u64> {
+        let before = self.parts.iter().scan(0, |sum, part| {
+            let before = *sum;
+            *sum += part.bytes;
+            Some((before, part.opens))
+        });
+        before.filter(|(_, opens)| *opens).map(|(before, _)| before)
+    }
+}
+
+/// How somebody reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Bytes that may be read in a period.
+    pub(crate) budget: u64,
+    pub(crate) period_ns: u64,
+    /// The greatest part.
+    pub(crate) largest: u64,
+    /// Whether what is left of a period is given up where a segment ends.
+    pub(crate) stops: bool,
 }
 
 /// How much a reader holds before he stops: what two periods take, and a part. A part that is a segment counts though it is read block by
@@ -126,16 +161,24 @@ mod tests {
     const BLOCK_NS: u64 = 500_000_000;
 
     fn blocks(bytes: &[u64]) -> Curve {
-        let part = |(at, bytes): (usize, &u64)| Part { at_ns: at as u64 * BLOCK_NS, bytes: *bytes };
+        let part = |(at, bytes): (usize, &u64)| Part {
+            at_ns: at as u64 * BLOCK_NS,
+            bytes: *bytes,
+            opens: at == 0,
+        };
         let parts = bytes.iter().enumerate().map(part).collect();
         Curve { parts, end_ns: bytes.len() as u64 * BLOCK_NS }
+    }
+
+    fn pace(budget: u64, largest: u64, stops: bool) -> Pace {
+        Pace { budget, period_ns: PERIOD_NS, largest, stops }
     }
 
     #[test]
     fn an_even_recording_takes_its_mean() {
         let curve = blocks(&[250_000; 400]);
         assert_eq!((curve.mean(), curve.peak()), (500_000, 500_000));
-        let budget = curve.budget(PERIOD_NS);
+        let budget = curve.budget(PERIOD_NS, false).unwrap();
         assert!((1_000_000..1_010_000).contains(&budget), "{budget}");
     }
 
@@ -145,17 +188,17 @@ mod tests {
         bytes[200..204].fill(400_000);
         let curve = blocks(&bytes);
         assert_eq!(curve.peak(), 800_000);
-        let budget = curve.budget(PERIOD_NS);
+        let budget = curve.budget(PERIOD_NS, false).unwrap();
         assert!(budget < 900_000, "{budget} for a mean of 412 000 and a peak of 1 600 000");
         assert!(
-            curve.is_in_time(budget, PERIOD_NS, curve.largest())
-                && !curve.is_in_time(budget * 9 / 10, PERIOD_NS, curve.largest())
+            curve.is_in_time(&pace(budget, curve.largest(), false))
+                && !curve.is_in_time(&pace(budget * 9 / 10, curve.largest(), false))
         );
     }
 
     #[test]
     fn the_peak_is_that_of_a_second() {
-        let part = |at_ns, bytes| Part { at_ns, bytes };
+        let part = |at_ns, bytes| Part { at_ns, bytes, opens: false };
         // Two that begin at the same time, and one that is shown for two seconds.
         let parts = vec![part(0, 10), part(0, 20), part(SECOND_NS as u64, 100)];
         let curve = Curve { parts, end_ns: 3 * SECOND_NS as u64 };
@@ -166,31 +209,78 @@ mod tests {
 
     #[test]
     fn what_is_empty_or_short_takes_what_it_has() {
-        assert_eq!(Curve::default().budget(PERIOD_NS), 1);
-        assert_eq!(blocks(&[700]).budget(PERIOD_NS), 700);
+        assert_eq!(Curve::default().budget(PERIOD_NS, false), Some(1));
+        assert_eq!(blocks(&[700]).budget(PERIOD_NS, true), Some(700));
+    }
+
+    #[test]
+    fn who_stops_where_segments_end_reads_each_in_whole_periods() {
+        // Segments of 2.8 periods: read in two each.
+        let mut curve = blocks(&[100_000; 110]);
+        for part in (0..110).step_by(11) {
+            curve.parts[part].opens = true;
+        }
+        let budget = curve.budget(PERIOD_NS, true).unwrap();
+        assert!((540_000..560_000).contains(&budget), "{budget}");
+        // Two segments in a period can't be read so.
+        curve.parts.iter_mut().step_by(2).for_each(|part| part.opens = true);
+        assert_eq!(curve.budget(PERIOD_NS, true), None);
+    }
+
+    /// What a reader who takes whole blocks does in the same time: never behind?
+    fn blocks_in_time(curve: &Curve, pace: &Pace) -> bool {
+        let most = held_by_blocks(pace.budget, pace.largest);
+        let (mut next, mut shown, mut held, mut until_ns) = (0, 0, 0_u64, 0);
+        while shown < curve.parts.len() {
+            let (begin, mut left) = (next, pace.budget);
+            while next < curve.parts.len() && left > 0 && held < most {
+                let part = curve.parts[next];
+                if pace.stops && part.opens && next > begin {
+                    break;
+                }
+                left = left.saturating_sub(part.bytes);
+                held += part.bytes;
+                next += 1;
+            }
+            until_ns += pace.period_ns;
+            while shown < curve.parts.len() && curve.parts[shown].at_ns < until_ns {
+                if shown >= next {
+                    return false;
+                }
+                held -= curve.parts[shown].bytes;
+                shown += 1;
+            }
+        }
+        true
     }
 
     proptest! {
         /// Never behind with the budget found, block by block, though it was found from whole segments far ahead.
         #[test]
         fn whole_segments_are_told_on_the_safe_side(
-            bytes in prop::collection::vec(1_000_u64..1_000_000, 1..300), in_segment in 2_usize..20, near in 0_usize..40,
+            bytes in prop::collection::vec(1_000_u64..1_000_000, 1..300), in_segment in 2_usize..60, near in 0_usize..40, stops: bool,
         ) {
-            let exact = blocks(&bytes);
-            let near = near.min(bytes.len());
+            let mut exact = blocks(&bytes);
+            exact.parts.iter_mut().step_by(in_segment).for_each(|part| part.opens = true);
+            let near = (near / in_segment * in_segment).min(bytes.len());
             let mut parts = exact.parts[..near].to_vec();
             for segment in exact.parts[near..].chunks(in_segment) {
                 let bytes = segment.iter().map(|part| part.bytes).sum();
-                parts.push(Part { at_ns: segment[0].at_ns, bytes });
+                parts.push(Part { bytes, ..segment[0] });
             }
             let coarse = Curve { parts, end_ns: exact.end_ns };
-            let budget = coarse.budget(PERIOD_NS);
-            prop_assert!(coarse.is_in_time(budget, PERIOD_NS, coarse.largest()));
-            prop_assert!(exact.is_in_time(budget, PERIOD_NS, 2 * coarse.largest()), "{} bytes", budget);
-            let exact_budget = exact.budget(PERIOD_NS);
-            prop_assert!(exact.is_in_time(exact_budget, PERIOD_NS, exact.largest()));
+            if let Some(budget) = coarse.budget(PERIOD_NS, stops) {
+                prop_assert!(coarse.is_in_time(&pace(budget, coarse.largest(), stops)));
+                prop_assert!(exact.is_in_time(&pace(budget, 2 * coarse.largest(), stops)), "{} bytes", budget);
+                prop_assert!(blocks_in_time(&exact, &pace(budget, coarse.largest(), stops)), "{} bytes", budget);
+            }
+            if let Some(budget) = exact.budget(PERIOD_NS, stops) {
+                prop_assert!(exact.is_in_time(&pace(budget, exact.largest(), stops)));
+                prop_assert!(blocks_in_time(&exact, &pace(budget, exact.largest(), stops)));
+            }
+            let budget = exact.budget(PERIOD_NS, false).expect("with enough a period, all is in time");
             let peak = exact.peak() * 2 + 2_000_000;
-            prop_assert!(exact_budget <= peak, "{} of {}", exact_budget, peak);
+            prop_assert!(budget <= peak, "{} of {}", budget, peak);
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Playback that is promised: what is admitted is never late, what would make others late is refused (Mitra; see the crate
 //! `pegasus-mitra`).
 //!
-//! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `admission`: who has
+//! `curve` and `ahead`: how fast a recording has to be read. `terms`: how disks and time are cut, and what reads are billed. `admission`: who has
 //! a promise. `office`: where it is asked for. `stock`: what was read for a playback. `rounds`: the thread that reads.
 //! `promise`: the handle. `recordings`: what is written meanwhile. `lateness`: whether disks are what they seem.
 
 mod admission;
 mod ahead;
 mod curve;
-mod ladder;
 mod lateness;
 mod office;
 mod promise;
@@ -16,10 +15,11 @@ mod recordings;
 mod rounds;
 mod status;
 mod stock;
+mod terms;
 
-pub use ladder::Guarantee;
 pub use promise::{Promise, Wish};
 pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
+pub use terms::Guarantee;
 
 #[cfg(test)]
 pub(crate) use lateness::Done;

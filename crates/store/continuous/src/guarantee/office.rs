@@ -8,10 +8,10 @@ use parking_lot::{Condvar, Mutex};
 use pegasus_mitra::PlaybackId;
 
 use super::admission::{Need, State};
-use super::ladder::{Guarantee, Ladder, Layout};
 use super::lateness::Done;
 use super::rounds;
 use super::status::GuaranteeStatus;
+use super::terms::{Guarantee, Layout, Terms};
 use crate::error::Error;
 use crate::inner::Inner;
 
@@ -55,9 +55,9 @@ impl Office {
 
     fn new(guarantee: Guarantee, layout: Layout, driven: bool) -> Result<Self, Error> {
         let wrong = |error: pegasus_mitra::Error| Error::Guarantee { why: error.to_string() };
-        let (ladder, scheduler) = Ladder::new(guarantee, layout).map_err(wrong)?;
+        let (terms, scheduler) = Terms::new(guarantee, layout).map_err(wrong)?;
         Ok(Self {
-            state: Mutex::new(State::new(ladder, scheduler)),
+            state: Mutex::new(State::new(terms, scheduler)),
             kicked: Condvar::new(),
             begun: Instant::now(),
             driven,
@@ -88,9 +88,14 @@ impl Office {
     /// How long a reader waits for a block that is to come.
     pub(super) fn patience(&self) -> Duration {
         match self.driven {
-            true => self.state.lock().ladder.guarantee().period * 2,
+            true => self.guarantee().period * 2,
             false => Duration::ZERO,
         }
+    }
+
+    /// What was agreed on.
+    pub(super) fn guarantee(&self) -> Guarantee {
+        self.state.lock().terms.guarantee().clone()
     }
 
     /// Promises all of `needs` or none: the number of the promise, and the playbacks. Those `instead_of` which they are end then; if they are

@@ -182,8 +182,10 @@ fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result
     };
     let from = found.map_or_else(|| finder.end(), |found| found.from);
     let known = match (office, found) {
-        (Some(_), Some(_)) => {
-            ahead::look(&finder, from, wish.from, wish.until.unwrap_or(Time::MAX))?
+        (Some(office), Some(_)) => {
+            let extent = (wish.from, wish.until.unwrap_or(Time::MAX));
+            let guarantee = office.guarantee();
+            ahead::look(&finder, from, extent, |offset| guarantee.slowness_at(offset))?
         }
         _ => Known::default(),
     };

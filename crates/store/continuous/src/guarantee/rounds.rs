@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pegasus_log::{Cost, Sweep};
-use pegasus_mitra::{Interval, PlaybackId};
+use pegasus_mitra::{Interval, Load, PlaybackId};
 
 use super::admission::State;
 use super::lateness::Done;
@@ -96,9 +96,7 @@ impl State {
             if !share.stock.is_wanted() {
                 continue;
             }
-            let orders = self.scheduler.late(*id);
-            let shape = self.scheduler.shape();
-            let takes: u64 = orders.iter().map(|order| shape.lone_ns(0, order.bytes)).sum();
+            let takes = self.scheduler.shape().apart_ns(0, share.load);
             if now_ns + billed_ns + takes <= until_ns {
                 billed_ns += takes;
                 ids.push(*id);
@@ -113,11 +111,15 @@ impl State {
     fn batch(&mut self, interval: Interval) -> Batch {
         self.now = interval;
         let orders = self.scheduler.tick(interval).orders;
-        let reads = orders.len() as u32;
-        let bytes = orders.iter().map(|order| order.bytes).sum();
         let ids: Vec<PlaybackId> = orders.iter().map(|order| order.playback).collect();
+        let loads = ids.iter().filter_map(|id| self.shares.get(id)).map(|share| share.load);
+        let all = loads.fold(Load::default(), |all, load| Load {
+            reads: all.reads + load.reads,
+            bytes: all.bytes + load.bytes,
+        });
         let shape = self.scheduler.shape();
-        let (done_ns, billed_ns) = (shape.done_ns(interval), shape.batch_ns(0, reads, bytes));
+        let (done_ns, billed_ns) =
+            (shape.done_ns(interval), shape.worst_ns(0, all.reads, all.bytes));
         self.batch_of(&ids, done_ns, billed_ns)
     }
 
@@ -125,8 +127,8 @@ impl State {
     fn late_batch(&mut self) -> Batch {
         let ids = std::mem::take(&mut self.late);
         let shape = self.scheduler.shape();
-        let orders = ids.iter().flat_map(|id| self.scheduler.late(*id));
-        let billed_ns = orders.map(|order| shape.lone_ns(0, order.bytes)).sum();
+        let late = ids.iter().filter_map(|id| self.shares.get(id));
+        let billed_ns = late.map(|share| shape.apart_ns(0, share.load)).sum();
         let done_ns = shape.done_ns(self.now);
         self.batch_of(&ids, done_ns, billed_ns)
     }
@@ -137,7 +139,7 @@ impl State {
         let shape = self.scheduler.shape();
         let read = Duration::from_nanos(shape.lone_ns(0, 0));
         let mebibyte = Duration::from_nanos(shape.lone_ns(0, 1 << 20)).saturating_sub(read);
-        let gap_bytes = self.ladder.guarantee().gap_bytes();
+        let gap_bytes = self.terms.guarantee().gap_bytes();
         Batch { stocks, done_ns, billed_ns, gap_bytes, cost: Cost { read, mebibyte } }
     }
 }

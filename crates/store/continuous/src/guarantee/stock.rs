@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::ahead;
-use super::curve::held_by_blocks;
+use super::curve::{Pace, held_by_blocks};
 use super::office::Office;
 use crate::error::Error;
 use crate::format::index::Entry;
@@ -40,19 +40,13 @@ pub(crate) struct Stock {
 struct State {
     /// The block to be asked for next.
     next: Place,
-    /// Bytes that may be read in a period, and what is left of them in this one.
-    budget: u64,
-    purse: i64,
-    period_ns: u64,
-    /// The greatest block that was seen, and the greatest part of its curve, which far ahead is a segment.
-    largest: [u64; 2],
+    budget: Budget,
+    /// How much it holds at most.
     most_bytes: u64,
     /// Blocks that were asked for, in order.
     blocks: VecDeque<Held>,
     /// How many of these were taken.
     taken: usize,
-    /// Whether blocks are read ahead: not if it is shown by key units, or backwards.
-    reads_ahead: bool,
     /// Counts the times the reader went elsewhere: what was asked for before is not wanted any more.
     moves: u64,
     withdrawn: Option<String>,
@@ -60,6 +54,22 @@ struct State {
     waiting: usize,
     /// The last segment whose index was looked for ahead of time.
     known_segment: u64,
+}
+
+/// What is read for it, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Budget {
+    /// Bytes that may be read in a period; the last block may go beyond.
+    pub(crate) bytes: u64,
+    pub(crate) period_ns: u64,
+    /// Whether a period's reads end with a segment.
+    pub(crate) stops: bool,
+    /// The greatest block that was seen, and the greatest part of its curve, which far ahead is a segment.
+    pub(crate) largest_block: u64,
+    /// See `largest_block`.
+    pub(crate) largest_part: u64,
+    /// Whether blocks are read ahead: not if it is shown by key units, or backwards.
+    pub(crate) ahead: bool,
 }
 
 #[derive(Debug)]
@@ -111,14 +121,10 @@ impl Stock {
     ) -> Self {
         let state = State {
             next: from,
-            budget: 0,
-            purse: 0,
-            period_ns: 0,
-            largest: [0; 2],
+            budget: Budget { ahead: true, ..Budget::default() },
             most_bytes: 0,
             blocks: VecDeque::new(),
             taken: 0,
-            reads_ahead: true,
             moves: 0,
             withdrawn: None,
             waiting: 0,
@@ -135,13 +141,11 @@ impl Stock {
         }
     }
 
-    /// How much may be read for it in a period of `period_ns`; `largest` are the greatest block that was seen, and the greatest part
-    /// of its curve.
-    pub(crate) fn set_budget(&self, budget: u64, period_ns: u64, largest: [u64; 2], ahead: bool) {
+    /// Says what may be read for it.
+    pub(crate) fn set_budget(&self, budget: Budget) {
         let from = {
             let mut state = self.state.lock();
-            (state.budget, state.period_ns, state.reads_ahead) = (budget, period_ns, ahead);
-            state.largest = largest;
+            state.budget = budget;
             state.next
         };
         self.hold_enough(from, from.segment);
@@ -152,29 +156,32 @@ impl Stock {
     fn hold_enough(&self, from: Place, until: u64) {
         let near = ahead::near(&self.finder, from, until);
         let mut state = self.state.lock();
-        let [block, part] = state.largest;
-        let suffices = near.is_in_time(state.budget, state.period_ns.max(1), block);
-        let largest = if suffices { block } else { part };
-        state.most_bytes = held_by_blocks(state.budget, largest);
+        let Budget { bytes, period_ns, stops, largest_block, largest_part, .. } = state.budget;
+        let period_ns = period_ns.max(1);
+        let pace = Pace { budget: bytes, period_ns, largest: largest_block, stops };
+        let largest = if near.is_in_time(&pace) { largest_block } else { largest_part };
+        state.most_bytes = held_by_blocks(bytes, largest);
     }
 
-    /// A period begins: the blocks to be read in it. What of its time isn't used is lost, what is overdrawn is paid back.
+    /// A period begins: the blocks to be read in it. What of its time isn't used is lost.
     pub(crate) fn next_period(&self) -> Vec<Wanted> {
-        let (mut place, mut purse, mut held, most, moves) = {
-            let mut state = self.state.lock();
-            let budget = i64::try_from(state.budget).unwrap_or(i64::MAX / 2);
-            state.purse = (state.purse + budget).min(budget);
-            if !state.reads_ahead || state.withdrawn.is_some() {
+        let (mut place, budget, mut held, most, moves) = {
+            let state = self.state.lock();
+            if !state.budget.ahead || state.withdrawn.is_some() {
                 return Vec::new();
             }
-            (state.next, state.purse, state.held_bytes(), state.most_bytes, state.moves)
+            (state.next, state.budget, state.held_bytes(), state.most_bytes, state.moves)
         };
-        let mut wanted = Vec::new();
-        while purse > 0 && held < most {
+        let (mut wanted, mut read) = (Vec::<Wanted>::new(), 0);
+        while read < budget.bytes && held < most {
             match self.finder.entry(place) {
                 Ok(Step::Block(entry)) => {
+                    let begun = wanted.first().map_or(place.segment, |one| one.place.segment);
+                    if budget.stops && place.segment != begun {
+                        break;
+                    }
                     let bytes = on_disk(&entry);
-                    (purse, held) = (purse - bytes as i64, held + bytes);
+                    (read, held) = (read + bytes, held + bytes);
                     wanted.push(Wanted { place, entry });
                     place.block += 1;
                 }
@@ -187,7 +194,7 @@ impl Stock {
         if state.moves != moves {
             return Vec::new();
         }
-        (state.next, state.purse) = (place, purse);
+        state.next = place;
         let held = |one: &Wanted| Held {
             place: one.place,
             entry: one.entry.clone(),
@@ -252,7 +259,7 @@ impl Stock {
             if known.is_none() && !exists {
                 let step = MutexGuard::unlocked(state, || self.finder.entry(place))?;
                 let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
-                if state.next != place || !state.reads_ahead {
+                if state.next != place || !state.budget.ahead {
                     state.go(place);
                     return Ok(Taken::Step(step));
                 }
@@ -284,7 +291,7 @@ impl Stock {
             state.known_segment = now; // the reader went elsewhere
         }
         let next = state.known_segment + 1;
-        (state.reads_ahead && next < now + KNOWN_AHEAD).then_some(next)
+        (state.budget.ahead && next < now + KNOWN_AHEAD).then_some(next)
     }
 
     /// Looks for the index of a segment, so that it is in memory when the segment's turn comes.
@@ -303,7 +310,7 @@ impl Stock {
     pub(crate) fn is_wanted(&self) -> bool {
         let state = self.state.lock();
         let asked = state.blocks.iter().any(|held| matches!(held.arrived, Arrived::NotYet));
-        state.waiting > 0 && state.reads_ahead && !asked
+        state.waiting > 0 && state.budget.ahead && !asked
     }
 
     pub(crate) fn figures(&self) -> Figures {

@@ -205,7 +205,7 @@ fn placed(scheduler: &mut Scheduler, media: usize, first: u32) -> Option<u32> {
     let disks = scheduler.shape().knobs().disks;
     (0..disks).map(|further| (first + further) % disks).find(|disk| {
         let origin = Origin { disk: *disk, zone: 0 };
-        let request = Request { object: 0, media, origin, blocks: u64::MAX };
+        let request = Request { object: 0, media, origin, blocks: u64::MAX, load: None };
         scheduler.place(&request).is_ok()
     })
 }

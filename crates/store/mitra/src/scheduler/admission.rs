@@ -66,27 +66,18 @@ impl Scheduler {
         Err(nearest.expect("in a cycle each zone is read"))
     }
 
-    /// What the reads of a block take in `period` if no sweep passes them, each piece by itself.
-    fn lone_ns(&self, period: u64, load: Load) -> u64 {
-        let zone = self.shape.zone_of(period);
-        let more = u64::from(load.reads.saturating_sub(1)) * self.shape.lone_ns(zone, 0);
-        self.shape.lone_ns(zone, load.bytes) + more
-    }
-
-    /// The greatest medium there would be room for now, by its place in [`Shape::media`](crate::Shape::media), which have to be in
-    /// the order of their rates. To be told to those who are refused.
+    /// Whether a playback would be admitted now: to tell those who are refused what would be.
     ///
     /// # Panics
-    /// If `origin` does not exist.
+    /// If the request names a medium, disk or zone that does not exist.
     #[must_use]
-    pub fn largest(&self, now: Interval, origin: Origin) -> Option<usize> {
-        let now = self.now.max(now);
-        let fits = |media: &usize| {
-            let request = Request { object: 0, media: *media, origin, blocks: 1 };
-            self.search(now, None, &request).is_ok()
-        };
-        let media: Vec<usize> = (0..self.shape.media().len()).collect();
-        media.partition_point(fits).checked_sub(1)
+    pub fn fits(&self, now: Interval, request: &Request) -> bool {
+        self.search(self.now.max(now), None, request).is_ok()
+    }
+
+    /// What a fragment of it is billed.
+    pub(super) fn load(&self, request: &Request) -> Load {
+        request.load.unwrap_or_else(|| self.shape.load(request.media))
     }
 
     /// Lets a wish wait; [`super::Batch::admitted`] tells by `number` when its turn has come. Who waited longer is tried first.
@@ -127,14 +118,14 @@ impl Scheduler {
         if !shape.reads_zone(period, request.origin.zone as usize) {
             return None;
         }
-        let (group, load) = (shape.group_of(interval), self.shape.load(media));
+        let (group, load) = (shape.group_of(interval), self.load(request));
         let home = shape.virtual_disk(request.origin, period);
         let short = self.virtual_disks(home, self.width(media)).find_map(|number| {
             let account = &self.accounts[number as usize];
             let at_once = period == shape.period_of(self.now);
             let fits = account.fits(shape, group, load, at_once).and_then(|()| {
                 let Some(now_ns) = late_ns else { return Ok(()) };
-                let lone_ns = self.lone_ns(period, load);
+                let lone_ns = shape.apart_ns(shape.zone_of(period), load);
                 let left_ns = self.left_ns(interval, now_ns);
                 account.fits_late(shape, shape.in_round(interval), lone_ns, left_ns)
             });
@@ -153,8 +144,8 @@ impl Scheduler {
     fn begin(&mut self, first: Interval, late_ns: Option<u64>, request: &Request) -> Admitted {
         let period = self.shape.period_of(first);
         let home = self.shape.virtual_disk(request.origin, period);
-        let (group, load) = (self.shape.group_of(first), self.shape.load(request.media));
-        let lone_ns = self.lone_ns(period, load);
+        let (group, load) = (self.shape.group_of(first), self.load(request));
+        let lone_ns = self.shape.apart_ns(self.shape.zone_of(period), load);
         let left_ns = late_ns.map(|now_ns| self.left_ns(first, now_ns));
         let reserved = self.width(request.media);
         for number in self.virtual_disks(home, reserved) {

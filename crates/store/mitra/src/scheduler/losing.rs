@@ -82,7 +82,7 @@ impl Scheduler {
     fn promise(&mut self, playbacks: &[(PlaybackId, Playback)]) -> bool {
         self.accounts.fill(Account::new(&self.shape));
         playbacks.iter().all(|(id, playback)| {
-            let (group, load) = (self.group_of[id], self.shape.load(playback.request.media));
+            let (group, load) = (self.group_of[id], self.load(&playback.request));
             let needs = self.virtual_disks(playback.home, playback.reserved);
             needs.into_iter().all(|number| {
                 let account = &mut self.accounts[number as usize];

@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::account::{Account, Short};
+use crate::account::{Account, Load, Short};
 use crate::{Error, Interval, Origin, Shape};
 
 /// A playback, by a number that is not used again.
@@ -25,6 +25,8 @@ pub struct Request {
     pub origin: Origin,
     /// How many blocks; at least 1.
     pub blocks: u64,
+    /// What each of its fragments is billed, if more is known of it than its medium.
+    pub load: Option<Load>,
 }
 
 /// A wish that is granted.
@@ -103,7 +105,7 @@ struct Playback {
 /// };
 /// let media = vec![Media { name: "camera".to_owned(), rate_bps: 4_000_000, width: 4, pieces: 1 }];
 /// let mut scheduler = Scheduler::new(Shape::new(&[flash], knobs, media)?)?;
-/// let request = Request { object: 1, media: 0, origin: Origin { disk: 3, zone: 0 }, blocks: 60 };
+/// let request = Request { object: 1, media: 0, origin: Origin { disk: 3, zone: 0 }, blocks: 60, load: None };
 /// let admitted = scheduler.admit(Interval(0), 0, &request).expect("all disks are idle");
 /// assert_eq!(scheduler.late(admitted.id).len(), 4, "its first block, of four fragments");
 /// for interval in 1..=4 {
@@ -262,7 +264,8 @@ impl Scheduler {
         let (request, shape) = (&of.request, &self.shape);
         let put = |fragment: u32, batch: &mut Batch| {
             let place = shape.place(request.origin, block, fragment);
-            let bytes = shape.fragment_bytes_in(request.media, place.zone as usize);
+            let of_medium = || shape.fragment_bytes_in(request.media, place.zone as usize);
+            let bytes = request.load.map_or_else(of_medium, |load| load.bytes);
             let (object, disk, zone) = (request.object, place.disk, place.zone);
             batch.orders.push(Order { playback, object, block, fragment, disk, zone, bytes });
         };
@@ -280,7 +283,7 @@ impl Scheduler {
     fn remove(&mut self, id: PlaybackId) {
         let Some(group) = self.group_of.remove(&id) else { return };
         let playback = self.playbacks[group as usize].remove(&id).expect("groups know theirs");
-        let load = self.shape.load(playback.request.media);
+        let load = self.load(&playback.request);
         // What was ordered in this period is still being read.
         let is_read = playback.first <= self.now && group <= self.shape.group_of(self.now);
         let read_in = is_read.then(|| match self.shape.swept() {

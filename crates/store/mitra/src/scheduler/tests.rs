@@ -122,7 +122,7 @@ fn who_joins_late_does_not_count_on_reads_that_are_under_way() {
 }
 
 fn request(object: u64) -> Request {
-    Request { object, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 }
+    Request { object, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100, load: None }
 }
 
 fn filled(knobs: Knobs) -> Scheduler {
@@ -161,7 +161,7 @@ fn who_begins_together_shares_one_playback_if_asked_to() {
         scheduler.tick(Interval(1));
         let origin = Origin { disk: 0, zone: 0 };
         // The batch under way is full of somebody else's, so that this one begins later.
-        let request = Request { object: 1, media: 0, origin, blocks: 9 };
+        let request = Request { object: 1, media: 0, origin, blocks: 9, load: None };
         scheduler.admit(Interval(1), 1_000_000_000, &request).unwrap()
     };
     let (one, other) = (begin(&mut scheduler), begin(&mut scheduler));
@@ -236,7 +236,13 @@ fn who_joins_late_is_read_after_those_who_did_before() {
 #[test]
 fn a_rush_is_admitted_as_far_as_the_disks_go() {
     let knobs = Knobs { disks: 1, groups: 4, window: 2, ..KNOBS };
-    let request = Request { object: 1, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 };
+    let request = Request {
+        object: 1,
+        media: 0,
+        origin: Origin { disk: 0, zone: 0 },
+        blocks: 100,
+        load: None,
+    };
     let fill = |scheduler: &mut Scheduler, patient: bool| {
         let mut interval = 1;
         scheduler.tick(Interval(interval));
@@ -263,7 +269,13 @@ fn a_rush_is_admitted_as_far_as_the_disks_go() {
 fn disks_that_turn_out_slower_cost_the_newest_their_place() {
     let shape = shape(KNOBS, &[(1_500_000, 1)]);
     let mut scheduler = Scheduler::new(shape.clone()).unwrap();
-    let request = Request { object: 1, media: 0, origin: Origin { disk: 0, zone: 0 }, blocks: 100 };
+    let request = Request {
+        object: 1,
+        media: 0,
+        origin: Origin { disk: 0, zone: 0 },
+        blocks: 100,
+        load: None,
+    };
     let mut ids = Vec::new();
     while let Ok(admitted) = scheduler.admit(Interval(0), 0, &request) {
         ids.push(admitted.id);
@@ -277,4 +289,31 @@ fn disks_that_turn_out_slower_cost_the_newest_their_place() {
     assert_eq!(scheduler.playing(), stay);
     gone.iter().for_each(|id| scheduler.end(*id));
     assert_eq!(scheduler.playing(), stay, "they have ended already");
+}
+
+/// Of a recording more may be known than its medium: in which zone it lies, or how many pieces it is read in.
+#[test]
+fn what_is_known_of_a_recording_is_billed_instead_of_its_medium() {
+    let fill = |load: Option<Load>| {
+        let knobs = Knobs { disks: 1, ..KNOBS };
+        let mut scheduler = Scheduler::new(shape(knobs, &[(4_000_000, 1)])).unwrap();
+        let origin = Origin { disk: 0, zone: 0 };
+        let request = Request { object: 1, media: 0, origin, blocks: 9, load };
+        let mut admitted = Vec::new();
+        while let Ok(one) = scheduler.admit(Interval(0), 0, &request) {
+            admitted.push(one.id);
+        }
+        assert!(!scheduler.fits(Interval(0), &request));
+        let order = scheduler.late(admitted[0])[0];
+        let count = admitted.len();
+        admitted.into_iter().for_each(|id| scheduler.end(id));
+        assert!(scheduler.is_idle(), "what was billed is given back");
+        (count, order.bytes)
+    };
+    let (usual, bytes) = fill(None);
+    assert_eq!(fill(Some(Load { reads: 1, bytes })), (usual, bytes));
+    let (outside, less) = fill(Some(Load { reads: 1, bytes: bytes / 2 }));
+    assert!(outside > usual && less == bytes / 2, "{outside} against {usual}");
+    let (scattered, _) = fill(Some(Load { reads: 3, bytes }));
+    assert!(scattered < usual, "{scattered} against {usual}");
 }

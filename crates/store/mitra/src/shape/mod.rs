@@ -6,7 +6,7 @@ mod tests;
 
 use pegasus_disk::Profile;
 
-use crate::{Error, Service};
+use crate::{Error, Load, Service};
 
 /// A kind of recording, by the rate it is played at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub struct Shape {
     starts_ns: Vec<u64>,
     /// How long reads take, in thousandths of what the profiles say.
     slowdown_permille: u64,
+    /// How much of the disks' time others have in the long run, in thousandths.
+    kept_permille: u64,
 }
 
 impl Shape {
@@ -131,6 +133,7 @@ impl Shape {
             shares_ns: Vec::new(),
             starts_ns: Vec::new(),
             slowdown_permille: 1_000,
+            kept_permille: 0,
         };
         shape.size_blocks();
         match shape.swept() {
@@ -149,9 +152,15 @@ impl Shape {
         }
     }
 
-    /// Reads take `permille` thousandths of what the profiles say: disks are slower than these, or others have a part of their time.
+    /// Reads take `permille` thousandths of what the profiles say: disks are slower than these, or others have a fixed part of their time.
     pub fn slow_down(&mut self, permille: u64) {
         self.slowdown_permille = permille.max(1);
+    }
+
+    /// Others are to have `permille` thousandths of the disks' time in the long run, at most 950. That is kept from what reads take
+    /// on average: at worst they may need all of it, and are in time.
+    pub fn keep_free(&mut self, permille: u64) {
+        self.kept_permille = permille.min(950);
     }
 
     fn slowed_ns(&self, takes_ns: u64) -> u64 {
@@ -198,9 +207,21 @@ impl Shape {
         self.media[media].width + u32::from(self.knobs.degraded == Degraded::Keep)
     }
 
-    /// The most that a batch takes on any of the disks, see [`Service::batch_ns`].
+    /// What a batch is billed: the most that it takes, or, if that is more, what it takes on average and what others are to have besides.
     #[must_use]
     pub fn batch_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
+        let worst_ns = self.worst_ns(zone, reads, bytes);
+        if self.kept_permille == 0 {
+            return worst_ns;
+        }
+        let means = self.services.iter().map(|one| one.mean_ns(zone, reads, bytes));
+        let mean_ns = self.slowed_ns(means.max().unwrap_or(0));
+        worst_ns.max(mean_ns.saturating_mul(1_000) / (1_000 - self.kept_permille))
+    }
+
+    /// The most that a batch takes on any of the disks, see [`Service::batch_ns`].
+    #[must_use]
+    pub fn worst_ns(&self, zone: usize, reads: u32, bytes: u64) -> u64 {
         let takes = self.services.iter().map(|one| one.batch_ns(zone, reads, bytes)).max();
         self.slowed_ns(takes.unwrap_or(0))
     }
@@ -210,6 +231,13 @@ impl Shape {
     pub fn lone_ns(&self, zone: usize, bytes: u64) -> u64 {
         let takes = self.services.iter().map(|one| one.lone_ns(zone, bytes)).max();
         self.slowed_ns(takes.unwrap_or(0))
+    }
+
+    /// The most that the pieces of `load` take if no sweep passes them, each by itself.
+    #[must_use]
+    pub fn apart_ns(&self, zone: usize, load: Load) -> u64 {
+        let more = u64::from(load.reads.saturating_sub(1)).saturating_mul(self.lone_ns(zone, 0));
+        self.lone_ns(zone, load.bytes).saturating_add(more)
     }
 
     /// How much later than asked for a batch of one group may be done, beyond its own interval, in nanoseconds.

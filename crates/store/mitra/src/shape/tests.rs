@@ -133,3 +133,29 @@ fn contradictions_are_refused() {
     assert!(wide(Knobs { degraded: Degraded::Keep, ..knobs() }, 6));
     assert!(wide(knobs(), 0));
 }
+
+/// What others are to have is kept from the average: a disk with heads may need all of its time at worst, one without has no such reserve.
+#[test]
+fn what_is_kept_free_is_kept_in_the_long_run() {
+    let heads = sample::today();
+    let flash = pegasus_disk::Profile::flash(1 << 40, 100, 4_000_000_000);
+    for profile in [heads, flash] {
+        let mut shape = Shape::new(&[profile], knobs(), video(4_000_000, 1)).unwrap();
+        let service = shape.services()[0].clone();
+        for (reads, bytes) in [(1, 4_096), (30, 15 << 20), (100, 1 << 20)] {
+            shape.keep_free(0);
+            let worst_ns = shape.batch_ns(0, reads, bytes);
+            assert_eq!(worst_ns, service.batch_ns(0, reads, bytes));
+            for kept in [100, 200, 500, 950] {
+                shape.keep_free(kept);
+                let mean_ns = service.mean_ns(0, reads, bytes);
+                let billed_ns = shape.batch_ns(0, reads, bytes);
+                assert!(
+                    billed_ns >= worst_ns && mean_ns + billed_ns * kept / 1_000 <= billed_ns + 1
+                );
+                assert!(billed_ns == worst_ns || billed_ns <= mean_ns * 1_000 / (1_000 - kept));
+                assert_eq!(shape.worst_ns(0, reads, bytes), worst_ns);
+            }
+        }
+    }
+}

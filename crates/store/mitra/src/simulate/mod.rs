@@ -253,7 +253,13 @@ impl<'a> Run<'a> {
         let disk = self.rng.u32(0..knobs.disks);
         let zone = self.rng.u32(0..knobs.zones as u32);
         let origin = Origin { disk, zone };
-        Request { object: self.rng.u64(..), media, origin, blocks: self.workload.blocks }
+        Request {
+            object: self.rng.u64(..),
+            media,
+            origin,
+            blocks: self.workload.blocks,
+            load: None,
+        }
     }
 
     fn admitted(&mut self, admitted: Admitted, request: &Request, since_ns: u64) {
