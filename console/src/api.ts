@@ -100,11 +100,13 @@ export interface Playback {
   expires_in_ms: number;
 }
 
-/** What is promised to playbacks, and how it is kept. Percents are of the disks' time, `promised_percent` of what is left of it beside the other two. */
+/** What is promised to playbacks, and how it is kept. Percents are of the disks' time, `promised_percent` of what is left of it beside the others. */
 export interface Promises {
   guaranteed: boolean;
   promised_percent: number;
   recording_percent: number;
+  /** Kept for playbacks by key pictures and backwards. */
+  aside_percent: number;
   others_percent: number;
   /** How many times as long as their profiles say the disks take. */
   slowdown: number;

@@ -3,7 +3,7 @@ import type { Playing, Promises } from "../src/api";
 import { noPromiseText, percentText, playingKey, roomText, scaleText, shares, slownessText, totals } from "../src/store/promises";
 
 const promises = (changes: Partial<Promises> = {}): Promises => ({
-  guaranteed: true, promised_percent: 0, recording_percent: 0, others_percent: 20, slowdown: 1, fits_bps: 4_100_000,
+  guaranteed: true, promised_percent: 0, recording_percent: 0, aside_percent: 0, others_percent: 20, slowdown: 1, fits_bps: 4_100_000,
   admitted: 0, refused: 0, withdrawn: 0, late_blocks: 0, playbacks: [], ...changes,
 });
 const percents = (changes: Partial<Promises>) => Object.fromEntries(shares(promises(changes)).map(({ kind, percent }) => [kind, percent]));
@@ -12,6 +12,7 @@ describe("the disks' time", () => {
   it("is shared out: what is promised is a share of what recordings and others leave", () => {
     expect(percents({ recording_percent: 30, others_percent: 20, promised_percent: 40 })).toEqual({ recording: 30, others: 20, promised: 20, free: 30 });
     expect(percents({})).toEqual({ recording: 0, others: 20, promised: 0, free: 80 });
+    expect(percents({ aside_percent: 10, promised_percent: 50 })).toEqual({ recording: 0, others: 20, promised: 45, free: 35 });
   });
 
   it("is never more than there is", () => {

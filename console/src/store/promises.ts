@@ -15,14 +15,15 @@ export interface Share {
 /** Who has the disks' time; together 100 percent. */
 export function shares(p: Promises): Share[] {
   const recording = clamp(p.recording_percent, 100);
-  const others = clamp(p.others_percent, 100 - recording);
-  const left = 100 - recording - others;
-  const promised = (left * clamp(p.promised_percent, 100)) / 100;
+  const aside = clamp(p.aside_percent, 100 - recording);
+  const others = clamp(p.others_percent, 100 - recording - aside);
+  const left = 100 - recording - aside - others;
+  const promised = aside + (left * clamp(p.promised_percent, 100)) / 100;
   return [
     { kind: "recording", name: "Recordings", percent: recording },
     { kind: "promised", name: "Promised", percent: promised },
     { kind: "others", name: "Kept for others", percent: others },
-    { kind: "free", name: "Free", percent: left - promised },
+    { kind: "free", name: "Free", percent: left + aside - promised },
   ];
 }
 

@@ -209,6 +209,11 @@ impl Snapshot {
         let gauges = [
             ("playback_promised_ratio", "Disk time that is promised", status.promised_percent),
             ("playback_recording_ratio", "Disk time of recordings", status.recording_percent),
+            (
+                "playback_aside_ratio",
+                "Disk time kept for playbacks by key units and backwards",
+                status.aside_percent,
+            ),
         ];
         for (name, help, percent) in gauges {
             one(encoder, name, help, None, &ConstGauge::new(percent / 100.0))?;

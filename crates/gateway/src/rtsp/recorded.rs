@@ -110,7 +110,7 @@ impl Recorded {
                 None => Arc::new(store.promise(&[wish])?),
             };
             let starts = Instant::now() + promise.starts_in();
-            let feeder = Feeder::open(&store, &promise, &stream, wanted, follow)?;
+            let feeder = Feeder::open(&promise, &stream, wanted, follow)?;
             Ok((fetch(feeder), promise, starts))
         };
         let (first, promise, starts) = blocking(open).await.map_err(refuse)?;
@@ -264,7 +264,6 @@ impl std::fmt::Debug for Recorded {
 impl Feeder {
     /// Blocks on disks.
     fn open(
-        store: &Continuous,
         promise: &Promise,
         name: &StreamName,
         wanted: Wanted,
@@ -280,7 +279,7 @@ impl Feeder {
             false => Direction::Forward,
         };
         let options = KeyOptions { direction, every: rate.every(), until, follow: None };
-        Ok(Self::Keys(Box::new(store.read_keys(name, from, options)?)))
+        Ok(Self::Keys(Box::new(promise.read_keys(name, from, options)?)))
     }
 
     fn next(&mut self) -> Result<Option<Item>, Error> {

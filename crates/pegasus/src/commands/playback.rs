@@ -15,6 +15,7 @@ struct Promises {
     guaranteed: bool,
     promised_percent: f64,
     recording_percent: f64,
+    aside_percent: f64,
     slowdown: f64,
     fits_bps: u64,
     admitted: u64,
@@ -79,10 +80,11 @@ fn list(promises: Promises) -> Result<(), Failure> {
     if !rows.is_empty() {
         output::table(&head, &[1, 2, 3, 4, 5, 6], &rows)?;
     }
-    let Promises { promised_percent, recording_percent, slowdown, fits_bps, .. } = promises;
+    let Promises { promised_percent, recording_percent, aside_percent, .. } = promises;
+    let Promises { slowdown, fits_bps, .. } = promises;
     let fits = BitRate(fits_bps);
     output::line(&format!(
-        "{promised_percent:.0} % of the disks' time is promised, {recording_percent:.0} % goes on recordings; {fits} more would fit"
+        "{promised_percent:.0} % of the disks' time is promised, {recording_percent:.0} % goes on recordings, {aside_percent:.0} % on playback by key pictures and backwards; {fits} more would fit"
     ))?;
     if slowdown > 1.0 {
         output::line(&format!("the disks take {slowdown:.1} times as long as their profile says"))?;

@@ -11,6 +11,7 @@ use pegasus_media::{TrackSet, Unit};
 use crate::Continuous;
 use crate::error::Error;
 use crate::format::span::SpanRecord;
+use crate::guarantee::Stock;
 use crate::inner::Inner;
 use crate::read::Item;
 use crate::scan::{Key, Scan};
@@ -56,6 +57,8 @@ pub struct KeyReader {
     /// The tracks told last.
     tracks: Option<TrackSet>,
     ready: VecDeque<Item>,
+    /// If time of the disks is kept for it.
+    stock: Option<Arc<Stock>>,
 }
 
 impl Continuous {
@@ -75,7 +78,7 @@ impl Continuous {
 }
 
 impl KeyReader {
-    fn new(
+    pub(crate) fn new(
         inner: Arc<Inner>,
         stream: Arc<Stream>,
         from: Time,
@@ -83,7 +86,13 @@ impl KeyReader {
     ) -> Result<Self, Error> {
         let scan = Scan::new(inner, stream)?;
         let (last, tracks, ready) = (None, None, VecDeque::new());
-        Ok(Self { scan, options, from, last, tracks, ready })
+        Ok(Self { scan, options, from, last, tracks, ready, stock: None })
+    }
+
+    /// With time of the disks that is kept for it.
+    pub(crate) fn stocked(mut self, stock: Option<Arc<Stock>>) -> Self {
+        self.stock = stock;
+        self
     }
 
     /// The next item, `None` at the end. A gap is told where the next key unit is in another span, with its
@@ -103,6 +112,8 @@ impl KeyReader {
             }
             let inner = self.scan.finder.inner.clone();
             let growth = inner.growth();
+            let stock = self.stock.clone();
+            let _urgent = stock.as_deref().map(Stock::urgent).transpose()?;
             match (self.key()?, self.options.direction, self.options.follow) {
                 (Some(key), ..) if self.is_behind(key.row.time) => return Ok(None),
                 (Some(key), ..) => self.take(key)?,

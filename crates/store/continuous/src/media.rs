@@ -68,7 +68,11 @@ impl Source for Media {
 
     fn read(&mut self, finder: &Finder, place: Place, entry: &Entry) -> Result<Block, Error> {
         let arrived = self.arrived.take().filter(|(at, _)| *at == place);
-        let block = arrived.map_or_else(|| finder.read(entry), |(_, block)| block);
+        let block = match (arrived, &self.stock) {
+            (Some((_, block)), _) => block,
+            (None, Some(stock)) => stock.urgent().and_then(|_urgent| finder.read(entry)),
+            (None, None) => finder.read(entry),
+        };
         self.blocks += 1;
         if self.blocks > 1 && self.stock.is_none() {
             let next = Place { block: place.block + 1, ..place };

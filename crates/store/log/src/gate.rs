@@ -32,12 +32,14 @@ thread_local! {
     static URGENT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// While it is there, the thread that made it does not wait at a gate.
+/// While it is there, the thread that made it does not wait at a gate: for who has time of the disks kept for him, or must not keep others waiting.
 #[derive(Debug)]
-pub(crate) struct Urgent(PhantomData<*const ()>);
+pub struct Urgent(PhantomData<*const ()>);
 
 impl Urgent {
-    pub(crate) fn begin() -> Self {
+    /// From now on, until it is dropped.
+    #[must_use]
+    pub fn begin() -> Self {
         URGENT.with(|urgent| urgent.set(urgent.get() + 1));
         Self(PhantomData)
     }

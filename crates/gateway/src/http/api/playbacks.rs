@@ -90,6 +90,8 @@ pub(crate) struct Promises {
     promised_percent: f64,
     /// How much of the disks' time recordings take, in percent.
     recording_percent: f64,
+    /// How much of it is kept for playbacks by key units and backwards, in percent.
+    aside_percent: f64,
     /// How much is kept for everything else, in percent.
     others_percent: f64,
     /// How many times as long as their profiles say the disks take.
@@ -160,6 +162,7 @@ impl Promises {
             period_ms: status.period_ms,
             promised_percent: status.promised_percent,
             recording_percent: status.recording_percent,
+            aside_percent: status.aside_percent,
             others_percent: status.others_percent,
             slowdown: status.slowdown,
             fits_bps: status.fits_bps,

@@ -8,6 +8,7 @@ use pegasus_base::StreamName;
 use pegasus_mitra::{Interval, Load, PlaybackId, Scheduler};
 
 use super::ahead::Known;
+use super::aside::{Glance, share_of};
 use super::lateness::{Done, Lateness};
 use super::status::{GuaranteeStatus, PlaybackStatus, Refused};
 use super::stock::{Budget, Stock};
@@ -15,6 +16,8 @@ use super::terms::{Reading, Terms};
 
 /// A change of what recordings take that is worth promising anew.
 const SHARE_STEP: f64 = 0.02;
+/// Share of the disks' time that recordings, and playbacks that are not read ahead, may have.
+const KEPT_MAX: f64 = 0.95;
 
 /// The promises, and what is known of the disks' time.
 #[derive(Debug)]
@@ -32,6 +35,9 @@ pub(super) struct State {
     next_promise: u64,
     /// Share of the disks' time that recordings take, 0 to 1.
     recordings: f64,
+    /// And what is kept for playbacks that are not read ahead.
+    aside: f64,
+    next_aside: u64,
     lateness: Lateness,
     /// Counters; `late_blocks` of those that have ended.
     figures: GuaranteeStatus,
@@ -41,8 +47,9 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) stock: Arc<Stock>,
-    /// What is billed for it.
+    /// What is billed for it in each period; or the share of the disks' time that is kept for it.
     pub(super) load: Load,
+    aside: f64,
     promise: u64,
     scale: f64,
     reserved_bps: u64,
@@ -76,6 +83,8 @@ impl State {
             stop: false,
             next_promise: 1,
             recordings: 0.0,
+            aside: 0.0,
+            next_aside: u64::MAX,
             lateness: Lateness::default(),
             figures: GuaranteeStatus::default(),
         }
@@ -89,21 +98,35 @@ impl State {
         now_ns: u64,
     ) -> Result<(u64, Vec<PlaybackId>), Refused> {
         self.catch_up(now_ns);
-        let before = (!instead_of.is_empty()).then(|| self.scheduler.clone());
-        instead_of.iter().for_each(|id| self.scheduler.end(*id));
+        let before = (!instead_of.is_empty()).then(|| (self.scheduler.clone(), self.aside));
+        for id in instead_of {
+            self.scheduler.end(*id);
+            self.aside -= self.shares.get(id).map_or(0.0, |share| share.aside);
+        }
+        if before.as_ref().is_some_and(|(_, aside)| *aside > self.aside) {
+            self.cut_anew();
+        }
         let mut admitted = Vec::new();
         for need in needs {
-            match self.admit_one(need, now_ns) {
+            let outcome = match need.known.glance {
+                Some(glance) => self.admit_aside(need, &glance, now_ns),
+                None => self.admit_one(need, now_ns),
+            };
+            match outcome {
                 Ok(id) => admitted.push(id),
                 Err(refused) => {
                     self.end(&admitted);
                     if let Some(before) = before {
-                        self.scheduler = before;
+                        (self.scheduler, self.aside) = before;
                     }
                     self.figures.refused += 1;
                     return Err(refused);
                 }
             }
+        }
+        for id in instead_of {
+            // Its time was given back above.
+            self.shares.get_mut(id).into_iter().for_each(|share| share.aside = 0.0);
         }
         self.end(instead_of);
         let promise = self.next_promise;
@@ -151,6 +174,7 @@ impl State {
         let share = Share {
             stock: stock.clone(),
             load,
+            aside: 0.0,
             promise: 0,
             scale: *scale,
             reserved_bps: asked_bps,
@@ -167,12 +191,57 @@ impl State {
         Ok(admitted.id)
     }
 
+    /// Keeps a share of the disks' time for a playback whose reads come one by one, if what was promised before bears it.
+    fn admit_aside(
+        &mut self,
+        need: &Need,
+        glance: &Glance,
+        now_ns: u64,
+    ) -> Result<PlaybackId, Refused> {
+        let Need { stock, scale, .. } = need;
+        let (load, bytes) = glance.in_second(*scale);
+        let (name, asked_bps) = (&stock.finder.stream.name, bytes * 8);
+        let idle = self.terms.shape(self.lateness.slowdown(), 0.0);
+        let aside = idle.map_or(1.0, |shape| share_of(&shape, load));
+        let kept = self.recordings + self.aside + aside;
+        let over = kept - KEPT_MAX;
+        let shape = self.terms.shape(self.lateness.slowdown(), kept);
+        let mut tried = self.scheduler.clone();
+        let bears = over <= 0.0 && shape.is_ok_and(|shape| tried.reshape(shape).is_empty());
+        if !bears {
+            let period_us = self.terms.guarantee().period.as_micros() as f64;
+            let short_us = if aside > KEPT_MAX { 0 } else { (period_us * over.max(0.001)) as u64 };
+            return Err(self.refused(name, asked_bps, short_us, glance.width.max(1), now_ns));
+        }
+        self.scheduler = tried;
+        self.aside += aside;
+        let id = PlaybackId(self.next_aside);
+        self.next_aside -= 1;
+        stock.set_budget(Budget::default());
+        let mean_bps = glance.bytes as f64 * 8.0 / glance.shown.as_secs_f64().max(0.001);
+        let share = Share {
+            stock: stock.clone(),
+            load,
+            aside,
+            promise: 0,
+            scale: *scale,
+            reserved_bps: asked_bps,
+            mean_bps: mean_bps as u64,
+            peak_bps: asked_bps,
+            shown_ns: now_ns,
+            ends_ns: None,
+        };
+        self.shares.insert(id, share);
+        Ok(id)
+    }
+
     /// How a playback is read that takes least of the disks' time: over the ends of segments, or in one run in each period.
     fn reading(&self, known: &Known, scale: f64) -> (Reading, Budget) {
         let period_ns = self.terms.guarantee().period_ns();
         let reading = |stops: bool| {
             let budget = known.curve.budget(period_ns, stops)?;
-            let budget = (budget as f64 * cost_of(scale)).ceil() as u64;
+            // Twice as fast, twice as much; slower ones read no more than they show.
+            let budget = (budget as f64 * scale.max(1.0)).ceil() as u64;
             // The last block that is read in a period may go beyond the budget.
             let (bytes, width) = (budget + known.largest, known.width.max(1));
             Some(Reading { bytes, width, stops, slowness: known.slowness })
@@ -187,7 +256,7 @@ impl State {
             stops: reading.stops,
             largest_block: known.largest,
             largest_part: known.curve.largest(),
-            ahead: scale > 0.0 && scale <= 2.0,
+            ahead: true,
         };
         (reading, budget)
     }
@@ -227,6 +296,10 @@ impl State {
     fn remove(&mut self, id: PlaybackId) -> Option<Share> {
         self.late.retain(|late| *late != id);
         let share = self.shares.remove(&id)?;
+        if share.aside > 0.0 {
+            self.aside -= share.aside;
+            self.cut_anew();
+        }
         self.figures.late_blocks += share.stock.figures().late_blocks;
         Some(share)
     }
@@ -245,7 +318,7 @@ impl State {
     /// Recordings take `share` of the disks' time now, 0 to 1.
     pub(super) fn record(&mut self, share: f64) {
         if (share - self.recordings).abs() > SHARE_STEP || (share == 0.0 && self.recordings > 0.0) {
-            self.recordings = share.clamp(0.0, 0.95);
+            self.recordings = share.clamp(0.0, KEPT_MAX);
             self.promise_anew("recordings need the disks' time");
         }
     }
@@ -274,22 +347,45 @@ impl State {
         }
     }
 
-    /// The disks have more or less time than they had: the newest for whom it does not suffice are told `why`.
+    /// The disks have more or less time than they had: those for whom it does not suffice are told `why`. First go those that are not read ahead, as they
+    /// take most; of them, and of the others, the newest.
     fn promise_anew(&mut self, why: &str) {
-        let shape = match self.terms.shape(self.lateness.slowdown(), self.recordings) {
-            Ok(shape) => shape,
+        loop {
+            let kept = self.recordings + self.aside;
+            let fits = |state: &Self| {
+                let mut tried = state.scheduler.clone();
+                let shape = state.terms.shape(state.lateness.slowdown(), kept);
+                kept <= KEPT_MAX && shape.is_ok_and(|shape| tried.reshape(shape).is_empty())
+            };
+            let mut aside = self.shares.iter().filter(|(_, share)| share.aside > 0.0);
+            // Their numbers fall.
+            match aside.next().map(|(id, _)| *id).filter(|_| !fits(self)) {
+                Some(newest) => self.withdraw(newest, why),
+                None => break,
+            }
+        }
+        for id in self.cut_anew() {
+            self.withdraw(id, why);
+        }
+    }
+
+    /// Cuts the disks' time as things are; who has to go for it.
+    fn cut_anew(&mut self) -> Vec<PlaybackId> {
+        match self.terms.shape(self.lateness.slowdown(), self.recordings + self.aside) {
+            Ok(shape) => self.scheduler.reshape(shape),
             Err(error) => {
                 tracing::error!(%error, "promises can't be made anew");
-                return;
+                Vec::new()
             }
-        };
-        for id in self.scheduler.reshape(shape) {
-            let Some(share) = self.remove(id) else { continue };
-            let stream = &share.stock.finder.stream.name;
-            tracing::warn!(%stream, why, "a playback's promise is taken back");
-            share.stock.withdraw(why);
-            self.figures.withdrawn += 1;
         }
+    }
+
+    fn withdraw(&mut self, id: PlaybackId, why: &str) {
+        let Some(share) = self.remove(id) else { return };
+        let stream = &share.stock.finder.stream.name;
+        tracing::warn!(%stream, why, "a playback's promise is taken back");
+        share.stock.withdraw(why);
+        self.figures.withdrawn += 1;
     }
 
     pub(super) fn status(&self) -> GuaranteeStatus {
@@ -300,6 +396,7 @@ impl State {
             period_ms: guarantee.period.as_millis() as u64,
             promised_percent: self.scheduler.promised() * 100.0,
             recording_percent: self.recordings * 100.0,
+            aside_percent: self.aside * 100.0,
             others_percent: f64::from(guarantee.others_percent),
             slowdown: self.lateness.slowdown(),
             fits_bps: self.terms.fits_bps(&self.scheduler, self.now, self.terms.data()),
@@ -332,14 +429,5 @@ impl Share {
             blocks: figures.blocks,
             late_blocks: figures.late_blocks,
         }
-    }
-}
-
-/// How much more than at normal speed a playback takes: twice as fast, twice as much; faster ones leave out all but key units, a
-/// part of the bytes but more often; exact reverse reads each group once.
-fn cost_of(scale: f64) -> f64 {
-    match scale.abs() {
-        slow if slow <= 1.0 => 1.0,
-        fast => fast.min(2.0),
     }
 }

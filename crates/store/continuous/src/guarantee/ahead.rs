@@ -3,6 +3,7 @@
 use pegasus_base::Time;
 use pegasus_disk::SECTOR;
 
+use super::aside::Glance;
 use super::curve::{Curve, Part};
 use super::stock::on_disk;
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) grows: bool,
     /// How long its bytes take, as a part of what they would in the slowest zone: 1 if it is not known where all of them lie.
     pub(crate) slowness: f64,
+    /// What it is like near the place, if it is not to be read ahead.
+    pub(crate) glance: Option<Glance>,
 }
 
 /// Spans as they are shown: one right after the other.
@@ -124,6 +127,31 @@ pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
         }
     }
     curve
+}
+
+/// What a recording is like from `place` on, or before it.
+///
+/// # Errors
+/// If the directory or an index can't be read.
+pub(crate) fn glance(finder: &Finder, place: Place, backward: bool) -> Result<Glance, Error> {
+    let (first, end) = match backward {
+        true => (place.segment.saturating_sub(NEAR - 1), place.segment + 1),
+        false => (place.segment, place.segment.saturating_add(NEAR)),
+    };
+    let mut glance = Glance::default();
+    for segment in first..end {
+        for entry in finder.entries(segment)?.as_slice() {
+            let bytes = on_disk(entry);
+            glance.bytes += bytes;
+            glance.blocks += 1;
+            glance.keys += u64::from(entry.head.mark.is_some());
+            glance.largest = glance.largest.max(bytes);
+            glance.shown += entry.head.end.since(entry.head.first);
+            let width = entry.map.fragments.len().max(1) as u64;
+            glance.width = if glance.blocks == 1 { width } else { glance.width.min(width) };
+        }
+    }
+    Ok(glance)
 }
 
 impl Known {

@@ -8,10 +8,12 @@ use pegasus_mitra::PlaybackId;
 
 use super::admission::Need;
 use super::ahead::{self, Known};
+use super::aside::is_ahead;
 use super::office::Office;
 use super::stock::Stock;
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::keys::{KeyOptions, KeyReader};
 use crate::locate::Finder;
 use crate::read::{ReadOptions, Reader};
 use crate::store::Continuous;
@@ -26,7 +28,8 @@ pub struct Wish {
     pub from: Time,
     /// Until when; `None` is to the end of what is recorded, and on.
     pub until: Option<Time>,
-    /// How fast: 1 is as recorded, negative is backwards; beyond twice as fast only key units are shown.
+    /// How fast: 1 is as recorded, negative is backwards. Beyond twice as fast, and backwards faster than it was recorded, only key units are shown, of
+    /// which nine a second are reckoned with at most.
     pub scale: f64,
 }
 
@@ -149,6 +152,21 @@ impl Promise {
         Ok(Units::new(self.inner.clone(), stream, from)?.stocked(share.given()))
     }
 
+    /// As [`Continuous::read_keys`], with the time that is kept for it.
+    ///
+    /// # Errors
+    /// As [`Promise::read`].
+    pub fn read_keys(
+        &self,
+        name: &StreamName,
+        from: Time,
+        options: KeyOptions,
+    ) -> Result<KeyReader, Error> {
+        let share = self.share(name)?;
+        let stream = share.stock.finder.stream.clone();
+        Ok(KeyReader::new(self.inner.clone(), stream, from, options)?.stocked(share.given()))
+    }
+
     fn share(&self, name: &StreamName) -> Result<&Share, Error> {
         let share = self.shares.iter().find(|share| share.name == *name);
         share.ok_or_else(|| Error::UnknownStream { name: name.clone() })
@@ -180,12 +198,19 @@ fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result
         Some(span) => finder.find(span, wish.from.max(span.head.start))?,
         None => None,
     };
+    let glance = |finder: &Finder, from| ahead::glance(finder, from, wish.scale < 0.0);
     let from = found.map_or_else(|| finder.end(), |found| found.from);
     let known = match (office, found) {
         (Some(office), Some(_)) => {
             let extent = (wish.from, wish.until.unwrap_or(Time::MAX));
             let guarantee = office.guarantee();
-            ahead::look(&finder, from, extent, |offset| guarantee.slowness_at(offset))?
+            match is_ahead(wish.scale) {
+                true => ahead::look(&finder, from, extent, |offset| guarantee.slowness_at(offset))?,
+                false => Known { glance: Some(glance(&finder, from)?), ..Known::default() },
+            }
+        }
+        (Some(_), None) if !is_ahead(wish.scale) => {
+            Known { glance: Some(glance(&finder, from)?), ..Known::default() }
         }
         _ => Known::default(),
     };

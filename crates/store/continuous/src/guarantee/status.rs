@@ -80,6 +80,8 @@ pub struct GuaranteeStatus {
     pub promised_percent: f64,
     /// Share of the disks' time that recordings take, in percent.
     pub recording_percent: f64,
+    /// Share of it that is kept for playbacks that are not read ahead: by key units, and backwards.
+    pub aside_percent: f64,
     /// Share kept for everything else, in percent.
     pub others_percent: f64,
     /// How many times as long as their profiles say the disks take: 1 if they are what they seemed.

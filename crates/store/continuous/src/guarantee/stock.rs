@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use pegasus_log::Urgent;
 
 use super::ahead;
 use super::curve::{Pace, held_by_blocks};
@@ -247,10 +248,7 @@ impl Stock {
         let until = Instant::now() + self.patience;
         let mut exists = false;
         loop {
-            if let Some(why) = &state.withdrawn {
-                let name = self.finder.stream.name.clone();
-                return Err(Error::Withdrawn { name, why: why.clone() });
-            }
+            state.check(&self.finder)?;
             let known = state.blocks.iter().position(|held| held.place == place);
             if let Some(taken) = known.and_then(|at| state.arrived(at)) {
                 self.blocks.fetch_add(u64::from(matches!(taken, Taken::Here(..))), Relaxed);
@@ -274,6 +272,16 @@ impl Stock {
                 return MutexGuard::unlocked(state, || self.finder.entry(place)).map(Taken::Step);
             }
         }
+    }
+
+    /// What is not read ahead has a share of the disks' time: the calling thread need not wait for batches while it reads it.
+    ///
+    /// # Errors
+    /// [`Error::Withdrawn`].
+    pub(crate) fn urgent(&self) -> Result<Option<Urgent>, Error> {
+        let state = self.state.lock();
+        state.check(&self.finder)?;
+        Ok((!state.budget.ahead).then(Urgent::begin))
     }
 
     /// Tells who reads ahead that somebody waits; that takes locks of its own.
@@ -323,6 +331,17 @@ impl Stock {
 }
 
 impl State {
+    /// Whether the promise still holds.
+    fn check(&self, finder: &Finder) -> Result<(), Error> {
+        match &self.withdrawn {
+            Some(why) => {
+                let name = finder.stream.name.clone();
+                Err(Error::Withdrawn { name, why: why.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Bytes that are asked for and not taken.
     fn held_bytes(&self) -> u64 {
         self.blocks.iter().skip(self.taken).map(|held| held.bytes).sum()

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use pegasus_base::Time;
 use pegasus_disk::Profile;
+use pegasus_log::Cost;
 use pegasus_media::Unit;
 
 use super::{Rig, Size, name, settings, units};
 use crate::guarantee::{Done, Office, catch_up, shown_ns};
 use crate::{
-    Continuous, Error, Guarantee, Item, Promise, ReadOptions, Reader, Refused, Wish, sample,
+    Continuous, Direction, Error, Guarantee, Item, KeyOptions, Promise, ReadOptions, Reader,
+    Refused, Wish, sample,
 };
 
 const CAM: &str = "/cam/door";
@@ -287,4 +289,52 @@ fn with_its_thread_it_plays_in_time_and_ends_with_the_store() {
     assert!(status.playbacks[0].blocks > 3, "{status:?}");
     store.close().unwrap();
     assert!(promise.withdrawn().is_some());
+}
+
+#[test]
+fn what_is_not_read_ahead_has_its_share_and_need_not_wait() {
+    let all = sample::camera(60, 20_000, 0);
+    let rig = recorded(&all);
+    let store = rig.store();
+    let office = guaranteed(store);
+    let from = all[all.len() / 2].time;
+    let fast = |scale: f64| Wish { scale, from, ..wish(CAM) };
+    let aside = || store.guarantee_status().unwrap().aside_percent;
+    // It takes from what others can be promised, and gives it back.
+    let (all, _) = all_that_fit(store);
+    assert!(matches!(store.promise(&[fast(32.0)]), Err(Error::Refused(_))));
+    let count = all.len();
+    drop(all);
+    let keys = store.promise(&[fast(32.0)]).unwrap();
+    assert!(aside() > 5.0 && keys.reserved_bps() > 0, "{}", aside());
+    let (fewer, _) = all_that_fit(store);
+    assert!(fewer.len() < count && !fewer.is_empty(), "{} of {count}", fewer.len());
+    drop(fewer);
+    let slower = store.promise_instead(&keys, &[fast(-1.0)]).unwrap();
+    assert_eq!(store.guarantee_status().unwrap().playbacks.len(), 1);
+    drop(keys);
+    drop(slower);
+    assert!(aside() < 1e-9, "{}", aside());
+    assert_eq!(all_that_fit(store).0.len(), count);
+    // A batch that has no time left: who has no share would wait for its end.
+    let back = store.promise(&[fast(-4.0)]).unwrap();
+    let batch = store.inner().log.begin_batch(Duration::ZERO, Cost::default());
+    let options = KeyOptions { direction: Direction::Backward, ..KeyOptions::default() };
+    std::thread::scope(|scope| {
+        let reads = || {
+            let mut reader = back.read_keys(&name(CAM), from, options).unwrap();
+            std::iter::from_fn(|| reader.next().unwrap()).count()
+        };
+        assert!(scope.spawn(reads).join().unwrap() > 10);
+    });
+    drop(batch);
+    // Recordings come first: of playbacks those go that are not read ahead.
+    let ahead = store.promise(&[wish(CAM)]).unwrap();
+    office.record(0.9);
+    assert!(back.withdrawn().is_some() && ahead.withdrawn().is_none());
+    assert!(matches!(
+        back.read_keys(&name(CAM), from, options).unwrap().next(),
+        Err(Error::Withdrawn { .. })
+    ));
+    assert!(aside() < 1e-9, "{}", aside());
 }

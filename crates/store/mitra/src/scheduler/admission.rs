@@ -51,7 +51,10 @@ impl Scheduler {
         request: &Request,
     ) -> Result<(Interval, bool), Refusal> {
         let mut nearest: Option<Refusal> = None;
-        for ahead in 0..=self.shape.cycle() * u64::from(self.shape.knobs().groups) {
+        // To the end of a period: what is being read for who has just gone is billed until the end of this one.
+        let groups = u64::from(self.shape.knobs().groups);
+        let left = groups - 1 - u64::from(self.shape.group_of(from));
+        for ahead in 0..=self.shape.cycle() * groups + left {
             let interval = Interval(from.0 + ahead);
             let late_ns = now_ns.filter(|_| ahead == 0);
             match self.fits_at(interval, late_ns, request) {
