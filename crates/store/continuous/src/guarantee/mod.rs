@@ -3,27 +3,33 @@
 //!
 //! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `admission`: who has
 //! a promise. `office`: where it is asked for. `stock`: what was read for a playback. `rounds`: the thread that reads.
-//! `promise`: the handle. `recordings`: what is written meanwhile. `lateness`: whether disks are what they seem.
+//! `promise`: the handle. `recordings`: what is written meanwhile. `intake`:
+//! which recordings the disks can take at all, `places`: where that is asked. `lateness`: whether disks are what they seem.
 
 mod admission;
 mod ahead;
 mod curve;
+mod intake;
 mod ladder;
 mod lateness;
 mod office;
+mod places;
 mod promise;
 mod recordings;
 mod rounds;
 mod status;
 mod stock;
 
+pub use intake::{Exceeding, Said};
 pub use ladder::Guarantee;
+pub use places::{IntakeStatus, Place, RecordingRefused};
 pub use promise::{Promise, Wish};
 pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
 
 #[cfg(test)]
 pub(crate) use lateness::Done;
 pub(crate) use office::Office;
+pub(crate) use places::Places;
 #[cfg(test)]
 pub(crate) use promise::shown_ns;
 pub(crate) use recordings::Recordings;
