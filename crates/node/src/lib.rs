@@ -10,6 +10,7 @@ mod disk_events;
 mod disks;
 mod files;
 mod guarantee;
+mod intake_events;
 mod logging;
 mod node;
 mod quotas;

@@ -72,7 +72,9 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Deleted { .. } => StatusCode::GONE,
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Error::Closed | Error::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Closed | Error::Refused(_) | Error::RecordingRefused(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Withdrawn { .. } => StatusCode::GONE,
             Error::CantReplace { .. } | Error::CantAdd { .. } | Error::CantRemove { .. } => {
                 StatusCode::CONFLICT

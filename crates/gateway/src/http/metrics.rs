@@ -97,6 +97,7 @@ impl Collector for Snapshot {
         self.streams(&mut encoder)?;
         self.store(&mut encoder)?;
         self.files(&mut encoder)?;
+        self.intake(&mut encoder)?;
         self.playbacks(&mut encoder)?;
         self.disks(&mut encoder)
     }
@@ -200,6 +201,26 @@ impl Snapshot {
             Some(free) => gauge("files_free", "What can be written", Some(&Unit::Bytes), *free),
             None => Ok(()),
         }
+    }
+
+    fn intake(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let intake = &self.store.intake;
+        let shares = [
+            ("recording_takes_ratio", "Disk time that recordings take", intake.takes_percent),
+            ("recording_limit_ratio", "Disk time that they may take", intake.limit_percent),
+        ];
+        for (name, help, percent) in shares {
+            if let Some(percent) = percent {
+                one(encoder, name, help, None, &ConstGauge::new(percent / 100.0))?;
+            }
+        }
+        let (text, over) = ("Whether they take more than that", intake.is_overcommitted());
+        one(encoder, "recordings_overcommitted", text, None, &ConstGauge::new(i64::from(over)))?;
+        let exceeding = ConstGauge::new(intake.exceeding.len() as i64);
+        let text = "Streams that write more than was said";
+        one(encoder, "recordings_exceeding", text, None, &exceeding)?;
+        let refused = ConstCounter::new(intake.refused);
+        one(encoder, "recordings_refused", "Recordings refused", None, &refused)
     }
 
     fn playbacks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

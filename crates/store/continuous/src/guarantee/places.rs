@@ -51,7 +51,6 @@ impl Places {
 
 /// A recording's place among those that the disks can take. Held while it is published; dropped without
 /// [`Place::give_back`] it is kept for a minute, for who comes back.
-#[derive(Debug)]
 pub struct Place {
     inner: Arc<Inner>,
     name: StreamName,
@@ -62,6 +61,12 @@ impl Place {
     /// Who had it says that he leaves.
     pub fn give_back(mut self) {
         self.may_come_back = false;
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.name).finish()
     }
 }
 

@@ -21,7 +21,7 @@ fn ask(store: &Continuous, stream: &str, bps: Option<u64>) -> Result<Place, Reco
 }
 
 fn refusal(asked: Result<Place, RecordingRefused>) -> RecordingRefused {
-    asked.err().expect("it does not fit")
+    asked.expect_err("it does not fit")
 }
 
 #[test]
