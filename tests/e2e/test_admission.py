@@ -101,7 +101,7 @@ class Admission(NodeTest):
         self.addCleanup(publisher.communicate)
         self.addCleanup(publisher.kill)
         wait_for("trouble", lambda: self.intake()["overcommitted"], 60)
-        wait_for("whose it is", lambda: self.intake()["exceeding"], 30)
+        wait_for("whose it is", lambda: self.intake()["exceeding"] or self.assertIsNone(publisher.poll()), 30)
         (liar,) = self.intake()["exceeding"]
         self.assertEqual((liar["stream"], liar["said_bps"]), ("/cam/liar", 500_000))
         status = self.node.get("/api/v1/status")["store"]

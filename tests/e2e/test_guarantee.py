@@ -86,6 +86,60 @@ class Guarantee(NodeTest):
         self.assertEqual(self.ask("PATCH", "/api/v1/playbacks/99999", {})[0], 404)
         self.assertTrue(again)
 
+    def test_who_waits_is_served_in_turn(self):
+        granted, _ = self.fill()
+        waited = []
+
+        def wait(name, ms, streams=1):
+            began = time.monotonic()
+            status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM] * streams, "wait_ms": ms})
+            waited.append((name, status, answer, time.monotonic() - began))
+
+        waiting = lambda: self.node.get("/api/v1/playbacks")["waiting"]
+        threads = []
+
+        def begin(*what):
+            threads.append(threading.Thread(target=wait, args=what))
+            threads[-1].start()
+            wait_for("the line", lambda: waiting() == len(threads), 10)
+
+        # A large one comes first, a small one behind it, a third gives up.
+        begin("large", 60_000, 2)
+        begin("small", 60_000)
+        begin("short", 1_500)
+        self.assertIn("pegasus_playbacks_waiting 3", self.node.get("/metrics", raw=True).decode())
+        self.assertIn("3 wait in line", self.node.command("playback", "list"))
+        threads[2].join(20)
+        name, status, answer, took = waited.pop()
+        self.assertEqual((name, status, answer["position"]), ("short", 503, 3), answer)
+        self.assertIn("it waited, and was number 3 in line", answer["error"])
+        self.assertGreaterEqual(took, 1.4)
+        # Room for one is no room for two; and nobody who waits passes them.
+        self.ask("DELETE", f"/api/v1/playbacks/{granted.pop()}")
+        time.sleep(1.5)
+        self.assertEqual((waited, waiting()), ([], 2))
+        while len(waited) < 2 and granted:
+            self.ask("DELETE", f"/api/v1/playbacks/{granted.pop()}")
+            time.sleep(3)
+        for thread in threads[:2]:
+            thread.join(30)
+        self.assertEqual([(name, status) for name, status, _, _ in waited], [("large", 201), ("small", 201)], waited)
+        self.assertEqual(waiting(), 0)
+        # Who hangs up has left the line.
+        with self.assertRaises(OSError):
+            body = json.dumps({"streams": [CAM], "wait_ms": 60_000}).encode()
+            request = urllib.request.Request(self.node.http + "/api/v1/playbacks", body, {"content-type": "application/json"})
+            urllib.request.urlopen(request, timeout=0.5)
+        wait_for("him to be gone", lambda: waiting() == 0, 10)
+        self.fill()
+        # The command waits as well, and is told where it stood.
+        with self.assertRaises(CommandFailed) as failed:
+            self.node.cli("playback", "check", CAM, "--wait", "1s")
+        self.assertIn("it waited, and was number 1 in line", str(failed.exception))
+        all_of_them = {one["id"] for one in self.node.get("/api/v1/playbacks")["playbacks"]}
+        threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them]).start()
+        self.assertTrue(self.node.cli("playback", "check", CAM, "--wait", "20s")["guaranteed"])
+
     def test_nonsense_is_refused(self):
         for body in (
             {"streams": []},
@@ -95,6 +149,8 @@ class Guarantee(NodeTest):
             {"streams": ["nowhere"]},
             {"streams": [CAM] * 65},
             {"streams": [CAM], "what": 1},
+            {"streams": [CAM], "wait_ms": 60_001},
+            {"streams": [CAM], "wait_ms": -1},
         ):
             with self.subTest(body):
                 status, answer = self.ask("POST", "/api/v1/playbacks", body)

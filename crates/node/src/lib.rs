@@ -15,6 +15,8 @@ mod logging;
 mod node;
 mod quotas;
 mod recording;
+mod remeasure;
+mod survey;
 mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};

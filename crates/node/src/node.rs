@@ -10,7 +10,7 @@ use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
 use pegasus_devices::{DeviceError, TestCamera};
 use pegasus_gateway::sources::{SourceError, Sources};
 use pegasus_gateway::{
-    Access, AccessError, DiskList, Events, Intake, Level, NodeInfo, Services, http, rtsp,
+    Access, AccessError, DiskList, Events, Intake, Level, Measuring, NodeInfo, Services, http, rtsp,
 };
 use pegasus_log::Recovery;
 use tokio::net::TcpListener;
@@ -171,6 +171,7 @@ impl Node {
             store,
             disks,
             intake,
+            measuring: Measuring::default(),
             sources,
             mounts: Some(files.clone()),
             clock,
@@ -196,8 +197,10 @@ impl Node {
         running.doors.spawn(watch_disks(running.services.clone()));
         let (store, events) = (running.services.store.clone(), running.services.events.clone());
         let playback = config.playback.clone();
+        let measuring = running.services.measuring.clone();
+        let keeping = guarantee::Keeping { store, config: playback, data, events, measuring };
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
-        tokio::task::spawn_blocking(move || guarantee::begin(&store, &playback, &data, &events));
+        tokio::spawn(keeping.run(running.services.stop.clone()));
         Ok(running)
     }
 

@@ -68,6 +68,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
         hls_feeds: app.feeds.len(),
         files,
         guarantee,
+        remeasured: app.measuring.status().remeasured,
     }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string succeeds");
@@ -84,6 +85,7 @@ struct Snapshot {
     hls_feeds: usize,
     files: FilesReport,
     guarantee: Option<GuaranteeStatus>,
+    remeasured: u64,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 1];
@@ -224,9 +226,14 @@ impl Snapshot {
     }
 
     fn playbacks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let text = "How often disks were measured anew, as they were slower than they should be";
+        let remeasured = ConstCounter::new(self.remeasured);
+        one(encoder, "disks_remeasured", text, None, &remeasured)?;
         let Some(status) = &self.guarantee else { return Ok(()) };
         let playing = ConstGauge::new(status.playbacks.len() as i64);
         one(encoder, "playbacks", "Playbacks that are promised", None, &playing)?;
+        let waiting = ConstGauge::new(status.waiting as i64);
+        one(encoder, "playbacks_waiting", "Playbacks that wait for a promise", None, &waiting)?;
         let gauges = [
             ("playback_promised_ratio", "Disk time that is promised", status.promised_percent),
             ("playback_recording_ratio", "Disk time of recordings", status.recording_percent),

@@ -12,7 +12,7 @@ use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Settings};
 use pegasus_disk::{CreateOptions, Disk, FileDisk};
 use pegasus_gateway::sources::Sources;
-use pegasus_gateway::{Access, DiskList, Events, Intake, NodeInfo, Services};
+use pegasus_gateway::{Access, DiskList, Events, Intake, Measuring, NodeInfo, Services};
 use pegasus_log::{FormatOptions, Log, OpenOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ pub fn services(folder: &Path, access: Access, rtsp_url: &str) -> Services {
         sources: Sources::open(list, switch.clone(), Arc::clone(&clock), intake.clone()).unwrap(),
         switch,
         intake,
+        measuring: Measuring::default(),
         mounts: None,
         access,
         events: Events::new(Arc::clone(&clock)),

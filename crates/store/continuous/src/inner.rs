@@ -15,7 +15,7 @@ use crate::commit::Core;
 use crate::driver::Wake;
 use crate::error::Error;
 use crate::forecast::Meter;
-use crate::guarantee::{Office, Places};
+use crate::guarantee::{Office, Places, Waiters};
 use crate::indexes::Indexes;
 use crate::keeper::Care;
 use crate::open::Opened;
@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     office: RwLock<Option<Arc<Office>>>,
     /// Which recordings have a place. Locked before the office's state.
     pub(crate) places: Places,
+    /// Who waits for a promise. Locked before the office's state.
+    pub(crate) waiters: Waiters,
 }
 
 /// What is wrong with the store.
@@ -121,6 +123,7 @@ impl Inner {
             meter: Mutex::default(),
             office: RwLock::default(),
             places: Places::default(),
+            waiters: Waiters::default(),
         }
     }
 

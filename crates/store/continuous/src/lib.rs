@@ -137,8 +137,8 @@ pub use format::FormatError;
 pub use format::fuzz_formats;
 pub use groups::{Group, Groups};
 pub use guarantee::{
-    Exceeding, Guarantee, GuaranteeStatus, IntakeStatus, Place, PlaybackStatus, Promise,
-    RecordingRefused, Refused, Said, Wish,
+    Exceeding, Guarantee, GuaranteeStatus, InLine, IntakeStatus, Place, PlaybackStatus, Promise,
+    RecordingRefused, Refused, Said, Waiting, Wish,
 };
 pub use hot_spares::SpareStatus;
 pub use keys::{Direction, KeyOptions, KeyReader};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pegasus_base::StreamName;
+use pegasus_disk::Profile;
 use pegasus_mitra::{Interval, Origin, PlaybackId, Request, Scheduler};
 
 use super::ahead::Known;
@@ -117,6 +118,30 @@ impl State {
         Ok((promise, admitted))
     }
 
+    /// Whether all of `needs` would fit if nobody else played. Nothing is changed by it.
+    pub(super) fn fits_when_idle(&mut self, needs: &[Need], now_ns: u64) -> bool {
+        // Who can't be told is let wait.
+        let Ok(mut idle) = Scheduler::new(self.scheduler.shape().clone()) else { return true };
+        idle.skip_to(self.now);
+        let scheduler = std::mem::replace(&mut self.scheduler, idle);
+        let (shares, late) = (std::mem::take(&mut self.shares), std::mem::take(&mut self.late));
+        let fits = needs.iter().all(|need| self.admit_one(need, now_ns).is_ok());
+        (self.scheduler, self.shares, self.late) = (scheduler, shares, late);
+        fits
+    }
+
+    /// The refusal of somebody whose turn it is not: of the first of `needs`, at what it takes on the average.
+    pub(super) fn not_his_turn(&mut self, needs: &[Need], now_ns: u64) -> Refused {
+        self.figures.refused += 1;
+        match needs.first() {
+            Some(Need { stock, known, .. }) => {
+                let name = &stock.finder.stream.name;
+                self.refused(name, known.curve.mean() * 8, 0, known.width.max(1), now_ns)
+            }
+            None => unreachable!("nothing at all is always admitted"),
+        }
+    }
+
     /// While nobody plays nobody counts the intervals.
     fn catch_up(&mut self, now_ns: u64) {
         let shape = self.scheduler.shape();
@@ -192,6 +217,9 @@ impl State {
             fits_bps: largest.map_or(0, |rung| self.ladder.rate_bps(rung) * width),
             playing: self.shares.len() as u64,
             first_end_ms: ends.map(|ends| ends.saturating_sub(now_ns) / 1_000_000),
+            waiting: 0,
+            position: None,
+            never: false,
         }
     }
 
@@ -275,6 +303,28 @@ impl State {
             share.stock.withdraw(why);
             self.figures.withdrawn += 1;
         }
+    }
+
+    /// The disks are like `profiles`, if promises can be made anew by that.
+    pub(super) fn adopt(&mut self, profiles: &[Profile]) -> Result<bool, pegasus_mitra::Error> {
+        let ladder = self.ladder.with(profiles)?;
+        let is_alike = ladder.shape(1.0, 0.0)?.media() == self.scheduler.shape().media();
+        if self.shares.is_empty() || !is_alike {
+            return Ok(false);
+        }
+        (self.ladder, self.lateness) = (ladder, Lateness::default());
+        self.promise_anew("the disks were measured anew, and are slower than was thought");
+        Ok(true)
+    }
+
+    /// Goes on counting from these.
+    pub(super) fn inherit(&mut self, before: GuaranteeStatus) {
+        self.figures.admitted += before.admitted;
+        self.figures.refused += before.refused;
+        self.figures.withdrawn += before.withdrawn;
+        self.figures.batches += before.batches;
+        self.figures.late_batches += before.late_batches;
+        self.figures.late_blocks += before.late_blocks;
     }
 
     pub(super) fn status(&self) -> GuaranteeStatus {

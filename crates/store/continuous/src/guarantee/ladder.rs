@@ -89,6 +89,16 @@ impl Ladder {
         }
     }
 
+    /// The same rungs on disks like `profiles`, though the highest may not fit them.
+    ///
+    /// # Errors
+    /// As [`Ladder::new`].
+    pub(crate) fn with(&self, profiles: &[Profile]) -> Result<Self, Error> {
+        let guarantee = Guarantee { profiles: profiles.to_vec(), ..self.guarantee.clone() };
+        Self::new(guarantee.clone(), self.layout)?;
+        Ok(Self { guarantee, ..self.clone() })
+    }
+
     pub(crate) fn guarantee(&self) -> &Guarantee {
         &self.guarantee
     }

@@ -3,7 +3,8 @@
 //!
 //! `curve` and `ahead`: how fast a recording has to be read. `ladder`: rates, and how disks and time are cut. `admission`: who has
 //! a promise. `office`: where it is asked for. `stock`: what was read for a playback. `rounds`: the thread that reads.
-//! `promise`: the handle. `recordings`: what is written meanwhile. `intake`:
+//! `promise`: the handle. `line`: whose turn
+//! it is of those who wait for one, `waiting`: where they do. `recordings`: what is written meanwhile. `intake`:
 //! which recordings the disks can take at all, `places`: where that is asked. `lateness`: whether disks are what they seem.
 
 mod admission;
@@ -12,6 +13,7 @@ mod curve;
 mod intake;
 mod ladder;
 mod lateness;
+mod line;
 mod office;
 mod places;
 mod promise;
@@ -19,12 +21,14 @@ mod recordings;
 mod rounds;
 mod status;
 mod stock;
+mod waiting;
 
 pub use intake::{Exceeding, Said};
 pub use ladder::Guarantee;
 pub use places::{IntakeStatus, Place, RecordingRefused};
 pub use promise::{Promise, Wish};
 pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
+pub use waiting::{InLine, Waiting};
 
 #[cfg(test)]
 pub(crate) use lateness::Done;
@@ -36,3 +40,4 @@ pub(crate) use recordings::Recordings;
 #[cfg(test)]
 pub(crate) use rounds::catch_up;
 pub(crate) use stock::{Stock, Taken};
+pub(crate) use waiting::Waiters;

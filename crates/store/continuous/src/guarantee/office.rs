@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use pegasus_disk::Profile;
 use pegasus_mitra::PlaybackId;
 
 use super::admission::{Need, State};
@@ -107,6 +108,37 @@ impl Office {
         let admitted = self.state.lock().admit(needs, instead_of, now_ns);
         self.kicked.notify_all();
         admitted.map_err(|refused| Error::Refused(Box::new(refused)))
+    }
+
+    /// What it gives promises by.
+    pub(crate) fn guarantee(&self) -> Guarantee {
+        self.state.lock().ladder.guarantee().clone()
+    }
+
+    /// The disks are like `profiles`; false if somebody else has to give promises by that, as all is cut otherwise, or nobody plays.
+    ///
+    /// # Errors
+    /// [`Error::Guarantee`].
+    pub(crate) fn adopt(&self, profiles: &[Profile]) -> Result<bool, Error> {
+        let adopted = self.state.lock().adopt(profiles);
+        self.kicked.notify_all();
+        adopted.map_err(|error| Error::Guarantee { why: error.to_string() })
+    }
+
+    /// Goes on counting where another stopped.
+    pub(crate) fn inherit(&self, before: &Self) {
+        let figures = before.status();
+        self.state.lock().inherit(figures);
+    }
+
+    /// Whether all of `needs` would fit if nobody else played: who waits for what never fits waits in vain.
+    pub(super) fn fits_when_idle(&self, needs: &[Need]) -> bool {
+        self.state.lock().fits_when_idle(needs, self.now_ns())
+    }
+
+    /// The refusal of somebody whose turn it is not.
+    pub(super) fn not_his_turn(&self, needs: &[Need]) -> Error {
+        Error::Refused(Box::new(self.state.lock().not_his_turn(needs, self.now_ns())))
     }
 
     /// When the last of these playbacks can be shown, in nanoseconds since it began.
