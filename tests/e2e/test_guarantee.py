@@ -1,6 +1,7 @@
 """Playbacks that are promised: what does not fit is refused with a reason, what fits plays on, whatever else goes on."""
 
 import json
+import random
 import subprocess
 import threading
 import time
@@ -8,6 +9,7 @@ import urllib.error
 import urllib.request
 
 from harness import CLIPS, CommandFailed, Node, NodeTest, publish, wait_for
+from rtsp_client import Player
 
 # What the store is told its disks can do: a hundredth of what they can, so that a handful of viewers fill them.
 SLOW = """capacity_bytes = 268435456
@@ -184,6 +186,39 @@ class Guarantee(NodeTest):
         self.assertEqual(status["late_blocks"], 0, status)
         self.assertGreater(status["batches"], 0)
         wait_for("their promises given back", lambda: not self.node.get("/api/v1/playbacks")["playbacks"], 20)
+
+    def test_a_storm_of_seeks_and_one_that_stops_reading_make_nobody_late(self):
+        span = self.node.spans(CAM)[0]
+        url = f"{self.node.rtsp}{CAM}?from={span['start']}&to={span['end']}"
+        player = lambda: Player("127.0.0.1", self.node.rtsp_port, url)
+        steady, stormy, stuck = player(), player(), player()
+        for one in (steady, stormy, stuck):
+            self.addCleanup(one.close)
+        # One begins and reads nothing any more.
+        stuck.play(range="npt=0-")
+        stop, seeks = threading.Event(), []
+
+        def storm():
+            rng = random.Random(1)
+            while not stop.is_set():
+                stormy.play(range=f"npt={rng.uniform(0, 9):.2f}-")
+                seeks.append(next(stormy.pictures()))
+
+        thread = threading.Thread(target=storm)
+        _, first = steady.play(range="npt=0-")
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(stop.set)
+        began, lag = time.monotonic(), []
+        for picture in steady.pictures():
+            shown = ((picture.timestamp - first) & 0xFFFFFFFF) / 90_000
+            lag.append(picture.came - began - shown)
+        stop.set()
+        thread.join()
+        self.assertGreater(len(lag), 200)
+        self.assertGreater(len(seeks), 10)
+        status = self.node.get("/api/v1/playbacks")
+        self.assertEqual((status["late_blocks"], status["withdrawn"]), (0, 0), status)
 
     def test_a_viewer_that_is_gone_loses_its_promise(self):
         status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM], "scale": 1})
