@@ -141,13 +141,15 @@ def device_reader(device, from_byte):
     return take
 
 
-def offer_all(kind, player, bulk):
-    """What becomes of all loads, alone and beside others. `player` opens what is promised, if anything is, `bulk` what is not."""
+def offer_all(kind, player, bulk, over=lambda: None):
+    """What becomes of all loads, alone and beside others. `player` opens what is promised, if anything is, `bulk` what is not; a load is `over`."""
     alone, together = [], []
     for load in LOADS[kind]:
+        over()
         drop_caches()
         alone.append(offer(load, player))
     for load in BESIDE_LOADS[kind]:
+        over()
         drop_caches()
         began = time.monotonic()
         with beside(bulk) as had:
@@ -252,8 +254,6 @@ def node(kind, store_bench, folder, disk, profile):
         return f"{server.http}/api/v1/streams/bench/{clip(number)}/media.mp4"
 
     def player(number):
-        if number == 0:
-            give_back()
         body = json.dumps({"streams": [f"/bench/{clip(number)}"]}).encode()
         request = urllib.request.Request(server.http + "/api/v1/playbacks", body, {"content-type": "application/json"})
         try:
@@ -274,7 +274,7 @@ def node(kind, store_bench, folder, disk, profile):
         # Where every recording ends is looked for where the heads have to go: half a minute for so many.
         server.start(seconds=180)
         wait_for("promises", lambda: server.get("/api/v1/playbacks")["guaranteed"], 60)
-        results = offer_all(kind, player, lambda number: http_reader(media(number)))
+        results = offer_all(kind, player, lambda number: http_reader(media(number)), give_back)
         promises = server.get("/api/v1/playbacks")
     finally:
         server.close()

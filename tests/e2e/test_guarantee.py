@@ -1,6 +1,7 @@
 """Playbacks that are promised: what does not fit is refused with a reason, what fits plays on, whatever else goes on."""
 
 import json
+import random
 import subprocess
 import threading
 import time
@@ -8,6 +9,7 @@ import urllib.error
 import urllib.request
 
 from harness import CLIPS, CommandFailed, Node, NodeTest, publish, wait_for
+from rtsp_client import Player
 
 # What the store is told its disks can do: a hundredth of what they can, so that a handful of viewers fill them.
 SLOW = """capacity_bytes = 268435456
@@ -86,6 +88,60 @@ class Guarantee(NodeTest):
         self.assertEqual(self.ask("PATCH", "/api/v1/playbacks/99999", {})[0], 404)
         self.assertTrue(again)
 
+    def test_who_waits_is_served_in_turn(self):
+        granted, _ = self.fill()
+        waited = []
+
+        def wait(name, ms, streams=1):
+            began = time.monotonic()
+            status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM] * streams, "wait_ms": ms})
+            waited.append((name, status, answer, time.monotonic() - began))
+
+        waiting = lambda: self.node.get("/api/v1/playbacks")["waiting"]
+        threads = []
+
+        def begin(*what):
+            threads.append(threading.Thread(target=wait, args=what))
+            threads[-1].start()
+            wait_for("the line", lambda: waiting() == len(threads), 10)
+
+        # A large one comes first, a small one behind it, a third gives up.
+        begin("large", 60_000, 2)
+        begin("small", 60_000)
+        begin("short", 1_500)
+        self.assertIn("pegasus_playbacks_waiting 3", self.node.get("/metrics", raw=True).decode())
+        self.assertIn("3 wait in line", self.node.command("playback", "list"))
+        threads[2].join(20)
+        name, status, answer, took = waited.pop()
+        self.assertEqual((name, status, answer["position"]), ("short", 503, 3), answer)
+        self.assertIn("it waited, and was number 3 in line", answer["error"])
+        self.assertGreaterEqual(took, 1.4)
+        # Room for one is no room for two; and nobody who waits passes them.
+        self.ask("DELETE", f"/api/v1/playbacks/{granted.pop()}")
+        time.sleep(1.5)
+        self.assertEqual((waited, waiting()), ([], 2))
+        while len(waited) < 2 and granted:
+            self.ask("DELETE", f"/api/v1/playbacks/{granted.pop()}")
+            time.sleep(3)
+        for thread in threads[:2]:
+            thread.join(30)
+        self.assertEqual([(name, status) for name, status, _, _ in waited], [("large", 201), ("small", 201)], waited)
+        self.assertEqual(waiting(), 0)
+        # Who hangs up has left the line.
+        with self.assertRaises(OSError):
+            body = json.dumps({"streams": [CAM], "wait_ms": 60_000}).encode()
+            request = urllib.request.Request(self.node.http + "/api/v1/playbacks", body, {"content-type": "application/json"})
+            urllib.request.urlopen(request, timeout=0.5)
+        wait_for("him to be gone", lambda: waiting() == 0, 10)
+        self.fill()
+        # The command waits as well, and is told where it stood.
+        with self.assertRaises(CommandFailed) as failed:
+            self.node.cli("playback", "check", CAM, "--wait", "1s")
+        self.assertIn("it waited, and was number 1 in line", str(failed.exception))
+        all_of_them = {one["id"] for one in self.node.get("/api/v1/playbacks")["playbacks"]}
+        threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them]).start()
+        self.assertTrue(self.node.cli("playback", "check", CAM, "--wait", "20s")["guaranteed"])
+
     def test_nonsense_is_refused(self):
         for body in (
             {"streams": []},
@@ -95,6 +151,8 @@ class Guarantee(NodeTest):
             {"streams": ["nowhere"]},
             {"streams": [CAM] * 65},
             {"streams": [CAM], "what": 1},
+            {"streams": [CAM], "wait_ms": 60_001},
+            {"streams": [CAM], "wait_ms": -1},
         ):
             with self.subTest(body):
                 status, answer = self.ask("POST", "/api/v1/playbacks", body)
@@ -128,6 +186,39 @@ class Guarantee(NodeTest):
         self.assertEqual(status["late_blocks"], 0, status)
         self.assertGreater(status["batches"], 0)
         wait_for("their promises given back", lambda: not self.node.get("/api/v1/playbacks")["playbacks"], 20)
+
+    def test_a_storm_of_seeks_and_one_that_stops_reading_make_nobody_late(self):
+        span = self.node.spans(CAM)[0]
+        url = f"{self.node.rtsp}{CAM}?from={span['start']}&to={span['end']}"
+        player = lambda: Player("127.0.0.1", self.node.rtsp_port, url)
+        steady, stormy, stuck = player(), player(), player()
+        for one in (steady, stormy, stuck):
+            self.addCleanup(one.close)
+        # One begins and reads nothing any more.
+        stuck.play(range="npt=0-")
+        stop, seeks = threading.Event(), []
+
+        def storm():
+            rng = random.Random(1)
+            while not stop.is_set():
+                stormy.play(range=f"npt={rng.uniform(0, 9):.2f}-")
+                seeks.append(next(stormy.pictures()))
+
+        thread = threading.Thread(target=storm)
+        _, first = steady.play(range="npt=0-")
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(stop.set)
+        began, lag = time.monotonic(), []
+        for picture in steady.pictures():
+            shown = ((picture.timestamp - first) & 0xFFFFFFFF) / 90_000
+            lag.append(picture.came - began - shown)
+        stop.set()
+        thread.join()
+        self.assertGreater(len(lag), 200)
+        self.assertGreater(len(seeks), 10)
+        status = self.node.get("/api/v1/playbacks")
+        self.assertEqual((status["late_blocks"], status["withdrawn"]), (0, 0), status)
 
     def test_a_viewer_that_is_gone_loses_its_promise(self):
         status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM], "scale": 1})

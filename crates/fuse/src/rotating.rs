@@ -70,7 +70,11 @@ impl RotatingDisk {
         let content = open().or_else(|error| {
             // What a killed one left mounted is taken away first.
             if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) {
-                unmount(path, UnmountFlags::DETACH)?;
+                unmount(path, UnmountFlags::DETACH).map_err(|error| {
+                    let what = "it is what a killed program left mounted, and can't be taken away";
+                    let todo = format!("umount {}", path.display());
+                    io::Error::other(format!("{what} ({error}); as root: {todo}"))
+                })?;
                 return open();
             }
             Err(error)

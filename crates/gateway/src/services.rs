@@ -8,7 +8,7 @@ use pegasus_continuous::Continuous;
 use tokio_util::sync::CancellationToken;
 
 use crate::sources::Sources;
-use crate::{Access, DiskList, Events, Mounts};
+use crate::{Access, DiskList, Events, Intake, Measuring, Mounts};
 
 /// What every door needs, put together by the node. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +17,10 @@ pub struct Services {
     pub switch: Switch,
     /// The recordings.
     pub store: Continuous,
+    /// Which streams may be published that are going to be recorded.
+    pub intake: Intake,
+    /// What is known of the disks' speed.
+    pub measuring: Measuring,
     /// Where disks are that the configuration does not name.
     pub disks: Arc<DiskList>,
     /// The streams that the node fetches itself.

@@ -207,3 +207,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_session_needs_is_read() {
+    let said = |session: &str, tracks: [&str; 2]| {
+        let [video, audio] = tracks;
+        let text = format!(
+            "v=0\r\n{session}m=video 0 RTP/AVP 96\r\n{video}a=rtpmap:96 H264/90000\r\n\
+             m=audio 0 RTP/AVP 0\r\n{audio}"
+        );
+        pegasus_media::sdp::parse(text.as_bytes()).unwrap().bandwidth_bps
+    };
+    assert_eq!(said("", ["", ""]), None);
+    assert_eq!(said("", ["b=AS:4000\r\n", "b=AS:64\r\n"]), Some(4_064_000));
+    assert_eq!(said("b=TIAS:5000000\r\n", ["b=AS:4000\r\n", ""]), Some(5_000_000));
+    for nonsense in [
+        "b=AS:\r\n",
+        "b=AS:0\r\n",
+        "b=CT:128\r\n",
+        "b=4000\r\n",
+        "b=AS:-1\r\n",
+        "b=AS:99999999999999999999\r\n",
+    ] {
+        assert_eq!(said("", [nonsense, ""]), None, "{nonsense}");
+    }
+}

@@ -10,10 +10,13 @@ mod disk_events;
 mod disks;
 mod files;
 mod guarantee;
+mod intake_events;
 mod logging;
 mod node;
 mod quotas;
 mod recording;
+mod remeasure;
+mod survey;
 mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};

@@ -10,7 +10,7 @@ use pegasus_continuous::{Continuous, Retention, Settings, StreamRetention};
 use pegasus_devices::{DeviceError, TestCamera};
 use pegasus_gateway::sources::{SourceError, Sources};
 use pegasus_gateway::{
-    Access, AccessError, DiskList, Events, Level, NodeInfo, Services, http, rtsp,
+    Access, AccessError, DiskList, Events, Intake, Level, Measuring, NodeInfo, Services, http, rtsp,
 };
 use pegasus_log::Recovery;
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use crate::disk_events::DiskEvents;
 use crate::disks::{Opened, StoreError, open_store};
 use crate::files::NodeFiles;
 use crate::guarantee;
+use crate::intake_events::IntakeEvents;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
 
@@ -153,7 +154,15 @@ impl Node {
         };
 
         let switch = Switch::new(Limits::default());
-        let sources = Sources::open(data.join("sources.json"), switch.clone(), Arc::clone(&clock))?;
+        let intake = match config.recording.admission {
+            true => {
+                let rules = config.recording.clone();
+                Intake::new(store.clone(), move |name| rules.wants(name))
+            }
+            false => Intake::open(),
+        };
+        let list = data.join("sources.json");
+        let sources = Sources::open(list, switch.clone(), Arc::clone(&clock), intake.clone())?;
         let node =
             NodeInfo { version: version.to_owned(), started: clock.now(), http_url, rtsp_url };
         let (stop, disks) = (CancellationToken::new(), Arc::new(DiskList::of(&data)));
@@ -161,6 +170,8 @@ impl Node {
             switch,
             store,
             disks,
+            intake,
+            measuring: Measuring::default(),
             sources,
             mounts: Some(files.clone()),
             clock,
@@ -186,8 +197,10 @@ impl Node {
         running.doors.spawn(watch_disks(running.services.clone()));
         let (store, events) = (running.services.store.clone(), running.services.events.clone());
         let playback = config.playback.clone();
+        let measuring = running.services.measuring.clone();
+        let keeping = guarantee::Keeping { store, config: playback, data, events, measuring };
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
-        tokio::task::spawn_blocking(move || guarantee::begin(&store, &playback, &data, &events));
+        tokio::spawn(keeping.run(running.services.stop.clone()));
         Ok(running)
     }
 
@@ -310,9 +323,9 @@ fn report(events: &Events, recovery: &Recovery) {
     }
 }
 
-/// Notices what becomes of the disks, and says so once.
+/// Notices what becomes of the disks, and whether they can take what is recorded, and says so once.
 async fn watch_disks(services: Services) {
-    let mut events = DiskEvents::default();
+    let (mut events, mut intake) = (DiskEvents::default(), IntakeEvents::default());
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -323,6 +336,9 @@ async fn watch_disks(services: Services) {
         let Ok(status) = looked.await else { continue };
         for (level, path, text) in events.note(&status.disks, &status.spares) {
             services.events.report(level, &path, text);
+        }
+        for (level, subject, text) in intake.note(&status.intake) {
+            services.events.report(level, &subject, text);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pegasus_base::StreamName;
 use pegasus_circuit::{Event, Sink, Start, Switch, SwitchEvent};
-use pegasus_continuous::{Continuous, Recorder};
+use pegasus_continuous::{Continuous, Pushed, Recorder};
 use pegasus_gateway::{Events, Level};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ impl Recorders {
     async fn record(self, name: StreamName) {
         let mut sink = self.switch.subscribe(&name, Start::Held).label("recorder");
         let mut events = Vec::with_capacity(BATCH_UNITS);
-        let mut recorder = None;
+        let (mut recorder, mut behind) = (None, false);
         let mut stopping = false;
         while !stopping {
             tokio::select! {
@@ -70,7 +70,7 @@ impl Recorders {
             }
             for event in events.drain(..) {
                 stopping |= event == Event::Closed;
-                self.handle(&name, &mut recorder, event);
+                self.handle(&name, &mut recorder, &mut behind, event);
             }
             self.report(&name, &sink);
             if !stopping {
@@ -82,7 +82,13 @@ impl Recorders {
         }
     }
 
-    fn handle(&self, name: &StreamName, recorder: &mut Option<Recorder>, event: Event) {
+    fn handle(
+        &self,
+        name: &StreamName,
+        recorder: &mut Option<Recorder>,
+        behind: &mut bool,
+        event: Event,
+    ) {
         match event {
             Event::Live(tracks) => {
                 let result = match recorder {
@@ -100,7 +106,12 @@ impl Recorders {
             }
             Event::Unit(unit) => {
                 if let Some(recorder) = recorder {
-                    recorder.push(unit);
+                    let was_behind =
+                        std::mem::replace(behind, recorder.push(unit) == Pushed::Behind);
+                    if *behind && !was_behind {
+                        let text = "the disks don't keep up: part of the stream is not recorded";
+                        self.events.report(Level::Error, name.as_str(), text.to_owned());
+                    }
                 }
             }
             Event::Lost(loss) => {

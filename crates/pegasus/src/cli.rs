@@ -251,6 +251,9 @@ pub(crate) enum Playback {
         /// How fast: 1 is as recorded, negative is backwards
         #[arg(long, default_value_t = 1.0, allow_hyphen_values = true)]
         scale: f64,
+        /// Wait in line for room, up to 1m; without, the answer is that of the moment
+        #[arg(long, value_name = "DURATION", value_parser = plan::duration)]
+        wait: Option<std::time::Duration>,
     },
 }
 

@@ -10,6 +10,9 @@ use url::Url;
 
 use crate::Failure;
 
+/// How long the node may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
 /// One node, by its URL.
 pub(crate) struct Client {
     base: Url,
@@ -28,13 +31,13 @@ impl Client {
         }
         let authorization = authorization(&base);
         base.set_username("").and_then(|()| base.set_password(None)).ok();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_recv_response(Some(Duration::from_secs(30)))
-            .build()
-            .into();
-        Ok(Self { base, authorization, agent })
+        Ok(Self { base, authorization, agent: agent(ANSWER_MAX) })
+    }
+
+    /// The same, for what may take so much longer.
+    pub(crate) fn patient(&self, more: Duration) -> Self {
+        let agent = agent(ANSWER_MAX.saturating_add(more));
+        Self { base: self.base.clone(), authorization: self.authorization.clone(), agent }
     }
 
     /// `GET path`, its JSON.
@@ -118,6 +121,15 @@ impl Client {
         }
         Err(refusal(&mut response))
     }
+}
+
+fn agent(answer_max: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(5)))
+        .timeout_recv_response(Some(answer_max))
+        .build()
+        .into()
 }
 
 fn authorization(base: &Url) -> Option<String> {

@@ -16,6 +16,7 @@ use crate::sources::SourceError;
 pub(crate) struct ApiError {
     status: StatusCode,
     text: String,
+    position: Option<u64>,
 }
 
 /// The body of every answer that is not a success.
@@ -24,11 +25,14 @@ pub struct ErrorBody {
     /// What is wrong, in one sentence.
     #[schema(example = "nothing is recorded of /cam/door")]
     pub error: String,
+    /// Of a playback that waited in vain: where it stood in line, 1 the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        Self { status, text: text.into(), position: None }
     }
 
     /// The request makes no sense.
@@ -60,7 +64,7 @@ impl IntoResponse for ApiError {
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), "{}", self.text);
         }
-        (self.status, Json(ErrorBody { error: self.text })).into_response()
+        (self.status, Json(ErrorBody { error: self.text, position: self.position })).into_response()
     }
 }
 
@@ -72,14 +76,20 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Deleted { .. } => StatusCode::GONE,
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Error::Closed | Error::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Closed | Error::Refused(_) | Error::RecordingRefused(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Withdrawn { .. } => StatusCode::GONE,
             Error::CantReplace { .. } | Error::CantAdd { .. } | Error::CantRemove { .. } => {
                 StatusCode::CONFLICT
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        let position = match &error {
+            Error::Refused(refused) => refused.position,
+            _ => None,
+        };
+        Self { position, ..Self::new(status, error.to_string()) }
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
         hls_feeds: app.feeds.len(),
         files,
         guarantee,
+        remeasured: app.measuring.status().remeasured,
     }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string succeeds");
@@ -84,6 +85,7 @@ struct Snapshot {
     hls_feeds: usize,
     files: FilesReport,
     guarantee: Option<GuaranteeStatus>,
+    remeasured: u64,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 1];
@@ -97,6 +99,7 @@ impl Collector for Snapshot {
         self.streams(&mut encoder)?;
         self.store(&mut encoder)?;
         self.files(&mut encoder)?;
+        self.intake(&mut encoder)?;
         self.playbacks(&mut encoder)?;
         self.disks(&mut encoder)
     }
@@ -202,10 +205,35 @@ impl Snapshot {
         }
     }
 
+    fn intake(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let intake = &self.store.intake;
+        let shares = [
+            ("recording_takes_ratio", "Disk time that recordings take", intake.takes_percent),
+            ("recording_limit_ratio", "Disk time that they may take", intake.limit_percent),
+        ];
+        for (name, help, percent) in shares {
+            if let Some(percent) = percent {
+                one(encoder, name, help, None, &ConstGauge::new(percent / 100.0))?;
+            }
+        }
+        let (text, over) = ("Whether they take more than that", intake.is_overcommitted());
+        one(encoder, "recordings_overcommitted", text, None, &ConstGauge::new(i64::from(over)))?;
+        let exceeding = ConstGauge::new(intake.exceeding.len() as i64);
+        let text = "Streams that write more than was said";
+        one(encoder, "recordings_exceeding", text, None, &exceeding)?;
+        let refused = ConstCounter::new(intake.refused);
+        one(encoder, "recordings_refused", "Recordings refused", None, &refused)
+    }
+
     fn playbacks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let text = "How often disks were measured anew, as they were slower than they should be";
+        let remeasured = ConstCounter::new(self.remeasured);
+        one(encoder, "disks_remeasured", text, None, &remeasured)?;
         let Some(status) = &self.guarantee else { return Ok(()) };
         let playing = ConstGauge::new(status.playbacks.len() as i64);
         one(encoder, "playbacks", "Playbacks that are promised", None, &playing)?;
+        let waiting = ConstGauge::new(status.waiting as i64);
+        one(encoder, "playbacks_waiting", "Playbacks that wait for a promise", None, &waiting)?;
         let gauges = [
             ("playback_promised_ratio", "Disk time that is promised", status.promised_percent),
             ("playback_recording_ratio", "Disk time of recordings", status.recording_percent),

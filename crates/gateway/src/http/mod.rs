@@ -27,6 +27,7 @@ mod recorded;
 mod server;
 #[cfg(test)]
 mod testing;
+mod waiting;
 
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_request};

@@ -59,12 +59,18 @@ impl Playbacks {
         store: &Continuous,
         wishes: Vec<Wish>,
     ) -> Result<(u64, Lease), Absent> {
-        let now = Instant::now();
-        if self.sweep(now) >= LEASES_MAX {
-            return Err(Absent::TooMany);
-        }
-        let promise = Arc::new(store.promise(&wishes)?);
-        let lease = Lease { promise, wishes, expires: now + EXPIRES };
+        self.check_room()?;
+        self.keep(store.promise(&wishes)?, wishes)
+    }
+
+    /// Refuses more than there may be.
+    pub(crate) fn check_room(&self) -> Result<(), Absent> {
+        if self.sweep(Instant::now()) >= LEASES_MAX { Err(Absent::TooMany) } else { Ok(()) }
+    }
+
+    /// Keeps a promise that was given.
+    pub(crate) fn keep(&self, promise: Promise, wishes: Vec<Wish>) -> Result<(u64, Lease), Absent> {
+        let lease = Lease { promise: promise.into(), wishes, expires: Instant::now() + EXPIRES };
         let mut state = self.state.lock();
         state.next += 1;
         let id = state.next;

@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             }
         };
         self.drain().await;
-        self.teardown();
+        self.teardown(false);
         let farewell = async {
             self.writer.write_all(&self.out).await?;
             self.writer.shutdown().await
@@ -249,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 tracing::info!(%peer, %method, status, %reason, "refused");
             }
         } else if method == Method::Teardown {
-            self.teardown();
+            self.teardown(true);
         }
         response.emit(&mut self.out);
     }
@@ -262,10 +262,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         }
     }
 
-    fn teardown(&mut self) {
+    /// Ends what goes on; whether the client said so.
+    fn teardown(&mut self, said_so: bool) {
         let now = self.services.clock.now();
         if let Media::Publishing(publishing, _) = std::mem::replace(&mut self.media, Media::None) {
-            publishing.finish(now);
+            publishing.finish(now, said_so);
         }
         self.ports.clear();
     }

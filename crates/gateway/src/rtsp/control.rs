@@ -26,7 +26,7 @@ impl<S> Connection<S> {
     pub(super) async fn serve(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Describe(target) => Answer::Described(self.describe(target).await),
-            Ask::Announce { name, sdp } => Answer::Announced(self.announce(&name, &sdp)),
+            Ask::Announce { name, sdp } => Answer::Announced(self.announce(&name, &sdp).await),
             Ask::Bind { track, client } => Answer::Bound(self.bind(track, client)),
             Ask::Record { name } => Answer::Recording(self.record(&name)),
             Ask::Play { target, range, rate } => {
@@ -73,14 +73,22 @@ impl<S> Connection<S> {
         Ok(description)
     }
 
-    fn announce(&mut self, name: &StreamName, sdp: &[u8]) -> Result<Vec<AnnouncedTrack>, Refusal> {
-        let announcement = Announcement::read(sdp)?;
+    async fn announce(
+        &mut self,
+        name: &StreamName,
+        sdp: &[u8],
+    ) -> Result<Vec<AnnouncedTrack>, Refusal> {
+        let mut announcement = Announcement::read(sdp)?;
         // Told early, so that the client need not set up tracks in vain; what counts is RECORD.
         let publisher = self.services.switch.status(name).and_then(|status| status.publisher);
         if let Some(publisher) = publisher {
             let name = name.clone();
             return Err(taken(PublishError::Taken { name, publisher }));
         }
+        let (bps, carried) = (announcement.bandwidth_bps, announcement.carried());
+        let place = self.services.intake.ask(name, bps, carried).await;
+        let too_much = |error| Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, error);
+        announcement.place = place.map_err(too_much)?;
         for track in &announcement.tracks {
             if let Some(why) = &track.refused {
                 let text = format!("a track of the publisher is not carried: {why}");
@@ -103,7 +111,7 @@ impl<S> Connection<S> {
     }
 
     fn record(&mut self, name: &StreamName) -> Result<(), Refusal> {
-        let Media::Announced(announcement) = &self.media else {
+        let Media::Announced(announcement) = &mut self.media else {
             unreachable!("the session machine records only what was announced");
         };
         let (publishing, commands) = Publishing::start(

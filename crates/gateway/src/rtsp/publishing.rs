@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use pegasus_base::{StreamName, Time};
 use pegasus_circuit::{Commands, Damage, PublishError, Source, Switch};
-use pegasus_media::{TrackId, sdp};
+use pegasus_continuous::Place;
+use pegasus_media::{TrackId, TrackSet, sdp};
 
 use super::dialogue::{AnnouncedTrack, Refusal};
 use super::ingest::{Ingest, Ingested};
@@ -19,6 +20,10 @@ pub(super) struct Announcement {
     /// For the session machine.
     pub(super) tracks: Vec<AnnouncedTrack>,
     media: Vec<Option<sdp::Media>>,
+    /// What the publisher says that all of it needs.
+    pub(super) bandwidth_bps: Option<u64>,
+    /// Among what the disks can record.
+    pub(super) place: Option<Place>,
 }
 
 impl Announcement {
@@ -34,6 +39,7 @@ impl Announcement {
             let why = format!("no track can be carried ({})", reasons.join("; "));
             return Err(Refusal::new(Status::UNSUPPORTED_MEDIA, why));
         }
+        let bandwidth_bps = description.bandwidth_bps;
         let mut lines: Vec<(usize, AnnouncedTrack, Option<sdp::Media>)> = Vec::new();
         for media in description.media {
             let control = media.control.clone().unwrap_or_default();
@@ -50,7 +56,12 @@ impl Announcement {
             return Err(Refusal::new(Status::BAD_REQUEST, why));
         }
         let (tracks, media) = lines.into_iter().map(|(_, track, media)| (track, media)).unzip();
-        Ok(Self { tracks, media })
+        Ok(Self { tracks, media, bandwidth_bps, place: None })
+    }
+
+    /// The tracks that can be carried.
+    pub(super) fn carried(&self) -> TrackSet {
+        self.media.iter().flatten().map(|media| media.track.clone()).collect()
     }
 
     /// The tracks of `channels` that can be carried, numbered anew; and for each channel which of
@@ -84,6 +95,7 @@ pub(super) struct Publishing {
     bad_packets: u64,
     /// The last thing that was wrong with a packet.
     trouble: String,
+    place: Option<Place>,
 }
 
 /// What goes back to the publisher: the channel and an RTCP packet.
@@ -98,7 +110,7 @@ impl Publishing {
         switch: &Switch,
         name: &StreamName,
         publisher: &str,
-        announcement: &Announcement,
+        announcement: &mut Announcement,
         channels: &[Channel],
     ) -> Result<(Self, Commands), Refusal> {
         let (chosen, lanes) = announcement.chosen(channels);
@@ -111,7 +123,8 @@ impl Publishing {
         let source = switch.publish(name, publisher, ingest.tracks().clone()).map_err(taken)?;
         let commands = source.commands();
         let (damage, bad_packets, trouble) = (Damage::default(), 0, String::new());
-        let publishing = Self { source, ingest, lanes, damage, bad_packets, trouble };
+        let place = announcement.place.take();
+        let publishing = Self { source, ingest, lanes, damage, bad_packets, trouble, place };
         Ok((publishing, commands))
     }
 
@@ -189,10 +202,13 @@ impl Publishing {
         lanes.filter_map(|(channel, lane)| Some((channel, packet(ingest, (*lane)?)?))).collect()
     }
 
-    /// Sends what is left: the publisher is gone.
-    pub(super) fn finish(mut self, now: Time) {
+    /// Sends what is left: the publisher is gone. Whether he said so: else his place is kept, as he may come back.
+    pub(super) fn finish(mut self, now: Time, said_so: bool) {
         self.ingest.finish(now);
         self.flush(now);
+        if let Some(place) = self.place.take().filter(|_| said_so) {
+            place.give_back();
+        }
     }
 }
 

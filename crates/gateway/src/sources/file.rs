@@ -44,6 +44,8 @@ fn play(
         tracing::warn!(source = %name, ?refused, "a track is not carried");
     }
     let mut tracks = file.tracks().clone();
+    let place = world.intake.place(name, rate_bps(path, file.duration_ns()), &tracks);
+    let _place = place.map_err(|error| error.to_string())?;
     let publisher = format!("source file://{}", path.display());
     let source = world
         .switch
@@ -77,6 +79,13 @@ fn play(
         passes.follow(world.clock.now());
         file.rewind();
     }
+}
+
+/// What a file takes in real time, in bits a second, if it says how long it lasts.
+fn rate_bps(path: &Path, duration_ns: Option<u64>) -> Option<u64> {
+    let bytes = path.metadata().ok()?.len();
+    let seconds = duration_ns.filter(|ns| *ns > 0)? as f64 / 1e9;
+    Some((bytes as f64 * 8.0 / seconds) as u64)
 }
 
 fn change_tracks(source: &Source, tracks: &mut TrackSet, changed: TrackSet) {

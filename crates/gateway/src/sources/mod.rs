@@ -28,6 +28,7 @@ use self::backoff::Backoff;
 pub use self::list::ListError;
 pub(crate) use self::list::replace as replace_file;
 pub use self::url::{SourceUrl, SourceUrlError};
+use crate::Intake;
 
 /// How a source fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -110,6 +111,7 @@ struct Inner {
 struct World {
     switch: Switch,
     clock: Arc<dyn Clock>,
+    intake: Intake,
 }
 
 struct Entry {
@@ -120,16 +122,22 @@ struct Entry {
 }
 
 impl Sources {
-    /// Reads the list in `file`, which need not exist, and starts to pull what stands there.
+    /// Reads the list in `file`, which need not exist, and starts to pull what stands there. What the disks can't take is tried
+    /// again as what can't be reached.
     ///
     /// # Errors
     /// If the file can't be read or is no list.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn open(file: PathBuf, switch: Switch, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    pub fn open(
+        file: PathBuf,
+        switch: Switch,
+        clock: Arc<dyn Clock>,
+        intake: Intake,
+    ) -> Result<Self, SourceError> {
         let kept = list::load(&file)?;
-        let world = World { switch, clock };
+        let world = World { switch, clock, intake };
         let (runtime, entries) = (Handle::current(), Mutex::default());
         let sources = Self { inner: Arc::new(Inner { file, world, runtime, entries }) };
         let mut entries = sources.inner.entries.lock();
@@ -333,7 +341,7 @@ mod tests {
     use super::*;
 
     fn open(file: PathBuf, switch: &Switch) -> Sources {
-        Sources::open(file, switch.clone(), Arc::new(SystemClock)).unwrap()
+        Sources::open(file, switch.clone(), Arc::new(SystemClock), Intake::open()).unwrap()
     }
 
     #[tokio::test]

@@ -66,6 +66,9 @@ async fn pull(
         let reasons: Vec<_> = description.refused.iter().map(|r| r.reason.as_str()).collect();
         return Err(format!("no track can be carried ({})", reasons.join("; ")));
     }
+    let tracks = lanes.iter().map(|(_, media)| media.track.clone()).collect();
+    let place = world.intake.ask(name, description.bandwidth_bps, tracks).await;
+    let _place = place.map_err(|error| error.to_string())?;
     for (stream, _) in &lanes {
         let transport = match url.udp {
             true => Transport::Udp(UdpTransportOptions::default()),

@@ -12,7 +12,7 @@ use pegasus_circuit::{Limits, Switch};
 use pegasus_continuous::{Continuous, Settings};
 use pegasus_disk::{CreateOptions, Disk, FileDisk};
 use pegasus_gateway::sources::Sources;
-use pegasus_gateway::{Access, DiskList, Events, NodeInfo, Services};
+use pegasus_gateway::{Access, DiskList, Events, Intake, Measuring, NodeInfo, Services};
 use pegasus_log::{FormatOptions, Log, OpenOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +24,15 @@ pub fn services(folder: &Path, access: Access, rtsp_url: &str) -> Services {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let switch = Switch::new(Limits::default());
     let list = folder.join("sources.json");
+    let store = open_store(folder, Arc::clone(&clock));
+    let intake = Intake::new(store.clone(), |_| true);
     Services {
-        store: open_store(folder, Arc::clone(&clock)),
+        store,
         disks: Arc::new(DiskList::of(folder)),
-        sources: Sources::open(list, switch.clone(), Arc::clone(&clock)).unwrap(),
+        sources: Sources::open(list, switch.clone(), Arc::clone(&clock), intake.clone()).unwrap(),
         switch,
+        intake,
+        measuring: Measuring::default(),
         mounts: None,
         access,
         events: Events::new(Arc::clone(&clock)),

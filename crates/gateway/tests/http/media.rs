@@ -163,6 +163,15 @@ async fn conditions_and_heads() {
     assert_eq!(relative.status, StatusCode::TEMPORARY_REDIRECT);
     let fixed = part(&node, relative.header("location"), "bytes=0-9", &[]).await;
     assert_eq!(fixed.status, StatusCode::PARTIAL_CONTENT);
+    // Who has a promise keeps it on the way.
+    let asked = Request::post("/api/v1/playbacks").header("content-type", "application/json");
+    let promised = node.ask(asked.body(Body::from(r#"{"streams": ["/cam/door"]}"#)).unwrap()).await;
+    let id = promised.json()["id"].as_u64().unwrap();
+    let promised = part(&node, &format!("{FILE}?playback={id}"), "bytes=0-9", &[]).await;
+    assert_eq!(promised.status, StatusCode::TEMPORARY_REDIRECT);
+    let there = promised.header("location").to_owned();
+    assert!(there.ends_with(&format!("&playback={id}")), "{there}");
+    assert_eq!(part(&node, &there, "bytes=0-9", &[]).await.status, StatusCode::PARTIAL_CONTENT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

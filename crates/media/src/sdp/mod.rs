@@ -21,6 +21,8 @@ pub struct Description {
     pub name: String,
     /// Control attribute of the whole session, as it stands.
     pub control: Option<String>,
+    /// What it needs, in bits a second (`b=AS`, `b=TIAS`): as said of the session, or else of the tracks together.
+    pub bandwidth_bps: Option<u64>,
     /// The tracks that can be used, in their order, numbered from 0.
     pub media: Vec<Media>,
     /// The tracks that can't.

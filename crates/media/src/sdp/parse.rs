@@ -44,7 +44,19 @@ pub fn parse(body: &[u8]) -> Result<Description, SdpError> {
         let Some((kind, value)) = line.trim().split_once('=') else { continue };
         let value = value.trim();
         match (kind, sections.last_mut()) {
-            ("m", _) => sections.push(Section { media: value, attributes: Vec::new() }),
+            ("m", _) => {
+                sections.push(Section {
+                    media: value,
+                    attributes: Vec::new(),
+                    bandwidth_bps: None,
+                });
+            }
+            ("b", Some(section)) => {
+                section.bandwidth_bps = bandwidth(value).or(section.bandwidth_bps)
+            }
+            ("b", None) => {
+                description.bandwidth_bps = bandwidth(value).or(description.bandwidth_bps)
+            }
             ("a", Some(section)) => section.attributes.push(value),
             ("a", None) => {
                 if let Some(control) = value.strip_prefix("control:") {
@@ -57,6 +69,10 @@ pub fn parse(body: &[u8]) -> Result<Description, SdpError> {
     }
     if sections.is_empty() {
         return Err(SdpError::NoTrack);
+    }
+    if description.bandwidth_bps.is_none() {
+        let each = sections.iter().filter_map(|section| section.bandwidth_bps);
+        description.bandwidth_bps = each.reduce(u64::saturating_add);
     }
     for (line, section) in sections.iter().enumerate() {
         let id = TrackId(description.media.len() as u8);
@@ -80,6 +96,18 @@ pub fn parse(body: &[u8]) -> Result<Description, SdpError> {
 struct Section<'a> {
     media: &'a str,
     attributes: Vec<&'a str>,
+    bandwidth_bps: Option<u64>,
+}
+
+/// What a `b=` line says, in bits a second (RFC 8866, 5.8; RFC 3890); `None` if it says something else, or nothing.
+fn bandwidth(value: &str) -> Option<u64> {
+    let (kind, number) = value.split_once(':')?;
+    let number: u64 = number.trim().parse().ok().filter(|number| *number > 0)?;
+    match kind.trim() {
+        "AS" => number.checked_mul(1_000),
+        "TIAS" => Some(number),
+        _ => None,
+    }
 }
 
 /// What a payload type stands for.

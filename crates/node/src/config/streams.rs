@@ -9,13 +9,15 @@ use serde::Deserialize;
 pub struct Recording {
     /// Whether streams are recorded as they arrive. Default true.
     pub enabled: bool,
+    /// Whether a stream is refused at the door if the disks could not write it beside those that are recorded. Default true.
+    pub admission: bool,
     /// Streams not to record: names, or prefixes ending in `/*`.
     pub exclude: Vec<String>,
 }
 
 impl Default for Recording {
     fn default() -> Self {
-        Self { enabled: true, exclude: Vec::new() }
+        Self { enabled: true, admission: true, exclude: Vec::new() }
     }
 }
 
@@ -63,8 +65,8 @@ mod tests {
 
     #[test]
     fn exclusion_by_name_and_by_prefix() {
-        let recording =
-            Recording { enabled: true, exclude: vec!["/test/*".into(), "/cam/door".into()] };
+        let exclude = vec!["/test/*".into(), "/cam/door".into()];
+        let recording = Recording { exclude, ..Recording::default() };
         let wants = |name: &str| recording.wants(&name.parse().unwrap());
         assert!(!wants("/test/card") && !wants("/cam/door"));
         assert!(wants("/tests/card") && wants("/cam/door/faces"));

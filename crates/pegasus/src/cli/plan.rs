@@ -76,7 +76,7 @@ pub(crate) struct Simulate {
     pub(crate) size: Option<ByteSize>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .ok_or_else(|| format!("'{text}' is no duration (write 500ms, 2s or 1h30m)"))
 }

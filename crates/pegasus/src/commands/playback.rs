@@ -22,6 +22,8 @@ struct Promises {
     refused: u64,
     withdrawn: u64,
     late_blocks: u64,
+    #[serde(default)]
+    waiting: u64,
     playbacks: Vec<Playing>,
 }
 
@@ -50,10 +52,13 @@ pub(crate) fn run(client: &Client, command: &Playback, json: bool) -> Result<(),
             let answer: Value = client.get(PATH, &[])?;
             if json { output::json(&answer) } else { list(serde_json::from_value(answer)?) }
         }
-        Playback::Check { streams, from, scale } => {
+        Playback::Check { streams, from, scale, wait } => {
             let from = from.map(|when| when.resolve(super::now(), None).to_string());
-            let body = json!({ "streams": streams, "from": from, "scale": scale });
-            let answer = client.send("POST", PATH, &[], Some(&body))?;
+            let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            let body =
+                json!({ "streams": streams, "from": from, "scale": scale, "wait_ms": wait_ms });
+            let patient = client.patient(wait.unwrap_or_default());
+            let answer = patient.send("POST", PATH, &[], Some(&body))?;
             let granted: Granted = serde_json::from_value(answer.clone())?;
             client.send("DELETE", &format!("{PATH}/{}", granted.id), &[], None)?;
             if json { output::json(&answer) } else { output::line(&sentence(&granted)) }
@@ -86,6 +91,9 @@ fn list(promises: Promises) -> Result<(), Failure> {
     output::line(&format!(
         "{promised_percent:.0} % of the disks' time is promised, {recording_percent:.0} % goes on recordings, {aside_percent:.0} % on playback by key pictures and backwards; {fits} more would fit"
     ))?;
+    if promises.waiting > 0 {
+        output::line(&format!("{} wait in line", promises.waiting))?;
+    }
     if slowdown > 1.0 {
         output::line(&format!("the disks take {slowdown:.1} times as long as their profile says"))?;
     }

@@ -36,6 +36,10 @@ struct Store {
     used_bytes: u64,
     #[serde(default)]
     forecast: Forecast,
+    /// What is wrong, if anything is.
+    reason: Option<String>,
+    #[serde(default)]
+    intake: Intake,
     disks: Vec<Disk>,
 }
 
@@ -43,6 +47,13 @@ struct Store {
 struct Forecast {
     full_at: Option<Time>,
     keeps_s: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Intake {
+    takes_percent: Option<f64>,
+    limit_percent: Option<f64>,
+    refused: u64,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +88,12 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
     if let Some(words) = forecast(&status.store.forecast, super::now()) {
         output::line(&format!("          {words}"))?;
     }
+    if let Some(words) = intake(&status.store.intake) {
+        output::line(&format!("          {words}"))?;
+    }
+    if let Some(reason) = &status.store.reason {
+        output::line(&format!("          {reason}"))?;
+    }
     for mount in &status.files.mounts {
         output::line(&format!("files     {mount}"))?;
     }
@@ -94,6 +111,18 @@ pub(crate) fn run(client: &Client, json: bool) -> Result<(), Failure> {
         .map(|disk| vec![disk.path, disk.state, disk.errors.to_string()])
         .collect();
     output::table(&["DISK", "STATE", "ERRORS"], &[2], &rows)
+}
+
+/// What recordings take of the disks' time.
+fn intake(intake: &Intake) -> Option<String> {
+    let (takes, limit) = intake.takes_percent.zip(intake.limit_percent)?;
+    let refused = match intake.refused {
+        0 => String::new(),
+        refused => format!("; {refused} refused since the node started"),
+    };
+    Some(format!(
+        "recordings take {takes:.0} % of the disks' time, and may take {limit:.0} %{refused}"
+    ))
 }
 
 /// When the oldest recordings begin to go, and how far they reach back then.

@@ -132,6 +132,9 @@ fn watch(inner: &Inner) {
     while inner.wake.wait_interval(LOOK_EVERY) {
         take_spare(inner, &mut vacancies, begun.elapsed());
         note_recordings(inner, &mut recordings, begun.elapsed());
+        inner.places.look(inner);
+        // What was given back is free when its period is over.
+        inner.waiters.wake();
         for (disk, slow) in inner.log.rate_disks(begun.elapsed()) {
             match slow {
                 true => tracing::warn!("{disk} is slow; what it holds is read from the others"),

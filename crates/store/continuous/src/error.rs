@@ -106,6 +106,9 @@ pub enum Error {
     /// The disks have no time for a playback, beside what was promised to others.
     #[error("{0}")]
     Refused(Box<crate::Refused>),
+    /// The disks have no time for a recording, beside those that have a place.
+    #[error("{0}")]
+    RecordingRefused(Box<crate::RecordingRefused>),
     /// A promise was taken back: the newest go when the disks turn out to be slower than they seemed.
     #[error("the playback of {name} was ended: {why}")]
     Withdrawn {

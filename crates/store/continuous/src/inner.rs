@@ -15,7 +15,7 @@ use crate::commit::Core;
 use crate::driver::Wake;
 use crate::error::Error;
 use crate::forecast::Meter;
-use crate::guarantee::Office;
+use crate::guarantee::{Office, Places, Waiters};
 use crate::indexes::Indexes;
 use crate::keeper::Care;
 use crate::open::Opened;
@@ -50,6 +50,10 @@ pub(crate) struct Inner {
     pub(crate) meter: Mutex<Meter>,
     /// Who admits playbacks, if they are guaranteed.
     office: RwLock<Option<Arc<Office>>>,
+    /// Which recordings have a place. Locked before the office's state.
+    pub(crate) places: Places,
+    /// Who waits for a promise. Locked before the office's state.
+    pub(crate) waiters: Waiters,
 }
 
 /// What is wrong with the store.
@@ -118,6 +122,8 @@ impl Inner {
             wake: Wake::default(),
             meter: Mutex::default(),
             office: RwLock::default(),
+            places: Places::default(),
+            waiters: Waiters::default(),
         }
     }
 

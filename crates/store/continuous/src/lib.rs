@@ -12,6 +12,7 @@
 //! | to | see |
 //! | --- | --- |
 //! | open a store, list, delete, watch | [`Continuous`] |
+//! | know whether the disks can take a recording | [`Continuous::place`], [`Place`] |
 //! | record | [`Continuous::recorder`], [`Recorder`] |
 //! | find key units without reading media | [`Continuous::marks`] |
 //! | list units without reading media, read some of them later | [`Continuous::list`], [`Continuous::read_units`] |
@@ -135,7 +136,10 @@ pub use format::FormatError;
 #[doc(hidden)]
 pub use format::fuzz_formats;
 pub use groups::{Group, Groups};
-pub use guarantee::{Guarantee, GuaranteeStatus, PlaybackStatus, Promise, Refused, Wish};
+pub use guarantee::{
+    Exceeding, Guarantee, GuaranteeStatus, InLine, IntakeStatus, Place, PlaybackStatus, Promise,
+    RecordingRefused, Refused, Said, Waiting, Wish,
+};
 pub use hot_spares::SpareStatus;
 pub use keys::{Direction, KeyOptions, KeyReader};
 pub use listing::{Listed, Listing};

@@ -120,6 +120,11 @@ impl Queue {
         !self.attached && self.entries.is_empty() && self.held_bytes == 0
     }
 
+    /// The tracks of what is pushed.
+    pub(crate) fn tracks(&self) -> &TrackSet {
+        &self.tracks
+    }
+
     pub(crate) fn set_tracks(&mut self, tracks: TrackSet) {
         self.anchor = tracks.iter().find(|track| track.kind() == Kind::Video).map(|t| t.id);
         self.tracks = tracks.clone();

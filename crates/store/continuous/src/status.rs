@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::care::CareStatus;
 use crate::forecast::{Forecast, Room};
+use crate::guarantee::IntakeStatus;
 use crate::hot_spares::SpareStatus;
 use crate::inner::Inner;
 
@@ -50,7 +51,7 @@ pub struct RecordedStream {
 pub enum Health {
     /// All is well.
     Ok,
-    /// It records, but a disk is missing, slow, has failed or is being rebuilt.
+    /// It records, but a disk is missing, slow, has failed or is being rebuilt, or the disks are over-committed.
     Degraded,
     /// There is no room, and nothing left that may be deleted.
     Full,
@@ -78,7 +79,7 @@ pub struct DiskStatus {
 }
 
 /// State of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreStatus {
     /// Whether it can take recordings.
     pub health: Health,
@@ -102,6 +103,8 @@ pub struct StoreStatus {
     pub forecast: Forecast,
     /// What comes in.
     pub ingest: IngestStatus,
+    /// Whether the disks can take what comes in.
+    pub intake: IntakeStatus,
     /// The log, and how it is cleaned.
     pub log: LogStatus,
 }
@@ -197,6 +200,8 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
     let disks: Vec<DiskStatus> = log.disks.iter().map(disk).collect();
     let unwell = disks.iter().filter(|disk| disk.state != "ok");
     let bad: Vec<String> = unwell.map(|disk| format!("{} is {}", disk.path, disk.state)).collect();
+    let intake = inner.intake_status();
+    let trouble = intake.trouble();
     let (health, reason) = match (failed, full) {
         (Some(why), _) => (Health::Failed, Some(why)),
         (None, true) => (Health::Full, last),
@@ -204,6 +209,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         (None, false) if !bad.is_empty() => {
             (Health::Degraded, Some(format!("not all disks are well: {}", bad.join(", "))))
         }
+        (None, false) if trouble.is_some() => (Health::Degraded, trouble),
         (None, false) => (Health::Ok, None),
     };
     StoreStatus {
@@ -218,6 +224,7 @@ pub(crate) fn of(inner: &Inner) -> StoreStatus {
         care: inner.care.status(),
         forecast: forecast(inner, &log),
         ingest: ingest(inner),
+        intake,
         log: log_status(&log),
     }
 }

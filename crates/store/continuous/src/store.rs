@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 use pegasus_base::{Clock, StreamName, Time, TimeRange};
+use pegasus_disk::Profile;
 use pegasus_log::{Log, Recovery};
 use pegasus_media::TrackSet;
 
@@ -176,6 +177,24 @@ impl Continuous {
         Ok(())
     }
 
+    /// The disks are like `profiles`: what was promised is promised anew by that, and the newest for whom it does not suffice end. That the disks seemed
+    /// slower than before is forgotten. Does nothing where nothing is guaranteed.
+    ///
+    /// # Errors
+    /// [`Error::Guarantee`] if not even the lowest rate fits; then all is as it was.
+    pub fn adopt(&self, profiles: &[Profile]) -> Result<(), Error> {
+        let inner = self.inner();
+        let Some(office) = inner.office() else { return Ok(()) };
+        office.adopt(profiles)?;
+        inner.waiters.wake();
+        Ok(())
+    }
+
+    /// Waits until a read of `bytes` from a disk, made by somebody else than the store, makes no playback late that was promised.
+    pub fn make_way(&self, bytes: usize) {
+        self.inner().log.make_way(bytes);
+    }
+
     /// Promises to play all of `wishes` in time, or none. Where nothing is guaranteed, promises are given freely, and mean nothing.
     ///
     /// Costs a look at each recording's directory from the beginning of its playback on: some microseconds for an hour, and
@@ -198,7 +217,8 @@ impl Continuous {
     /// How promises are kept; `None` if there are none.
     #[must_use]
     pub fn guarantee_status(&self) -> Option<GuaranteeStatus> {
-        self.inner().office().map(|office| office.status())
+        let waiting = self.inner().waiters.len() as u64;
+        self.inner().office().map(|office| GuaranteeStatus { waiting, ..office.status() })
     }
 
     /// Lists what [`read`](Self::read) would yield from `range.start` until `range.end`, without the data

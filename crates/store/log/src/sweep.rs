@@ -49,6 +49,11 @@ impl Log {
         self.array.gate.begin(slack, cost)
     }
 
+    /// Waits until a read of `bytes` from a disk, made by somebody else than the log, hurts nobody to whom a batch was promised.
+    pub fn make_way(&self, bytes: usize) {
+        self.array.gate.pass(1, bytes);
+    }
+
     /// Reads blocks, all at the same time, and verifies them; what is bad or gone parity gives. Outcomes are in the order
     /// of `maps`. Costs one request for each run of fragments on a disk; blocks that follow each other in a segment are one run.
     pub fn read_blocks(&self, maps: &[BlockMap], how: Sweep) -> Vec<Result<Bytes, LogError>> {

@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+mod intake;
 mod keys;
 pub(crate) mod mounts;
 mod playbacks;

@@ -1,5 +1,7 @@
 //! Promised playbacks: asking for one, changing, renewing and ending it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +14,8 @@ use crate::http::app::{App, BodyOf, Numbered, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::playbacks::{Absent, EXPIRES, Lease};
 use crate::http::query::Between;
+use crate::http::waiting;
+use crate::{Measurement, MeasuringStatus, PromiseState};
 
 /// Streams played together at most.
 const STREAMS_MAX: usize = 64;
@@ -31,6 +35,10 @@ pub(crate) struct Asked {
     /// How fast: 1 is as recorded, 0.5 half as fast, 8 eight times, negative backwards. Beyond 2 only key units are shown.
     #[schema(example = 1.0)]
     scale: Option<f64>,
+    /// How long to wait in line where there is no room now, in milliseconds: 0, the default, to 60000. Those who wait are served in
+    /// the order in which they came.
+    #[schema(example = 30_000)]
+    wait_ms: Option<u64>,
 }
 
 /// What is to be different. Nothing at all renews the promise.
@@ -84,6 +92,14 @@ impl Playback {
 pub(crate) struct Promises {
     /// Whether the node gives promises.
     guaranteed: bool,
+    /// Why it does, or does not: `guaranteed`; `measuring`, not yet; `disabled` by the configuration; `failed`.
+    state: PromiseState,
+    /// Why it can't, if it `failed`.
+    reason: Option<String>,
+    /// What is measured at present, the first time or anew.
+    measurement: Option<Measurement>,
+    /// How often the disks were measured anew since the node started, as they were slower than their profile said.
+    remeasured: u64,
     /// The time period in milliseconds: a block of each playback is read in each.
     period_ms: u64,
     /// How much of the disks' time is promised to playbacks, in percent of what they may have.
@@ -98,6 +114,8 @@ pub(crate) struct Promises {
     slowdown: f64,
     /// Bits a second of the greatest playback that would fit now.
     fits_bps: u64,
+    /// How many wait for a promise.
+    waiting: u64,
     /// Playbacks admitted since the node started.
     admitted: u64,
     /// Playbacks refused.
@@ -139,8 +157,13 @@ pub(crate) struct Playing {
 }
 
 impl Promises {
-    fn of(status: Option<GuaranteeStatus>, leases: &[(u64, Lease)]) -> Self {
+    fn of(
+        status: Option<GuaranteeStatus>,
+        leases: &[(u64, Lease)],
+        measuring: MeasuringStatus,
+    ) -> Self {
         let guaranteed = status.is_some();
+        let MeasuringStatus { state, reason, measurement, remeasured } = measuring;
         let status = status.unwrap_or_default();
         let id = |promise: u64| {
             let own = leases.iter().find(|(_, lease)| lease.promise.number() == promise);
@@ -159,6 +182,10 @@ impl Promises {
         };
         Self {
             guaranteed,
+            state,
+            reason,
+            measurement,
+            remeasured,
             period_ms: status.period_ms,
             promised_percent: status.promised_percent,
             recording_percent: status.recording_percent,
@@ -166,6 +193,7 @@ impl Promises {
             others_percent: status.others_percent,
             slowdown: status.slowdown,
             fits_bps: status.fits_bps,
+            waiting: status.waiting,
             admitted: status.admitted,
             refused: status.refused,
             withdrawn: status.withdrawn,
@@ -187,11 +215,12 @@ impl Promises {
 pub(crate) async fn list_playbacks(State(app): State<App>) -> Result<Json<Promises>, ApiError> {
     let (store, leases) = (app.store.clone(), app.playbacks.all());
     let status = blocking(move || Ok::<_, ApiError>(store.guarantee_status())).await?;
-    Ok(Json(Promises::of(status, &leases)))
+    Ok(Json(Promises::of(status, &leases, app.measuring.status())))
 }
 
 /// Asks that recordings can be played in step and in time. Refused if the disks have no time for all of them beside what
-/// was promised to others; then the reason says what would fit.
+/// was promised to others; then the reason says what would fit. With `wait_ms` it waits in line for room until then; the refusal says
+/// where it stood.
 #[utoipa::path(
     post,
     path = "/api/v1/playbacks",
@@ -211,13 +240,21 @@ pub(crate) async fn begin_playback(
     if asked.streams.is_empty() || asked.streams.len() > STREAMS_MAX {
         return Err(ApiError::bad(format!("name one to {STREAMS_MAX} streams")));
     }
+    if asked.wait_ms.is_some_and(|ms| u128::from(ms) > waiting::WAIT_MAX.as_millis()) {
+        return Err(ApiError::bad(format!("wait_ms is at most {}", waiting::WAIT_MAX.as_millis())));
+    }
     let from = start(&app, asked.from)?;
     let scale = checked(asked.scale)?.unwrap_or(1.0);
     let wish =
         |name| Wish { name, from: from.unwrap_or(pegasus_base::Time::MIN), until: None, scale };
     let wishes: Vec<Wish> = asked.streams.into_iter().map(wish).collect();
-    let (store, playbacks) = (app.store.clone(), app.playbacks.clone());
-    let (id, lease) = blocking(move || playbacks.begin(&store, wishes)).await?;
+    let wait = Duration::from_millis(asked.wait_ms.unwrap_or(0));
+    let (id, lease) = if wait.is_zero() {
+        let (store, playbacks) = (app.store.clone(), app.playbacks.clone());
+        blocking(move || playbacks.begin(&store, wishes)).await?
+    } else {
+        waiting::begin(&app, wishes, wait).await?
+    };
     Ok((StatusCode::CREATED, Json(Playback::of(id, &lease))))
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::disks::{Care, Spare};
+use super::intake::Intake;
 use super::mounts::{self, Files};
 use crate::http::app::{App, blocking};
 use crate::http::error::{ApiError, ErrorBody};
@@ -37,7 +38,7 @@ pub(crate) struct Status {
 /// The store.
 #[derive(Debug, Serialize, ToSchema)]
 struct Store {
-    /// `ok`, `degraded` (a disk is missing, slow, has failed or is being rebuilt), `full` or `failed`.
+    /// `ok`, `degraded` (a disk is missing, slow, has failed or is being rebuilt, or the disks are over-committed), `full` or `failed`.
     #[schema(value_type = String, example = "ok")]
     health: Health,
     /// What is wrong, unless it is `ok`.
@@ -58,6 +59,7 @@ struct Store {
     forecast: Forecast,
     /// What was recorded since the node started.
     ingest: Ingest,
+    intake: Intake,
     log: LogCounts,
 }
 
@@ -202,6 +204,7 @@ impl From<StoreStatus> for Store {
                 parity_bytes: ingest.parity_bytes,
                 commit_us_max: ingest.commit_us_max,
             },
+            intake: status.intake.into(),
             log: status.log.into(),
         }
     }

@@ -59,7 +59,8 @@ pub(crate) async fn get_media(
     let part = text(&headers, header::RANGE);
     if part.is_some() && !between.is_absolute() {
         // The parts that a player asks for one after the other have to be those of one file.
-        return Ok(Redirect::temporary(&path(&name, planned.range)).into_response());
+        let there = under.kept(path(&name, planned.range));
+        return Ok(Redirect::temporary(&there).into_response());
     }
     let len_bytes = planned.plan.total_len();
     let is_known = |tags: &str| tags.split(',').any(|tag| tag.trim() == planned.tag || tag == "*");
@@ -98,6 +99,14 @@ pub(crate) struct Under {
 }
 
 impl Under {
+    /// Where a request is sent on to, with its promise.
+    fn kept(self, there: String) -> String {
+        match self.playback {
+            Some(id) => format!("{there}&playback={id}"),
+            None => there,
+        }
+    }
+
     fn promise(self, app: &App, name: &StreamName) -> Result<Option<Arc<Promise>>, ApiError> {
         let Some(id) = self.playback else { return Ok(None) };
         let promise = app.playbacks.get(id)?.promise;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pegasus_base::StreamName;
+use pegasus_disk::Profile;
 use pegasus_mitra::{Interval, Load, PlaybackId, Scheduler};
 
 use super::ahead::Known;
@@ -108,11 +109,7 @@ impl State {
         }
         let mut admitted = Vec::new();
         for need in needs {
-            let outcome = match need.known.glance {
-                Some(glance) => self.admit_aside(need, &glance, now_ns),
-                None => self.admit_one(need, now_ns),
-            };
-            match outcome {
+            match self.admit_one(need, now_ns) {
                 Ok(id) => admitted.push(id),
                 Err(refused) => {
                     self.end(&admitted);
@@ -140,6 +137,32 @@ impl State {
         Ok((promise, admitted))
     }
 
+    /// Whether all of `needs` would fit if nobody else played. Nothing is changed by it.
+    pub(super) fn fits_when_idle(&mut self, needs: &[Need], now_ns: u64) -> bool {
+        // Who can't be told is let wait.
+        let Ok(mut idle) = Scheduler::new(self.scheduler.shape().clone()) else { return true };
+        idle.skip_to(self.now);
+        let scheduler = std::mem::replace(&mut self.scheduler, idle);
+        let (shares, late) = (std::mem::take(&mut self.shares), std::mem::take(&mut self.late));
+        let aside = std::mem::take(&mut self.aside);
+        let fits = needs.iter().all(|need| self.admit_one(need, now_ns).is_ok());
+        (self.scheduler, self.shares, self.late) = (scheduler, shares, late);
+        self.aside = aside;
+        fits
+    }
+
+    /// The refusal of somebody whose turn it is not: of the first of `needs`, at what it takes on the average.
+    pub(super) fn not_his_turn(&mut self, needs: &[Need], now_ns: u64) -> Refused {
+        self.figures.refused += 1;
+        match needs.first() {
+            Some(Need { stock, known, .. }) => {
+                let name = &stock.finder.stream.name;
+                self.refused(name, known.curve.mean() * 8, 0, known.width.max(1), now_ns)
+            }
+            None => unreachable!("nothing at all is always admitted"),
+        }
+    }
+
     /// While nobody plays nobody counts the intervals.
     fn catch_up(&mut self, now_ns: u64) {
         let shape = self.scheduler.shape();
@@ -156,6 +179,13 @@ impl State {
     }
 
     fn admit_one(&mut self, need: &Need, now_ns: u64) -> Result<PlaybackId, Refused> {
+        match &need.known.glance {
+            Some(glance) => self.admit_aside(need, glance, now_ns),
+            None => self.admit_ahead(need, now_ns),
+        }
+    }
+
+    fn admit_ahead(&mut self, need: &Need, now_ns: u64) -> Result<PlaybackId, Refused> {
         let Need { stock, known, scale, ends } = need;
         let (reading, budget) = self.reading(known, *scale);
         let name = &stock.finder.stream.name;
@@ -281,6 +311,9 @@ impl State {
             fits_bps,
             playing: self.shares.len() as u64,
             first_end_ms: ends.map(|ends| ends.saturating_sub(now_ns) / 1_000_000),
+            waiting: 0,
+            position: None,
+            never: false,
         }
     }
 
@@ -386,6 +419,13 @@ impl State {
         tracing::warn!(%stream, why, "a playback's promise is taken back");
         share.stock.withdraw(why);
         self.figures.withdrawn += 1;
+    }
+
+    /// The disks are like `profiles`, if promises can be made anew by that.
+    pub(super) fn adopt(&mut self, profiles: &[Profile]) -> Result<(), pegasus_mitra::Error> {
+        (self.terms, self.lateness) = (self.terms.with(profiles)?, Lateness::default());
+        self.promise_anew("the disks were measured anew, and are slower than was thought");
+        Ok(())
     }
 
     pub(super) fn status(&self) -> GuaranteeStatus {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use pegasus_disk::Profile;
 use pegasus_mitra::PlaybackId;
 
 use super::admission::{Need, State};
@@ -93,11 +94,6 @@ impl Office {
         }
     }
 
-    /// What was agreed on.
-    pub(super) fn guarantee(&self) -> Guarantee {
-        self.state.lock().terms.guarantee().clone()
-    }
-
     /// Promises all of `needs` or none: the number of the promise, and the playbacks. Those `instead_of` which they are end then; if they are
     /// refused, these go on as if nothing had been asked.
     ///
@@ -112,6 +108,31 @@ impl Office {
         let admitted = self.state.lock().admit(needs, instead_of, now_ns);
         self.kicked.notify_all();
         admitted.map_err(|refused| Error::Refused(Box::new(refused)))
+    }
+
+    /// What it gives promises by.
+    pub(super) fn guarantee(&self) -> Guarantee {
+        self.state.lock().terms.guarantee().clone()
+    }
+
+    /// The disks are like `profiles`: promises are made anew by that.
+    ///
+    /// # Errors
+    /// [`Error::Guarantee`].
+    pub(crate) fn adopt(&self, profiles: &[Profile]) -> Result<(), Error> {
+        let adopted = self.state.lock().adopt(profiles);
+        self.kicked.notify_all();
+        adopted.map_err(|error| Error::Guarantee { why: error.to_string() })
+    }
+
+    /// Whether all of `needs` would fit if nobody else played: who waits for what never fits waits in vain.
+    pub(super) fn fits_when_idle(&self, needs: &[Need]) -> bool {
+        self.state.lock().fits_when_idle(needs, self.now_ns())
+    }
+
+    /// The refusal of somebody whose turn it is not.
+    pub(super) fn not_his_turn(&self, needs: &[Need]) -> Error {
+        Error::Refused(Box::new(self.state.lock().not_his_turn(needs, self.now_ns())))
     }
 
     /// When the last of these playbacks can be shown, in nanoseconds since it began.

@@ -9,6 +9,7 @@ use pegasus_mitra::PlaybackId;
 use super::admission::Need;
 use super::ahead::{self, Known};
 use super::aside::is_ahead;
+use super::line::Ticket;
 use super::office::Office;
 use super::stock::Stock;
 use crate::error::Error;
@@ -64,6 +65,41 @@ impl Promise {
         wishes: &[Wish],
         before: Option<&Self>,
     ) -> Result<Self, Error> {
+        let admit = |office: &Arc<Office>, needs: &[Need]| match before {
+            // Who has a promise already is not in line for it.
+            Some(before) => {
+                let same = before.office.as_ref().is_some_and(|own| Arc::ptr_eq(own, office));
+                let before = if same { before.ids() } else { Vec::new() };
+                office.admit(needs, &before, office.now_ns())
+            }
+            None => in_turn(store.inner(), office, needs, None),
+        };
+        Self::admitted(store, wishes, admit)
+    }
+
+    /// As [`Promise::new`], for somebody who is ready to wait, or waits with this ticket. A refusal says whether that is in vain.
+    pub(super) fn patiently(
+        store: &Continuous,
+        wishes: &[Wish],
+        ticket: Option<Ticket>,
+    ) -> Result<Self, Error> {
+        Self::admitted(store, wishes, |office, needs| {
+            in_turn(store.inner(), office, needs, ticket).map_err(|error| match error {
+                Error::Refused(mut refused) => {
+                    refused.never = !office.fits_when_idle(needs);
+                    Error::Refused(refused)
+                }
+                other => other,
+            })
+        })
+    }
+
+    /// Has `admit` decide, if anything is guaranteed.
+    fn admitted(
+        store: &Continuous,
+        wishes: &[Wish],
+        admit: impl FnOnce(&Arc<Office>, &[Need]) -> Result<(u64, Vec<PlaybackId>), Error>,
+    ) -> Result<Self, Error> {
         let inner = store.inner().clone();
         let office = inner.office();
         let mut needs = Vec::with_capacity(wishes.len());
@@ -72,11 +108,7 @@ impl Promise {
         }
         let (number, ids) = match &office {
             Some(office) => {
-                let same = |before: &&Self| {
-                    before.office.as_ref().is_some_and(|own| Arc::ptr_eq(own, office))
-                };
-                let before = before.filter(same).map(Self::ids).unwrap_or_default();
-                let (number, ids) = office.admit(&needs, &before, office.now_ns())?;
+                let (number, ids) = admit(office, &needs)?;
                 (number, ids.into_iter().map(Some).collect())
             }
             None => (0, vec![None; needs.len()]),
@@ -184,7 +216,34 @@ impl Drop for Promise {
     fn drop(&mut self) {
         if let Some(office) = &self.office {
             office.end(&self.ids());
+            self.inner.waiters.wake();
         }
+    }
+}
+
+/// Has somebody admitted if it is his turn: with a ticket when he is next, without if he may overtake.
+fn in_turn(
+    inner: &Inner,
+    office: &Office,
+    needs: &[Need],
+    ticket: Option<Ticket>,
+) -> Result<(u64, Vec<PlaybackId>), Error> {
+    let mut line = inner.waiters.line();
+    let admitted = match line.may_try(ticket) {
+        true => office.admit(needs, &[], office.now_ns()),
+        false => Err(office.not_his_turn(needs)),
+    };
+    match admitted {
+        Ok(admitted) => {
+            line.served(ticket);
+            Ok(admitted)
+        }
+        Err(Error::Refused(mut refused)) => {
+            refused.waiting = line.len() as u64;
+            refused.position = ticket.and_then(|ticket| line.position(ticket)).map(|at| at as u64);
+            Err(Error::Refused(refused))
+        }
+        Err(error) => Err(error),
     }
 }
 

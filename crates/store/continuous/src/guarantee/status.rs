@@ -22,6 +22,12 @@ pub struct Refused {
     pub playing: u64,
     /// When the first of them ends whose end is known, in milliseconds from now.
     pub first_end_ms: Option<u64>,
+    /// How many wait for a promise.
+    pub waiting: u64,
+    /// Which of them this one is, 1 the next, if he waits.
+    pub position: Option<u64>,
+    /// Whether it would not fit though nobody played. Told to those who are ready to wait.
+    pub never: bool,
 }
 
 impl fmt::Display for Refused {
@@ -29,6 +35,7 @@ impl fmt::Display for Refused {
         let Self { stream, rate_bps, .. } = self;
         write!(f, "the disks have no time to play {stream} at {}: ", BitRate(*rate_bps))?;
         match self.short_us {
+            0 if self.waiting > 0 => write!(f, "others wait for it")?,
             0 => write!(f, "they are not fast enough even when idle")?,
             short => {
                 let (ms, period) = (short.div_ceil(1_000), self.period_ms);
@@ -41,9 +48,13 @@ impl fmt::Display for Refused {
             (0, _) => write!(f, "; nothing more fits beside the {playing} that play")?,
             (fits, _) => write!(f, "; {} would fit now", BitRate(fits))?,
         }
-        match self.first_end_ms {
-            Some(ms) => write!(f, "; the first of them ends in {} s", ms.div_ceil(1_000)),
-            None => Ok(()),
+        if let Some(ms) = self.first_end_ms {
+            write!(f, "; the first of them ends in {} s", ms.div_ceil(1_000))?;
+        }
+        match (self.position, self.waiting) {
+            (Some(position), _) => write!(f, "; it waited, and was number {position} in line"),
+            (None, 0) => Ok(()),
+            (None, waiting) => write!(f, "; {waiting} wait"),
         }
     }
 }
@@ -90,6 +101,8 @@ pub struct GuaranteeStatus {
     pub fits_bps: u64,
     /// Who plays, in the order of admission.
     pub playbacks: Vec<PlaybackStatus>,
+    /// How many wait for a promise.
+    pub waiting: u64,
     /// Playbacks admitted and refused, and promises taken back because disks were slower than they seemed.
     pub admitted: u64,
     /// See `admitted`.
@@ -118,6 +131,9 @@ mod tests {
             fits_bps: 4_100_000,
             playing: 12,
             first_end_ms: Some(61_200),
+            waiting: 0,
+            position: None,
+            never: false,
         };
         assert_eq!(
             refused.to_string(),
@@ -127,5 +143,8 @@ mod tests {
         (refused.fits_bps, refused.first_end_ms) = (0, None);
         let text = refused.to_string();
         assert!(text.ends_with("; nothing more fits beside the 12 that play"), "{text}");
+        (refused.waiting, refused.position) = (3, Some(2));
+        let text = refused.to_string();
+        assert!(text.ends_with("; it waited, and was number 2 in line"), "{text}");
     }
 }

@@ -123,6 +123,21 @@ impl Terms {
         Ok((terms, scheduler))
     }
 
+    /// The same on disks like `profiles`.
+    ///
+    /// # Errors
+    /// As [`Terms::new`].
+    pub(crate) fn with(&self, profiles: &[Profile]) -> Result<Self, Error> {
+        let is_known = |profile: &Profile| {
+            let len = profile.capacity_bytes();
+            self.guarantee.profiles.iter().any(|own| own.capacity_bytes() == len)
+        };
+        // What was measured of a file system says nothing of where on it a disk lies.
+        let placed = self.guarantee.placed && profiles.iter().all(is_known);
+        let guarantee = Guarantee { profiles: profiles.to_vec(), placed, ..self.guarantee.clone() };
+        Self::new(guarantee, self.layout).map(|(terms, _)| terms)
+    }
+
     pub(crate) fn guarantee(&self) -> &Guarantee {
         &self.guarantee
     }

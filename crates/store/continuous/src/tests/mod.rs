@@ -7,6 +7,7 @@ mod groups;
 mod keys;
 mod listing;
 mod model;
+mod places;
 mod promised;
 mod racing;
 mod reading;

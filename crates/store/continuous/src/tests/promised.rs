@@ -1,6 +1,7 @@
 //! Playbacks that are promised: what is admitted is in time, what does not fit is refused.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use pegasus_base::Time;
@@ -11,8 +12,8 @@ use pegasus_media::Unit;
 use super::{Rig, Size, name, settings, units};
 use crate::guarantee::{Done, Office, catch_up, shown_ns};
 use crate::{
-    Continuous, Direction, Error, Guarantee, Item, KeyOptions, Promise, ReadOptions, Reader,
-    Refused, Wish, sample,
+    Continuous, Direction, Error, Guarantee, InLine, Item, KeyOptions, Promise, ReadOptions,
+    Reader, Refused, Wish, sample,
 };
 
 const CAM: &str = "/cam/door";
@@ -337,4 +338,65 @@ fn what_is_not_read_ahead_has_its_share_and_need_not_wait() {
         Err(Error::Withdrawn { .. })
     ));
     assert!(aside() < 1e-9, "{}", aside());
+}
+
+#[test]
+fn who_waits_is_served_in_turn_and_not_overtaken_for_ever() {
+    let rig = recorded(&sample::camera(60, 20_000, 0));
+    let store = rig.store();
+    guaranteed(store);
+    let (mut promises, _) = all_that_fit(store);
+    let woken = Arc::new(AtomicU32::new(0));
+    let in_line = |wishes: &[Wish]| {
+        let woken = woken.clone();
+        let wake = move || {
+            woken.fetch_add(1, SeqCst);
+        };
+        match store.promise_in_line(wishes, wake).unwrap() {
+            InLine::Waiting(waiting) => waiting,
+            InLine::Promised(_) => panic!("there is no room"),
+        }
+    };
+    let refused = |asked: Result<Promise, Error>| match asked {
+        Err(Error::Refused(refused)) => refused,
+        other => panic!("{other:?}"),
+    };
+    // What would not fit though nobody played need not wait for it.
+    let all = vec![wish(CAM); promises.len() + 1];
+    let never = store.promise_in_line(&all, || ()).unwrap_err();
+    assert!(matches!(&never, Error::Refused(refused) if refused.never), "{never}");
+    let large = in_line(&[wish(CAM), wish(CAM), wish(CAM)]);
+    let small = in_line(&[wish(CAM)]);
+    assert_eq!(store.guarantee_status().unwrap().waiting, 2);
+    assert_eq!(refused(large.ask()).position, Some(1));
+    assert_eq!(refused(small.ask()).position, Some(2));
+    // Those who do not wait take what is free, but only so often.
+    let before = woken.load(SeqCst);
+    let mut overtaken = 0;
+    loop {
+        promises.pop();
+        assert!(refused(small.ask()).position == Some(2), "it is not its turn");
+        match store.promise(&[wish(CAM)]) {
+            Ok(promise) => promises.insert(0, promise),
+            Err(Error::Refused(refused)) => {
+                assert!(refused.to_string().ends_with("; 2 wait"), "{refused}");
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        overtaken += 1;
+    }
+    assert_eq!(overtaken, 8);
+    assert!(woken.load(SeqCst) > before, "whose turn it is is told when somebody ends");
+    promises.truncate(promises.len() - 2);
+    let promise = large.ask().unwrap();
+    drop(large);
+    assert_eq!(promise.streams().count(), 3);
+    // Who leaves is not served, and holds up nobody.
+    let third = in_line(&[wish(CAM)]);
+    drop(small);
+    drop(promise);
+    assert!(third.ask().is_ok());
+    drop(third);
+    assert_eq!(store.guarantee_status().unwrap().waiting, 0);
 }
