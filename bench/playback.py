@@ -7,6 +7,7 @@ beside readers that take all the disk gives.
 """
 
 import contextlib
+import http.client
 import json
 import mmap
 import os
@@ -39,7 +40,7 @@ PERIOD_S = 2.0
 BLOCK = int(RATE_BPS / 8 * PERIOD_S)
 SHOWN_S = 16
 CLIP_S = 48
-RAMP_S = 0.1
+RAMP_S = 0.09
 STREAMS = 280
 LOADS = {"rotating": (50, 100, 140, 180, 220, 280), "own": (100, 280)}
 BESIDE_LOADS = {"rotating": (50, 100, 140), "own": (100,)}
@@ -47,10 +48,11 @@ BULK_READERS = 8
 
 
 class Player:
-    """Shows what it is given at the rate of the recording; counts the blocks that were not there."""
+    """Shows what it is given at the rate of the recording; counts the blocks that were not there, and whether it was cut off before its end."""
 
     def __init__(self):
         self.hiccups = 0
+        self.cut = False
         self.blocks = 0
         self.began = None
         self.refused = False
@@ -58,18 +60,22 @@ class Player:
     def start(self, take, until):
         """`take(bytes)` gives the next bytes, waiting for them."""
         asked = time.monotonic()
-        held = [take(BLOCK), take(BLOCK)]
+        if len(take(BLOCK)) + len(take(BLOCK)) < 2 * BLOCK:
+            self.hiccups, self.cut = 1, True
+            return
         due = time.monotonic()
         self.began = due - asked
         self.blocks = 2
         # The first two are shown; each time one is over, the next is asked for.
-        while due < until and held[-1]:
+        while due < until:
             due += PERIOD_S
             time.sleep(max(0, due - time.monotonic()))
             block = take(BLOCK)
-            if not block:
+            if len(block) < BLOCK:
+                # A clip lasts longer than anybody is shown of it.
+                self.hiccups += 1
+                self.cut = True
                 return
-            held = [held[-1], block]
             self.blocks += 1
             late = time.monotonic() - (due + PERIOD_S)
             if late > 0:
@@ -80,7 +86,14 @@ class Player:
 
 def http_reader(url):
     answer = urllib.request.urlopen(url, timeout=60)
-    return lambda wanted: answer.read(wanted)
+
+    def take(wanted):
+        try:
+            return answer.read(wanted)
+        except (OSError, http.client.HTTPException):
+            return b""
+
+    return take
 
 
 def file_reader(path):
@@ -171,6 +184,9 @@ def offer(count, opener):
         except Refused:
             player.refused = True
             return
+        except OSError:
+            player.hiccups, player.cut = 1, True
+            return
         player.start(take, until)
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(players)]
@@ -186,6 +202,7 @@ def offer(count, opener):
         "refused": count - len(playing),
         "without_hiccup": sum(player.hiccups == 0 for player in playing),
         "hiccups": sum(player.hiccups for player in playing),
+        "cut": sum(player.cut for player in playing),
         "blocks": sum(player.blocks for player in playing),
         "startup_ms_p50": round(1000 * starts[len(starts) // 2]) if starts else None,
         "startup_ms_max": round(1000 * starts[-1]) if starts else None,

@@ -25,6 +25,8 @@ use crate::MountError;
 
 const TTL: Duration = Duration::from_secs(1);
 const REQUEST_BYTES_MAX: u32 = 1 << 20;
+/// Requests that may wait for the heads at the same time.
+const WAITING_MAX: u16 = 4_096;
 /// Threads that take requests in; they wait for nothing.
 const THREADS: usize = 2;
 
@@ -213,6 +215,10 @@ impl Filesystem for Door {
             let _ = config.add_capabilities(flag); // an old kernel does without
         }
         let _ = config.set_max_write(REQUEST_BYTES_MAX);
+        // The elevator has to see all of what waits, as a disk's queue in the kernel does: of a long read in many requests only some
+        // would come by at a time otherwise, and the heads would go elsewhere between.
+        let _ = config.set_max_background(WAITING_MAX);
+        let _ = config.set_congestion_threshold(WAITING_MAX);
         Ok(())
     }
 

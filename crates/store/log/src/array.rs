@@ -147,7 +147,8 @@ impl Array {
         &self,
         extents: &[(Extent, usize)],
     ) -> Vec<Result<AlignedBuf, String>> {
-        self.gate.pass(extents.len(), extents.iter().map(|(_, len)| len).sum());
+        let bytes = extents.iter().map(|(_, len)| len).sum();
+        let _passed = self.gate.pass(extents.len(), bytes);
         let mut reads = Reads::new();
         let began = self.disks.add_reads(&mut reads, extents);
         reads.wait_until(None);

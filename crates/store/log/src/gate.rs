@@ -54,8 +54,24 @@ impl Drop for Urgent {
 /// Where reads that are not promised pass.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    batch: Mutex<Option<Batch>>,
+    state: Mutex<State>,
     over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batch: Option<Batch>,
+    /// Reads that have passed and are not over, and their bytes: a batch that begins finds them before it.
+    reads: usize,
+    bytes: usize,
+}
+
+/// Reads that have passed, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Passed<'a> {
+    gate: &'a Gate,
+    reads: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -74,31 +90,47 @@ impl Gate {
     /// A batch begins, of which the calling thread makes all reads.
     pub(crate) fn begin(&self, slack: Duration, cost: Cost) -> Passing<'_> {
         let reader = std::thread::current().id();
-        *self.batch.lock() = Some(Batch { reader, slack, cost });
+        let mut state = self.state.lock();
+        let slack = slack.saturating_sub(cost.of(state.reads, state.bytes));
+        state.batch = Some(Batch { reader, slack, cost });
         Passing(self)
     }
 
-    /// Waits until `reads` reads of `bytes` altogether hurt nobody.
-    pub(crate) fn pass(&self, reads: usize, bytes: usize) {
-        let mut batch = self.batch.lock();
-        loop {
-            let Some(under_way) = batch.as_mut() else { return };
-            let is_urgent = URGENT.with(Cell::get) > 0;
-            if is_urgent || under_way.reader == std::thread::current().id() {
-                return;
-            }
-            if let Some(left) = under_way.slack.checked_sub(under_way.cost.of(reads, bytes)) {
-                under_way.slack = left;
-                return;
-            }
-            self.over.wait(&mut batch);
+    /// Waits until `reads` reads of `bytes` altogether hurt nobody. They are under way until what is returned is dropped.
+    pub(crate) fn pass(&self, reads: usize, bytes: usize) -> Passed<'_> {
+        let mut state = self.state.lock();
+        while !state.bears(reads, bytes) {
+            self.over.wait(&mut state);
         }
+        (state.reads, state.bytes) = (state.reads + reads, state.bytes + bytes);
+        Passed { gate: self, reads, bytes }
+    }
+}
+
+impl State {
+    /// Whether reads may be made now; then the slack of the batch that is under way bears them.
+    fn bears(&mut self, reads: usize, bytes: usize) -> bool {
+        let Some(batch) = &mut self.batch else { return true };
+        let is_urgent = URGENT.with(Cell::get) > 0;
+        if is_urgent || batch.reader == std::thread::current().id() {
+            return true;
+        }
+        let left = batch.slack.checked_sub(batch.cost.of(reads, bytes));
+        batch.slack = left.unwrap_or(batch.slack);
+        left.is_some()
+    }
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state.lock();
+        (state.reads, state.bytes) = (state.reads - self.reads, state.bytes - self.bytes);
     }
 }
 
 impl Drop for Passing<'_> {
     fn drop(&mut self) {
-        *self.0.batch.lock() = None;
+        self.0.state.lock().batch = None;
         self.0.over.notify_all();
     }
 }
@@ -139,6 +171,17 @@ mod tests {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert_eq!(passed.load(SeqCst), 5);
+    }
+
+    #[test]
+    fn what_is_under_way_when_a_batch_begins_takes_of_its_slack() {
+        let gate = Gate::default();
+        let before = gate.pass(2, 0);
+        let batch = gate.begin(Duration::from_millis(10), COST);
+        assert_eq!(gate.state.lock().batch.as_ref().unwrap().slack, Duration::from_millis(2));
+        drop((before, batch));
+        let _batch = gate.begin(Duration::from_millis(10), COST);
+        assert_eq!(gate.state.lock().batch.as_ref().unwrap().slack, Duration::from_millis(10));
     }
 
     #[test]

@@ -159,7 +159,8 @@ impl Array {
         extents: &[(Extent, usize)],
         spare: usize,
     ) -> Vec<Option<Result<AlignedBuf, String>>> {
-        self.gate.pass(extents.len(), extents.iter().map(|(_, len)| len).sum());
+        let bytes = extents.iter().map(|(_, len)| len).sum();
+        let _passed = self.gate.pass(extents.len(), bytes);
         let mut reads = Reads::new();
         let began = self.disks.add_reads(&mut reads, extents);
         while reads.wait_until(Some(Instant::now() + self.disks.patience())) > spare {}

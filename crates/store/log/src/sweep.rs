@@ -51,7 +51,7 @@ impl Log {
 
     /// Waits until a read of `bytes` from a disk, made by somebody else than the log, hurts nobody to whom a batch was promised.
     pub fn make_way(&self, bytes: usize) {
-        self.array.gate.pass(1, bytes);
+        drop(self.array.gate.pass(1, bytes));
     }
 
     /// Reads blocks, all at the same time, and verifies them; what is bad or gone parity gives. Outcomes are in the order

@@ -18,6 +18,8 @@ struct Batch {
     /// When everything has to be there, in nanoseconds since the office began.
     done_ns: u64,
     billed_ns: u64,
+    /// Whether somebody was promised that it is done in time, and not only read for because there was time.
+    is_due: bool,
     gap_bytes: u64,
     /// What reads cost that others make meanwhile.
     cost: Cost,
@@ -104,7 +106,8 @@ impl State {
                 self.waited_for = true; // perhaps after the next
             }
         }
-        (!ids.is_empty()).then(|| self.batch_of(&ids, until_ns, billed_ns))
+        (!ids.is_empty())
+            .then(|| Batch { is_due: false, ..self.batch_of(&ids, until_ns, billed_ns) })
     }
 
     /// The reads of an interval that begins.
@@ -140,7 +143,7 @@ impl State {
         let read = Duration::from_nanos(shape.lone_ns(0, 0));
         let mebibyte = Duration::from_nanos(shape.lone_ns(0, 1 << 20)).saturating_sub(read);
         let gap_bytes = self.terms.guarantee().gap_bytes();
-        Batch { stocks, done_ns, billed_ns, gap_bytes, cost: Cost { read, mebibyte } }
+        Batch { stocks, done_ns, billed_ns, is_due: true, gap_bytes, cost: Cost { read, mebibyte } }
     }
 }
 
@@ -185,7 +188,7 @@ impl Office {
         }
         let now_ns = self.now_ns();
         let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let late_ns = now_ns.saturating_sub(batch.done_ns);
+        let late_ns = if batch.is_due { now_ns.saturating_sub(batch.done_ns) } else { 0 };
         self.note_batch(Done { took_ns, billed_ns: batch.billed_ns, late_ns, at_ns: now_ns });
     }
 }
