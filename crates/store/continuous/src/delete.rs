@@ -95,6 +95,7 @@ impl Core {
         self.checkpoint_due |= committed.checkpoint_due;
         inner.counters.freed_segments.fetch_add(freed.len() as u64, Relaxed);
         freed.iter().for_each(|(index, _)| stream.segment_changed(*index));
+        inner.bury_objects(stream, freed.iter().map(|(_, record)| record));
         stream.view(|view| {
             view.spans.replace(kept);
             view.spans.written();
@@ -113,7 +114,7 @@ impl Core {
         let mut last_index = None;
         for index in segments {
             let Some(record) = finder.record(index)? else { continue };
-            let State::Sealed(sealed) = &record.state else { continue };
+            let Some(sealed) = record.complete() else { continue };
             let holds = record.before.units..sealed.after.units;
             let needed = kept
                 .iter()
@@ -145,12 +146,61 @@ impl Core {
         batch.write(catalogued.spans, offset, &bytes)?;
         batch.truncate(catalogued.spans, offset + bytes.len() as u64)?;
         for (index, record) in freed {
-            batch.free_segment(&record.segment)?;
+            if record.has_slots() {
+                batch.free_segment(&record.segment)?;
+            }
             let record = SegmentRecord { state: State::Freed, ..record.clone() };
             let at = index * self.record_len as u64;
             batch.write(catalogued.segments, at, &record.emit(self.record_len))?;
         }
         Ok(())
+    }
+
+    /// Frees sealed segments in the middle of a recording, for their room. Their neighbours are out and may be out of reach, so
+    /// spans are cut where the segments begin and end, not at groups.
+    ///
+    /// # Errors
+    /// If a directory can't be read, or the commit fails.
+    pub(crate) fn free_within(
+        &mut self,
+        inner: &Inner,
+        stream: &Arc<Stream>,
+        freed: &[(u64, SegmentRecord)],
+    ) -> Result<(), Error> {
+        let mut kept = stream.spans(&inner.log, Time::MIN, Time::MAX)?;
+        let last = stream.view(|view| view.spans.last().copied());
+        for (index, record) in freed {
+            let start = self.begins(inner, stream, index + 1)?;
+            let hole = |span: &SpanRecord| without(span, record, start, last.as_ref());
+            kept = kept.iter().flat_map(hole).collect();
+        }
+        kept.extend(last.filter(|last| kept.last().is_none_or(|kept| kept.after < last.after)));
+        let mut batch = inner.log.batch();
+        batch.gives_room();
+        self.stage_cut(&mut batch, stream, &kept, freed)?;
+        let committed = inner.log.commit(batch)?;
+        self.checkpoint_due |= committed.checkpoint_due;
+        inner.counters.freed_segments.fetch_add(freed.len() as u64, Relaxed);
+        freed.iter().for_each(|(index, _)| stream.segment_changed(*index));
+        stream.view(|view| {
+            view.spans.replace(kept);
+            view.spans.written();
+        });
+        Ok(())
+    }
+
+    /// Time of the first key unit, or else the first unit, of a segment.
+    fn begins(&self, inner: &Inner, stream: &Stream, index: u64) -> Result<Option<Time>, Error> {
+        let open = stream.view(|view| {
+            let open = view.open.as_ref().filter(|_| index + 1 == view.segments.end);
+            open.map(|open| open.sealed().mark.unwrap_or(open.record.first))
+        });
+        if open.is_some() {
+            return Ok(open);
+        }
+        let record = stream.segment(&inner.log, self.record_len, index)?;
+        let mark = |record: &SegmentRecord| record.complete().and_then(|sealed| sealed.mark);
+        Ok(record.map(|record| mark(&record).unwrap_or(record.first)))
     }
 
     /// Gives one stream its own rule of retention.
@@ -200,6 +250,35 @@ fn cut(finder: &Finder, span: &SpanRecord, part: TimeRange) -> Result<Vec<SpanRe
         left.push(right);
     }
     Ok(left)
+}
+
+/// What is left of `span` without the units of a segment; what is behind them begins at `start`.
+fn without(
+    span: &SpanRecord,
+    record: &SegmentRecord,
+    start: Option<Time>,
+    last: Option<&SpanRecord>,
+) -> Vec<SpanRecord> {
+    let Some(sealed) = record.complete() else { return vec![*span] };
+    if span.after <= record.before || span.head.before >= sealed.after {
+        return vec![*span];
+    }
+    let mut left = Vec::new();
+    if span.head.before < record.before {
+        let end = record.first.clamp(span.head.start, span.end);
+        left.push(SpanRecord { end, after: record.before, ..*span });
+    }
+    // A span that goes on growing does so behind the gap.
+    let grows =
+        last.is_some_and(|last| last.head.serial == span.head.serial && last.after == span.after);
+    if sealed.after < span.after || grows {
+        let mut right = *span;
+        right.head.before = sealed.after.min(span.after);
+        let start = start.unwrap_or(sealed.end);
+        right.head.start = start.clamp(span.head.start, span.end);
+        left.push(right);
+    }
+    left
 }
 
 /// The last key unit in the block at `place` whose time is `wanted`.

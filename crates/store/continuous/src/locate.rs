@@ -100,6 +100,10 @@ impl Finder {
                 State::Sealed(_) => {
                     self.inner.indexes.get(self.log(), &self.stream, &record).map(Entries::Sealed)
                 }
+                State::Out(..) => {
+                    let object = self.inner.tier_of(&self.stream, &record)?;
+                    Ok(Entries::Sealed(object.object(&self.stream, &record)?.entries.clone()))
+                }
             },
         }
     }
@@ -176,7 +180,9 @@ impl Finder {
     fn is_without_marks(&self, segment: u64, span: &SpanRecord) -> Result<bool, Error> {
         let record = self.record(segment)?;
         Ok(record.is_some_and(|record| match &record.state {
-            State::Sealed(sealed) => sealed.mark.is_none() && record.before > span.head.before,
+            State::Sealed(sealed) | State::Out(sealed, _) => {
+                sealed.mark.is_none() && record.before > span.head.before
+            }
             State::Open => false,
             State::Freed => true,
         }))

@@ -106,15 +106,28 @@ fn move_with_index(
     index: u64,
     record: &SegmentRecord,
 ) -> Result<u64, Error> {
-    let mut moved = 0;
+    let moved = move_index_before(inner, stream, index, record)?;
+    Ok(moved + move_one(inner, stream, index, record)?)
+}
+
+/// Moves the segment before, if its index is in this one; its bytes.
+///
+/// # Errors
+/// As [`Mover::step`].
+pub(crate) fn move_index_before(
+    inner: &Inner,
+    stream: &Arc<Stream>,
+    index: u64,
+    record: &SegmentRecord,
+) -> Result<u64, Error> {
     if let Some(before) = index.checked_sub(1)
         && let Some(former) = stream.segment(&inner.log, inner.record_len, before)?
         && let State::Sealed(sealed) = &former.state
         && sealed.index.as_ref().is_some_and(|map| map.segment == record.segment.id)
     {
-        moved += move_one(inner, stream, before, &former)?;
+        return move_one(inner, stream, before, &former);
     }
-    Ok(moved + move_one(inner, stream, index, record)?)
+    Ok(0)
 }
 
 /// Reads a segment, holding up nobody, and writes it anew.
@@ -178,12 +191,7 @@ impl Core {
         batch.free_segment(&old.segment)?;
         let committed = inner.log.commit(batch)?;
         self.checkpoint_due |= committed.checkpoint_due;
-        stream.segment_changed(index);
-        stream.view(|view| {
-            if view.segments.start == index && view.front.is_some() {
-                view.front = Some(record);
-            }
-        });
+        stream.record_changed(index, record);
         Ok(())
     }
 

@@ -73,8 +73,15 @@ impl Finder {
             return Ok(None);
         }
         let record = self.stream.segment(log, self.record_len, segment)?;
-        let sealed = record.filter(|record| matches!(record.state, State::Sealed(_)));
-        sealed.map(|record| indexes::read(log, &self.stream, &record)).transpose()
+        let Some(record) = record else { return Ok(None) };
+        match record.state {
+            State::Sealed(_) => indexes::read(log, &self.stream, &record).map(Some),
+            State::Out(..) => {
+                let object = self.inner.tier_of(&self.stream, &record)?;
+                Ok(Some(object.object(&self.stream, &record)?.entries.to_vec()))
+            }
+            State::Open | State::Freed => Ok(None),
+        }
     }
 
     /// What is in a block: from its entry if it says so, else from the block.
@@ -114,20 +121,47 @@ impl Finder {
         let data = data.and_then(|len| (entry.map.payload_bytes as usize).checked_sub(len));
         let field = FormatError::Field { field: "number of bytes" };
         let start = data.ok_or_else(|| self.damaged(entry, field))? + row.offset;
-        let data = self.inner.log.read_block_part(&entry.map, start..start + row.len)?;
-        Ok(row.with(data))
+        let part = start..start + row.len;
+        if entry.is_out() {
+            // A checksum is that of a block: no less can be verified.
+            let payload = self.payload(entry)?;
+            let field = FormatError::Field { field: "number of bytes" };
+            let whole = part.end <= payload.len();
+            return match whole {
+                true => Ok(row.with(payload.slice(part))),
+                false => Err(self.damaged(entry, field)),
+            };
+        }
+        Ok(row.with(self.inner.log.read_block_part(&entry.map, part)?))
     }
 
     /// What the index says of a block now, if its segment was written anew elsewhere.
     fn moved(&self, entry: &Entry) -> Option<Entry> {
         let place = self.find_unit(entry.head.before.units).ok()??;
         let Ok(Step::Block(now)) = self.entry(place) else { return None };
-        (now.map.segment != entry.map.segment && now.head == entry.head).then_some(now)
+        let elsewhere = now.map.segment != entry.map.segment || now.is_out() != entry.is_out();
+        (elsewhere && now.head == entry.head).then_some(now)
     }
 
     fn read_at(&self, entry: &Entry) -> Result<Block, Error> {
-        let payload = self.inner.log.read_block(&entry.map)?;
+        let payload = self.payload(entry)?;
         self.parse(entry, &payload)
+    }
+
+    /// The payload of a block, on the disks or out.
+    fn payload(&self, entry: &Entry) -> Result<Bytes, Error> {
+        if !entry.is_out() {
+            return Ok(self.inner.log.read_block(&entry.map)?);
+        }
+        let deleted = || Error::Deleted { name: self.stream.name.clone(), at: entry.head.first };
+        let place = self.find_unit(entry.head.before.units)?.ok_or_else(deleted)?;
+        let record = self.record(place.segment)?.ok_or_else(deleted)?;
+        if record.segment.id != entry.map.segment {
+            return Err(deleted()); // or it came back, and is found there
+        }
+        let tiering = self.inner.tier_of(&self.stream, &record)?;
+        let object = tiering.object(&self.stream, &record)?;
+        tiering.block(&self.stream, &object, entry.map.seq as usize)
     }
 
     /// What the payload of `entry` says.

@@ -154,9 +154,10 @@ impl Tier {
         let path = self.path(folder);
         // As many as a year of a hundred cameras has take a minute or two.
         let allowance = 256 << 20;
-        let found = self.call(format!("listing {folder}"), allowance, move |objects| async move {
-            objects.list(Some(&path)).try_collect::<Vec<_>>().await
-        })?;
+        let found =
+            self.call(format!("listing {folder}"), allowance, move |objects| async move {
+                objects.list(Some(&path)).try_collect::<Vec<_>>().await
+            })?;
         let skip = self.shared.prefix.parts().count();
         let name = |path: &Path| {
             let parts: Vec<String> =

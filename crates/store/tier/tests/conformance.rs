@@ -81,7 +81,9 @@ fn large_ones_come_whole(tier: &Tier) {
     let bytes = Bytes::from(bytes);
     tier.put("store/large", bytes.clone()).unwrap();
     assert!(tier.get("store/large", 0..20 << 20).unwrap() == bytes);
-    assert!(tier.get("store/large", 9_999_999..10_000_007).unwrap() == bytes[9_999_999..10_000_007]);
+    assert!(
+        tier.get("store/large", 9_999_999..10_000_007).unwrap() == bytes[9_999_999..10_000_007]
+    );
 }
 
 #[test]

@@ -16,6 +16,8 @@ const NEAR: u64 = 6;
 const SEGMENTS_MAX: u64 = 20_000;
 /// What a block takes beyond its media: its head and table, as a share of them.
 const OVERHEAD: u64 = 32;
+/// Segments brought back for a playback before it begins; what is behind comes while it is shown.
+const OUT_MAX: usize = 256;
 
 /// What is known of a recording from a place on.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,9 @@ pub(crate) struct Known {
     pub(crate) width: u64,
     /// Whether it goes on being recorded.
     pub(crate) grows: bool,
+    /// What of the curve comes from the tier, and the segments that are there.
+    pub(crate) from_tier: Vec<Part>,
+    pub(crate) out: Vec<u64>,
 }
 
 /// Spans as they are shown: one right after the other.
@@ -64,6 +69,11 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
         if record.first > until {
             break;
         }
+        let is_out = matches!(record.state, State::Out(..));
+        if is_out && known.out.len() < OUT_MAX {
+            known.out.push(segment);
+        }
+        let begins = known.curve.parts.len();
         if segment < place.segment + NEAR || matches!(record.state, State::Open) {
             let entries = match finder.entries(segment)? {
                 Entries::Absent => break,
@@ -76,11 +86,14 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
                 known.has_width(entry.map.fragments.len());
                 known.curve.parts.push(Part { at_ns: shown(entry.head.first), bytes });
             }
-        } else if let State::Sealed(sealed) = &record.state {
+        } else if let Some(sealed) = record.complete() {
             let media = sealed.after.since(record.before).bytes;
             let bytes = media + media / OVERHEAD + SECTOR as u64;
             known.has_width(record.segment.columns.len().saturating_sub(parity));
             known.curve.parts.push(Part { at_ns: shown(record.first), bytes });
+        }
+        if is_out {
+            known.from_tier.extend_from_slice(&known.curve.parts[begins..]);
         }
     }
     // Blocks may begin a little earlier than the one before them ends: other tracks' units.

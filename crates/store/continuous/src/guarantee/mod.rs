@@ -20,6 +20,7 @@ pub use ladder::Guarantee;
 pub use promise::{Promise, Wish};
 pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
 
+pub(crate) use curve::Part;
 #[cfg(test)]
 pub(crate) use lateness::Done;
 pub(crate) use office::Office;

@@ -1,7 +1,7 @@
 //! Asking for a promise, and using it.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pegasus_base::{StreamName, Time};
 use pegasus_mitra::PlaybackId;
@@ -38,6 +38,8 @@ pub struct Promise {
     /// `None` where nothing is guaranteed.
     office: Option<Arc<Office>>,
     shares: Vec<Share>,
+    /// Before that, what comes from the tier would be late.
+    begins: Instant,
 }
 
 /// One of its playbacks.
@@ -66,6 +68,7 @@ impl Promise {
         for wish in wishes {
             needs.push(need(store, office.as_ref(), wish)?);
         }
+        let begins = Instant::now() + begin(&inner, &needs)?;
         let (number, ids) = match &office {
             Some(office) => {
                 let same = |before: &&Self| {
@@ -84,7 +87,7 @@ impl Promise {
             stock: need.stock,
         };
         let shares = shares.map(share).collect();
-        Ok(Self { number, inner, office, shares })
+        Ok(Self { number, inner, office, shares, begins })
     }
 
     /// Its number, not used again while the store is open; 0 where nothing is guaranteed.
@@ -103,7 +106,8 @@ impl Promise {
     pub fn starts_in(&self) -> Duration {
         let Some(office) = &self.office else { return Duration::ZERO };
         let ns = office.shown_ns(&self.ids()).saturating_sub(office.now_ns());
-        Duration::from_nanos(ns)
+        let comes = self.begins.saturating_duration_since(Instant::now());
+        comes.max(Duration::from_nanos(ns))
     }
 
     /// Bits a second that are reserved for all of it; 0 where nothing is guaranteed.
@@ -167,6 +171,20 @@ impl Drop for Promise {
             office.end(&self.ids());
         }
     }
+}
+
+/// When what is out comes in time for all; it is brought back from now on.
+fn begin(inner: &Inner, needs: &[Need]) -> Result<Duration, Error> {
+    let Some(tiering) = inner.tiering() else { return Ok(Duration::ZERO) };
+    let (mut longest, mut refused) = (Duration::ZERO, None);
+    for need in needs {
+        match tiering.begin(&need.stock.finder, &need.known.from_tier, &need.known.out) {
+            Ok(wait) => longest = longest.max(wait),
+            // The others' are to come as well meanwhile.
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(longest), Err)
 }
 
 fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result<Need, Error> {

@@ -175,6 +175,10 @@ impl Stock {
                 Ok(Step::Block(entry)) => {
                     let bytes = on_disk(&entry);
                     (purse, held) = (purse - bytes as i64, held + bytes);
+                    if entry.is_out() {
+                        // It comes from the tier, not from the disks: the reader has it from there.
+                        break;
+                    }
                     wanted.push(Wanted { place, entry });
                     place.block += 1;
                 }
@@ -251,8 +255,8 @@ impl Stock {
             }
             if known.is_none() && !exists {
                 let step = MutexGuard::unlocked(state, || self.finder.entry(place))?;
-                let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
-                if state.next != place || !state.reads_ahead {
+                let Step::Block(entry) = &step else { return Ok(Taken::Step(step)) };
+                if entry.is_out() || state.next != place || !state.reads_ahead {
                     state.go(place);
                     return Ok(Taken::Step(step));
                 }
@@ -351,5 +355,8 @@ impl State {
 
 /// What reading a block takes from the disks, parity apart.
 pub(crate) fn on_disk(entry: &Entry) -> u64 {
-    u64::from(entry.map.fragment_bytes) * entry.map.fragments.len() as u64
+    match entry.is_out() {
+        true => u64::from(entry.map.payload_bytes),
+        false => u64::from(entry.map.fragment_bytes) * entry.map.fragments.len() as u64,
+    }
 }
