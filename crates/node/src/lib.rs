@@ -14,6 +14,7 @@ mod logging;
 mod node;
 mod quotas;
 mod recording;
+mod tier;
 mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};

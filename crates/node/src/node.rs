@@ -24,6 +24,7 @@ use crate::disks::{Opened, StoreError, open_store};
 use crate::files::NodeFiles;
 use crate::guarantee;
 use crate::recording::Recorders;
+use crate::tier::{self, TierEvents};
 use crate::tls::{self, TlsError};
 
 /// How often the state of the disks is looked at, to report what was lost.
@@ -185,6 +186,8 @@ impl Node {
         running.doors.spawn(http::serve(http_listener, tls, running.services.clone()));
         running.doors.spawn(watch_disks(running.services.clone()));
         let (store, events) = (running.services.store.clone(), running.services.events.clone());
+        let (tier, stop) = (config.tier.clone(), running.services.stop.clone());
+        running.doors.spawn(tier::run(store.clone(), tier, data.clone(), events.clone(), stop));
         let playback = config.playback.clone();
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
         tokio::task::spawn_blocking(move || guarantee::begin(&store, &playback, &data, &events));
@@ -312,7 +315,7 @@ fn report(events: &Events, recovery: &Recovery) {
 
 /// Notices what becomes of the disks, and says so once.
 async fn watch_disks(services: Services) {
-    let mut events = DiskEvents::default();
+    let (mut events, mut tier) = (DiskEvents::default(), TierEvents::default());
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -321,6 +324,9 @@ async fn watch_disks(services: Services) {
         let store = services.store.clone();
         let looked = tokio::task::spawn_blocking(move || store.status());
         let Ok(status) = looked.await else { continue };
+        if let Some((level, text)) = tier.note(&services.store) {
+            services.events.report(level, "tier", text);
+        }
         for (level, path, text) in events.note(&status.disks, &status.spares) {
             services.events.report(level, &path, text);
         }

@@ -33,7 +33,8 @@ struct Cut {
 }
 
 impl Core {
-    /// Deletes `range` of a stream, or all of it.
+    /// Deletes `range` of a stream, or all of it. What is read of segments that are out should have been looked for before
+    /// ([`look_where_cut`]): recording waits for this.
     ///
     /// # Errors
     /// [`Error::Taken`], or the disks fail.
@@ -225,6 +226,26 @@ impl Core {
     }
 }
 
+/// Looks for what [`Core::delete`] reads, while nobody waits for it.
+///
+/// # Errors
+/// If it can't be read, because it is out and the tier can't be reached for one.
+pub(crate) fn look_where_cut(
+    inner: &Arc<Inner>,
+    stream: &Arc<Stream>,
+    range: TimeRange,
+) -> Result<(), Error> {
+    let record_len = inner.record_len;
+    let finder = Finder { inner: inner.clone(), stream: stream.clone(), record_len };
+    for span in stream.spans(&inner.log, range.start, range.end)? {
+        let part = range.intersect(&TimeRange::new(span.head.start, span.end));
+        if !part.is_empty() {
+            cut(&finder, &span, part)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is left of `span` without `part` of it, widened to whole groups of pictures.
 fn cut(finder: &Finder, span: &SpanRecord, part: TimeRange) -> Result<Vec<SpanRecord>, Error> {
     let mut left = Vec::new();
@@ -318,7 +339,7 @@ fn first_key_from(finder: &Finder, span: &SpanRecord, from: Time) -> Result<Opti
 /// The key units of `span` in the block at `place`.
 fn keys(finder: &Finder, place: Place, span: &SpanRecord) -> Result<Vec<Cut>, Error> {
     let Step::Block(entry) = finder.entry(place)? else { return Ok(Vec::new()) };
-    let Contents { head, tracks, rows } = finder.read(&entry)?.contents;
+    let Contents { head, tracks, rows } = finder.contents(&entry)?;
     let anchor = block::anchor(&tracks);
     let units: Range<u64> = span.head.before.units..span.after.units;
     let mut before = head.before;

@@ -201,20 +201,27 @@ impl Core {
             let leaves = stream.view(|view| {
                 view.open.as_ref().is_some_and(|open| inner.log.has_to_move(&open.record.segment))
             });
-            if !leaves || stream.damage.is_some() {
-                continue;
-            }
-            let geometry = self.geometry(inner);
-            let name = stream.name.clone();
-            let writer =
-                self.writers.entry(name.clone()).or_insert_with(|| Writer::new(stream.clone()));
-            let mut batch = inner.log.batch();
-            match writer.stage_end(&mut batch, &geometry) {
-                Ok(draft) => self.finish(inner, batch, vec![(name, draft)])?,
-                Err(Stop::Full) => return Err(Error::Full),
-                Err(Stop::Failed(error)) => return Err(error),
+            if leaves && stream.damage.is_none() {
+                self.seal_open(inner, &stream)?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a stream's open segment; what is recorded next goes to another.
+    ///
+    /// # Errors
+    /// [`Error::Full`], or the log's.
+    pub(crate) fn seal_open(&mut self, inner: &Inner, stream: &Arc<Stream>) -> Result<(), Error> {
+        let geometry = self.geometry(inner);
+        let name = stream.name.clone();
+        let writer =
+            self.writers.entry(name.clone()).or_insert_with(|| Writer::new(stream.clone()));
+        let mut batch = inner.log.batch();
+        match writer.stage_end(&mut batch, &geometry) {
+            Ok(draft) => self.finish(inner, batch, vec![(name, draft)]),
+            Err(Stop::Full) => Err(Error::Full),
+            Err(Stop::Failed(error)) => Err(error),
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::format::segment::State;
 use crate::format::table::Row;
 use crate::indexes;
 use crate::inner::Inner;
-use crate::locate::{Entries, Finder, Place};
+use crate::locate::{Entries, Finder, Place, Reach};
 use crate::stream::{Stream, View};
 
 /// What is at a place.
@@ -40,6 +40,11 @@ impl Finder {
 
     /// What is at `place`.
     pub(crate) fn entry(&self, place: Place) -> Result<Step, Error> {
+        self.entry_within(place, Reach::Tier)
+    }
+
+    /// As [`entry`](Self::entry), as far as `reach` goes.
+    pub(crate) fn entry_within(&self, place: Place, reach: Reach) -> Result<Step, Error> {
         let open = self.stream.view(|view| {
             let last = place.segment + 1 == view.segments.end;
             let open = view.open.as_ref().filter(|_| last)?;
@@ -51,7 +56,7 @@ impl Finder {
             None => {}
         }
         let next = Place { segment: place.segment + 1, block: 0 };
-        Ok(match self.entries(place.segment)? {
+        Ok(match self.entries_within(place.segment, reach)? {
             Entries::Absent => Step::End,
             Entries::Freed => {
                 let first = self.stream.view(|view| view.segments.start);
@@ -189,7 +194,10 @@ pub(crate) fn tracks_at(
     let at = at.clamp(span.head.start, span.end);
     let found = finder.find(span, at)?.ok_or_else(unknown)?;
     match finder.entry(found.key.unwrap_or(found.from))? {
-        Step::Block(entry) => Ok(finder.read(&entry)?.contents.tracks),
+        Step::Block(entry) => match &entry.outline {
+            Some(outline) => Ok(outline.tracks.clone()),
+            None => Ok(finder.read(&entry)?.contents.tracks),
+        },
         Step::Skip(_) | Step::End => Err(unknown()),
     }
 }

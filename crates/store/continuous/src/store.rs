@@ -259,6 +259,9 @@ impl Continuous {
     pub fn delete(&self, name: &StreamName, range: Option<TimeRange>) -> Result<(), Error> {
         let inner = self.inner();
         inner.check_failed()?;
+        if let Some(range) = range.filter(|range| !range.is_empty()) {
+            crate::delete::look_where_cut(inner, &self.recorded(name)?, range)?;
+        }
         let mut core = inner.core.lock();
         let stream = self.recorded(name)?;
         core.delete(inner, &stream, range)

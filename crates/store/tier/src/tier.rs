@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path as FolderPath;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,9 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 /// Below that many bytes a second a store is as good as gone.
 const SLOWEST_BYTES_PER_S: u64 = 64 << 10;
 
+/// How often a call looks whether it is given up.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// A store of objects. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tier {
@@ -32,6 +36,8 @@ struct Shared {
     /// What all names begin with.
     prefix: Path,
     place: String,
+    /// Nothing is waited for any more.
+    given_up: AtomicBool,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
@@ -74,13 +80,26 @@ impl Tier {
             .enable_all()
             .build()
             .map_err(|error| Error::Settings { place: place.clone(), why: error.to_string() })?;
-        Ok(Self { shared: Arc::new(Shared { objects, prefix, place, runtime: Some(runtime) }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                objects,
+                prefix,
+                place,
+                runtime: Some(runtime),
+                given_up: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Where it is, as a person would say it; without secrets.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.shared.place
+    }
+
+    /// Ends all calls, of all clones, with an error: whoever stops does not wait for a store that hangs.
+    pub fn give_up(&self) {
+        self.shared.given_up.store(true, Relaxed);
     }
 
     /// Writes an object, or one with the same name anew.
@@ -188,6 +207,9 @@ impl Tier {
         T: Send + 'static,
         F: Future<Output = object_store::Result<T>> + Send + 'static,
     {
+        if self.shared.given_up.load(Relaxed) {
+            return Err(self.failed(what, "it was given up".to_owned()));
+        }
         let most = CALL_MAX + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S);
         let future = call(self.shared.objects.clone());
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -196,14 +218,20 @@ impl Tier {
             // Who asked may have given up meanwhile.
             let _ = sender.send(tokio::time::timeout(most, future).await);
         });
-        match receiver.recv() {
+        let answer = loop {
+            match receiver.recv_timeout(LOOK_EVERY) {
+                Err(RecvTimeoutError::Timeout) if !self.shared.given_up.load(Relaxed) => {}
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(object_store::Error::NotFound { path, .. }))) => {
                 Err(Error::Missing { place: self.shared.place.clone(), name: path })
             }
             Ok(Ok(Err(error))) => Err(self.failed(what, innermost(&error))),
             Ok(Err(_)) => Err(self.failed(what, format!("no answer within {} s", most.as_secs()))),
-            Err(_) => Err(self.failed(what, "the call was given up".to_owned())),
+            Err(_) => Err(self.failed(what, "it was given up".to_owned())),
         }
     }
 

@@ -111,13 +111,32 @@ fn a_clone_outlives_the_first() {
     assert_eq!(reader.join().unwrap(), "a");
 }
 
+#[test]
+fn what_was_given_up_fails_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let tier = Tier::folder(folder.path()).unwrap();
+    tier.clone().give_up();
+    let outcome = tier.put("a", Bytes::from_static(b"a"));
+    assert!(matches!(outcome, Err(Error::Failed { .. })), "{outcome:?}");
+}
+
 #[cfg(feature = "s3")]
 mod s3 {
     use super::*;
     use pegasus_tier::S3Options;
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
+
+    /// Where `scripts/tools test` puts it, if it isn't on the path.
+    fn program() -> PathBuf {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+        let aside = cache.or_else(home).unwrap_or_default();
+        let aside = aside.join("pegasus-tools/moto/bin/moto_server");
+        if aside.exists() { aside } else { "moto_server".into() }
+    }
 
     /// A server of the test's own; it ends with it.
     struct Server {
@@ -128,7 +147,7 @@ mod s3 {
     impl Server {
         fn start() -> Self {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let child = Command::new("moto_server")
+            let child = Command::new(program())
                 .args(["-H", "127.0.0.1", "-p", &free.port().to_string()])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -192,7 +211,7 @@ mod s3 {
         assert!(!format!("{gone:?}").contains("secret-key"));
         // The same handle, when another server is there.
         let address = server.address;
-        server.child = Command::new("moto_server")
+        server.child = Command::new(program())
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -8,7 +8,7 @@ use super::stock::on_disk;
 use crate::error::Error;
 use crate::format::segment::State;
 use crate::format::span::SpanRecord;
-use crate::locate::{Entries, Finder, Place};
+use crate::locate::{Entries, Finder, Place, Reach};
 
 /// Segments looked at block by block; those behind are told by their totals, as reading all indexes of a day takes seconds.
 const NEAR: u64 = 6;
@@ -18,6 +18,8 @@ const SEGMENTS_MAX: u64 = 20_000;
 const OVERHEAD: u64 = 32;
 /// Segments brought back for a playback before it begins; what is behind comes while it is shown.
 const OUT_MAX: usize = 256;
+/// In how many parts a segment is thought of that comes from the tier.
+const TIER_PARTS: u64 = 16;
 
 /// What is known of a recording from a place on.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +76,8 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
             known.out.push(segment);
         }
         let begins = known.curve.parts.len();
-        if segment < place.segment + NEAR || matches!(record.state, State::Open) {
+        let near = segment < place.segment + NEAR && (!is_out || segment == place.segment);
+        if near || matches!(record.state, State::Open) {
             let entries = match finder.entries(segment)? {
                 Entries::Absent => break,
                 entries => entries,
@@ -91,8 +94,11 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
             let bytes = media + media / OVERHEAD + SECTOR as u64;
             known.has_width(record.segment.columns.len().saturating_sub(parity));
             known.curve.parts.push(Part { at_ns: shown(record.first), bytes });
+            if is_out {
+                known.from_tier.extend(evenly(shown(record.first), shown(sealed.end), bytes));
+            }
         }
-        if is_out {
+        if is_out && near {
             known.from_tier.extend_from_slice(&known.curve.parts[begins..]);
         }
     }
@@ -106,11 +112,19 @@ pub(crate) fn look(finder: &Finder, place: Place, from: Time, until: Time) -> Re
     Ok(known)
 }
 
+/// A segment that comes from the tier block by block, as if its blocks were alike.
+fn evenly(first_ns: u64, end_ns: u64, bytes: u64) -> impl Iterator<Item = Part> {
+    let step_ns = end_ns.saturating_sub(first_ns) / TIER_PARTS;
+    (0..TIER_PARTS)
+        .map(move |part| Part { at_ns: first_ns + part * step_ns, bytes: bytes / TIER_PARTS })
+}
+
 /// What is to come from `place` on, as far as indexes up to number `until` tell, block by block. Gaps take no time.
 pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
     let mut curve = Curve::default();
     for segment in place.segment..=until {
-        let Ok(entries) = finder.entries(segment) else { break };
+        // Who asks holds up all playbacks: what is out is not looked at.
+        let Ok(entries) = finder.entries_within(segment, Reach::Disks) else { break };
         let skip = if segment == place.segment { place.block } else { 0 };
         for entry in entries.as_slice().iter().skip(skip) {
             curve.parts.push(Part { at_ns: curve.end_ns, bytes: on_disk(entry) });

@@ -13,7 +13,7 @@ use super::curve::held_by_blocks;
 use super::office::Office;
 use crate::error::Error;
 use crate::format::index::Entry;
-use crate::locate::{Finder, Place};
+use crate::locate::{Finder, Place, Reach};
 use crate::step::Step;
 
 /// Blocks kept that were taken already: a reader begins some blocks before the key unit, and the next one where the last ended.
@@ -171,19 +171,15 @@ impl Stock {
         };
         let mut wanted = Vec::new();
         while purse > 0 && held < most {
-            match self.finder.entry(place) {
+            match self.finder.entry_within(place, Reach::Disks) {
                 Ok(Step::Block(entry)) => {
                     let bytes = on_disk(&entry);
                     (purse, held) = (purse - bytes as i64, held + bytes);
-                    if entry.is_out() {
-                        // It comes from the tier, not from the disks: the reader has it from there.
-                        break;
-                    }
                     wanted.push(Wanted { place, entry });
                     place.block += 1;
                 }
                 Ok(Step::Skip(next)) => place = next,
-                // The reader finds out, when he comes there.
+                // The reader finds out, when he comes there; what is out he has from the tier.
                 Ok(Step::End) | Err(_) => break,
             }
         }
@@ -294,7 +290,7 @@ impl Stock {
     /// Looks for the index of a segment, so that it is in memory when the segment's turn comes.
     pub(crate) fn learn(&self, segment: u64) {
         // Whoever needs it finds out what is wrong with it.
-        let _ = self.finder.entries(segment);
+        let _ = self.finder.entries_within(segment, Reach::Disks);
         let next = {
             let mut state = self.state.lock();
             state.known_segment = state.known_segment.max(segment);

@@ -126,6 +126,9 @@ impl Tiering {
         let (mut all, mut candidates) = (Vec::new(), Vec::new());
         for stream in inner.all_streams() {
             let after = rule.overrides.get(&stream.name).copied().unwrap_or(rule.after);
+            if let Some(after) = after {
+                super::store::seal_if_idle(inner, &stream, now - after)?;
+            }
             let first = stream.first_in(&inner.log, inner.record_len)?;
             let (end, epoch) = stream.view(|view| (view.segments.end, view.epoch));
             for index in first..end.min(first + LOOK_MAX) {

@@ -1,9 +1,10 @@
 //! Reading what is out: the tables of objects, kept, and their blocks, from what is arriving or from the tier itself.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pegasus_base::Time;
@@ -18,6 +19,8 @@ use crate::stream::Stream;
 
 /// Tables kept: a hundred KiB each at most, usually less.
 const KEPT_MAX: usize = 256;
+/// How long a tier that failed is not asked again.
+const DOWN_FOR: Duration = Duration::from_secs(2);
 
 /// An object and what is in it.
 #[derive(Debug)]
@@ -85,8 +88,7 @@ impl Tiering {
     ) -> Result<Object, Error> {
         let origin = self.origin(stream, record);
         let name = origin.object_name(record.first);
-        let head = self.tier().get(&name, 0..u64::from(reference.head_bytes));
-        let head = head.map_err(|error| away(stream, record.first, &error))?;
+        let head = self.get(stream, record.first, &name, 0..u64::from(reference.head_bytes))?;
         let damaged =
             |source| Error::Damaged { what: format!("object {name} of {}", stream.name), source };
         if crc32c::crc32c(&head) != reference.crc {
@@ -118,6 +120,28 @@ impl Tiering {
         self.fetch(stream, object, at)
     }
 
+    /// Reads from the tier, unless it has just failed: many may want something of it, and not each is to wait in vain.
+    fn get(
+        &self,
+        stream: &Stream,
+        at: Time,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes, Error> {
+        if let Some((until, why)) = &self.state.lock().down
+            && *until > Instant::now()
+        {
+            return Err(Error::Away { name: stream.name.clone(), at, why: why.clone() });
+        }
+        let read = self.tier().get(name, range);
+        let down = match &read {
+            Ok(_) | Err(pegasus_tier::Error::Missing { .. }) => None,
+            Err(error) => Some((Instant::now() + DOWN_FOR, error.to_string())),
+        };
+        self.state.lock().down = down;
+        read.map_err(|error| away(stream, at, &error))
+    }
+
     /// Reads a block from the tier.
     ///
     /// # Errors
@@ -134,8 +158,7 @@ impl Tiering {
         })?;
         let begun = Instant::now();
         let range = place.offset..place.offset + u64::from(place.bytes);
-        let payload = self.tier().get(&object.name, range);
-        let payload = payload.map_err(|error| away(stream, object.first, &error))?;
+        let payload = self.get(stream, object.first, &object.name, range)?;
         self.state.lock().back.rate.note(payload.len() as u64, begun.elapsed());
         if crc32c::crc32c(&payload) != place.crc {
             let source = crate::FormatError::Field { field: "checksum" };

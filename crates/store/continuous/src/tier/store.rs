@@ -52,7 +52,7 @@ impl Continuous {
         out_in(self.inner(), self.recorded(name)?, range)
     }
 
-    /// Moves out all segments of `name` that lie within `range`, or all but the one being recorded. They go when the tier
+    /// Moves out all segments of `name` that lie within `range`, or all but one that is being recorded. They go when the tier
     /// takes them; asking again does nothing.
     ///
     /// # Errors
@@ -62,6 +62,7 @@ impl Continuous {
         let tiering = inner.tiering().ok_or(Error::NoTier)?;
         let range = range.unwrap_or(TimeRange::ALL);
         let status = inner.log.status();
+        seal_if_idle(inner, &stream, range.end)?;
         let mut wanted = Vec::new();
         for_records(inner, &stream, range, |index, epoch, record| {
             let State::Sealed(sealed) = &record.state else { return };
@@ -213,6 +214,29 @@ impl Tiering {
             }
         }
         Ok(())
+    }
+}
+
+/// Ends the last segment of a stream that nobody records, if nothing in it lies behind `end`: only what is complete goes out.
+///
+/// # Errors
+/// If it can't be written.
+pub(super) fn seal_if_idle(inner: &Inner, stream: &Arc<Stream>, end: Time) -> Result<(), Error> {
+    let is_idle = || stream.queue(|queue| !queue.is_attached() && !queue.has_entries());
+    let ends_before = || {
+        stream.view(|view| {
+            let open = view.open.as_ref().filter(|open| !open.entries().is_empty());
+            open.is_some_and(|open| open.sealed().end <= end)
+        })
+    };
+    if !is_idle() || !ends_before() {
+        return Ok(());
+    }
+    inner.check_failed()?;
+    let mut core = inner.core.lock();
+    match is_idle() && ends_before() {
+        true => core.seal_open(inner, stream),
+        false => Ok(()),
     }
 }
 

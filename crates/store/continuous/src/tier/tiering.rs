@@ -102,6 +102,8 @@ pub(super) struct State {
     pub(super) missing: u64,
     pub(super) swept: Option<Time>,
     pub(super) trouble: Option<String>,
+    /// It did not answer: until then it is not asked again by readers, and why.
+    pub(super) down: Option<(Instant, String)>,
     /// The store's mark was seen in the tier.
     pub(super) marked: bool,
 }
@@ -179,6 +181,7 @@ impl Tiering {
 
     pub(super) fn stop(&self) {
         self.state.lock().stop = true;
+        self.tier().give_up();
         self.changed.notify_all();
     }
 }
