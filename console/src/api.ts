@@ -23,6 +23,16 @@ export interface Span {
   end: string;
   bytes: number;
   units: number;
+  /** What of it is out, in the tier; left out if nothing is. */
+  out?: Out[];
+}
+
+export interface Out {
+  start: string;
+  end: string;
+  bytes: number;
+  /** How long it takes to bring it back, if that is known. */
+  back_in_ms: number | null;
 }
 
 export interface Disk {

@@ -62,6 +62,31 @@ function label(local: number, step: number): string {
   return step < 60e3 ? iso.slice(11, 19) : iso.slice(11, 16);
 }
 
+/** A part of a recording that is out, in the tier. */
+export interface OutRange extends Range {
+  back_in_ms: number | null;
+}
+
+interface Told {
+  start: string;
+  end: string;
+  out?: readonly { start: string; end: string; back_in_ms: number | null }[];
+}
+
+/** What of `spans` is out. */
+export const outOf = (spans: readonly Told[]): OutRange[] =>
+  spans.flatMap(({ out = [] }) =>
+    out.map(({ start, end, back_in_ms }) => ({ from: Date.parse(start), to: Date.parse(end), back_in_ms })),
+  );
+
+/** What is said of the instant `t` if it is out in any lane. */
+export function outAt(lanes: readonly (readonly OutRange[])[], t: number): string {
+  const there = lanes.flat().find((range) => t >= range.from && t < range.to);
+  if (!there) return "";
+  const { back_in_ms } = there;
+  return back_in_ms === null ? " out" : ` out, back in ${Math.max(1, Math.ceil(back_in_ms / 1000))} s`;
+}
+
 /** The span that holds `t`, or the first after it, or the last there is. */
 export function spanNear(spans: readonly Range[], t: number): Range | undefined {
   return spans.find((span) => t < span.to) ?? spans[spans.length - 1];

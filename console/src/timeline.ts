@@ -1,7 +1,7 @@
 // The timeline on a canvas: spans, ticks, the play head, the selection. Pointer, wheel, pinch.
 
 import { clock, day } from "./format";
-import { pan, reveal, ticks, toTime, toX, zoom, type Range } from "./timeline-core";
+import { outAt, pan, reveal, ticks, toTime, toX, zoom, type OutRange, type Range } from "./timeline-core";
 
 export interface TimelineEvents {
   /** A click: play from here. */
@@ -16,6 +16,8 @@ export class Timeline {
   view: Range = { from: Date.now() - 3_600_000, to: Date.now() + 60_000 };
   /** What is recorded: a line for each of the streams on show. */
   lanes: Range[][] = [];
+  /** What of it is out. */
+  out: OutRange[][] = [];
   head: number | undefined;
   selection: Range | undefined;
   private hover: number | undefined;
@@ -169,9 +171,12 @@ export class Timeline {
       g.fillStyle = colour("--dim");
       g.fillText(tick.label, x + 3, height - 4);
     }
-    g.fillStyle = colour("--span");
     const lane = (axis - 20) / Math.max(1, this.lanes.length);
-    for (const [i, spans] of this.lanes.entries()) this.bars(g, spans, 14 + i * lane, Math.max(1, lane - (this.lanes.length > 1 ? 2 : 0)));
+    const tall = Math.max(1, lane - (this.lanes.length > 1 ? 2 : 0));
+    g.fillStyle = colour("--span");
+    for (const [i, spans] of this.lanes.entries()) this.bars(g, spans, 14 + i * lane, tall);
+    g.fillStyle = colour("--out");
+    for (const [i, out] of this.out.entries()) this.bars(g, out, 14 + i * lane, tall);
     if (this.selection) {
       const x = toX(this.view, width, this.selection.from);
       g.fillStyle = colour("--selection");
@@ -203,7 +208,7 @@ export class Timeline {
   private pointed(g: CanvasRenderingContext2D, t: number, colour: (name: string) => string, axis: number, width: number) {
     const at = new Date(t);
     const close = this.view.to - this.view.from < 120_000;
-    const text = `${day(at)} ${clock(at)}${close ? `.${String(at.getMilliseconds()).padStart(3, "0")}` : ""}`;
+    const text = `${day(at)} ${clock(at)}${close ? `.${String(at.getMilliseconds()).padStart(3, "0")}` : ""}${outAt(this.out, t)}`;
     const x = toX(this.view, width, t);
     this.marker(g, t, colour("--dim"), axis);
     const w = g.measureText(text).width + 8;

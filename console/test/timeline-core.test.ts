@@ -1,11 +1,27 @@
 import { describe, expect, it } from "vitest";
-import { pan, reveal, spanNear, ticks, toTime, toX, zoom, ZOOM_MAX_MS, ZOOM_MIN_MS } from "../src/timeline-core";
+import { outAt, outOf, pan, reveal, spanNear, ticks, toTime, toX, zoom, ZOOM_MAX_MS, ZOOM_MIN_MS } from "../src/timeline-core";
 
 const hour = { from: 0, to: 3_600_000 };
 
 describe("timeline", () => {
   it("maps times to pixels and back", () => {
     for (const x of [0, 13, 500, 999]) expect(toX(hour, 1000, toTime(hour, 1000, x))).toBeCloseTo(x);
+  });
+
+  it("says what is out and how long it takes to come back", () => {
+    const at = (ms: number) => new Date(ms).toISOString();
+    const run = (start: number, end: number, back_in_ms: number | null) => ({ start: at(start), end: at(end), back_in_ms });
+    const out = outOf([
+      { start: at(0), end: at(9_000), out: [run(0, 4_000, 2_300), run(6_000, 9_000, null)] },
+      { start: at(10_000), end: at(20_000) },
+    ]);
+    expect(out).toEqual([
+      { from: 0, to: 4_000, back_in_ms: 2_300 },
+      { from: 6_000, to: 9_000, back_in_ms: null },
+    ]);
+    expect(outAt([[], out], 3_999)).toBe(" out, back in 3 s");
+    expect(outAt([out], 7_000)).toBe(" out");
+    expect(outAt([out], 4_000)).toBe("");
   });
 
   it("keeps the pointer's time in place while zooming", () => {

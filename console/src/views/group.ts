@@ -7,7 +7,7 @@ import type { Deck } from "../playback/deck";
 import { extent } from "../playback/spans";
 import { whyNoDecoder } from "../playback/support";
 import { Timeline } from "../timeline";
-import { reveal, type Range } from "../timeline-core";
+import { outOf, reveal, type Range } from "../timeline-core";
 import { groupHash, parseGroup } from "./group-address";
 import { keysHelp } from "./help";
 import { Transport, TRANSPORT_KEYS } from "./transport";
@@ -90,6 +90,7 @@ class GroupView implements View {
     const [streams, ...spans] = await Promise.all([api.streams(), ...this.names.map((name) => api.allSpans(name).catch(() => []))]);
     this.lanes = spans.map((list) => list.map((s) => ({ from: Date.parse(s.start), to: Date.parse(s.end) })));
     this.growing = streams.some((s) => s.state === "live" && this.names.includes(s.name));
+    this.timeline.out = spans.map(outOf);
     this.timeline.lanes = this.lanes;
     this.timeline.draw();
     this.deck?.setSpans(this.lanes, this.growing);

@@ -7,7 +7,7 @@ import { playLive, type Player } from "../live";
 import { openRecording } from "../playback/open";
 import type { RecordingPlayer } from "../playback/player";
 import { Timeline } from "../timeline";
-import { pan, reveal, type Range } from "../timeline-core";
+import { outOf, pan, reveal, type Range } from "../timeline-core";
 import { keysHelp } from "./help";
 import { Selection } from "./selection";
 import { describe } from "./streams";
@@ -121,6 +121,7 @@ class StreamView implements View {
     const margin = to - from;
     const pixel = (to - from) / Math.max(300, this.timeline.element.clientWidth);
     const spans = await api.spans(this.name, new Date(from - margin), new Date(to + margin), pixel);
+    this.timeline.out = [outOf(spans)];
     this.timeline.lanes = [spans.map((s) => ({ from: Date.parse(s.start), to: Date.parse(s.end) }))];
     this.timeline.draw();
   }

@@ -11,10 +11,12 @@ use serde::Deserialize;
 mod doors;
 mod storage;
 mod streams;
+mod tier;
 
 pub use doors::{Credentials, Http, Rtsp, Tls};
 pub use storage::{Mount, Playback, Retention, Store, StreamRetention};
 pub use streams::{Recording, SourceEntry, TestCameras};
+pub use tier::{StreamTier, Tier};
 
 /// The sample configuration shipped with the program: every key with its default and meaning.
 pub const SAMPLE: &str = include_str!("../pegasus.sample.toml");
@@ -39,6 +41,8 @@ pub struct Config {
     pub mount: Mount,
     /// How long recordings are kept.
     pub retention: Retention,
+    /// Where recordings go that the disks have no room for.
+    pub tier: Tier,
     /// How playback is guaranteed.
     pub playback: Playback,
     /// Which streams are recorded.
@@ -172,6 +176,17 @@ impl Config {
             "retention.keep_free_percent",
             "from 1 to 50",
         )?;
+        range(
+            self.tier.free_percent == 0
+                || (self.retention.keep_free_percent + 1..=90).contains(&self.tier.free_percent),
+            "tier.free_percent",
+            "0, or more than retention.keep_free_percent and at most 90",
+        )?;
+        range(
+            self.tier.bandwidth.is_none_or(|bandwidth| bandwidth.bytes() >= 1 << 10),
+            "tier.bandwidth",
+            "at least 1KiB",
+        )?;
         let period = self.playback.period;
         range(
             period.is_none_or(|p| {
@@ -274,6 +289,8 @@ mod tests {
             ("[store]\ndisks = [\"a\"]", "store.disks"),
             ("[store]\ndurable_within = \"1ms\"", "store.durable_within"),
             ("[retention]\nkeep_free_percent = 0", "keep_free_percent"),
+            ("[tier]\nfree_percent = 5", "tier.free_percent"),
+            ("[tier]\nbandwidth = \"1\"", "tier.bandwidth"),
             ("[playback]\nperiod = \"1ms\"", "playback.period"),
             ("[playback]\ngroups = 0", "playback.groups"),
             ("[playback]\nothers_percent = 95", "playback.others_percent"),

@@ -17,6 +17,7 @@ mod quotas;
 mod recording;
 mod remeasure;
 mod survey;
+mod tier;
 mod tls;
 
 pub use config::{Config, ConfigError, SAMPLE};

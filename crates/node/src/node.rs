@@ -25,6 +25,7 @@ use crate::files::NodeFiles;
 use crate::guarantee;
 use crate::intake_events::IntakeEvents;
 use crate::recording::Recorders;
+use crate::tier::{self, TierEvents};
 use crate::tls::{self, TlsError};
 
 /// How often the state of the disks is looked at, to report what was lost.
@@ -196,6 +197,8 @@ impl Node {
         running.doors.spawn(http::serve(http_listener, tls, running.services.clone()));
         running.doors.spawn(watch_disks(running.services.clone()));
         let (store, events) = (running.services.store.clone(), running.services.events.clone());
+        let (tier, stop) = (config.tier.clone(), running.services.stop.clone());
+        running.doors.spawn(tier::run(store.clone(), tier, data.clone(), events.clone(), stop));
         let playback = config.playback.clone();
         let measuring = running.services.measuring.clone();
         let keeping = guarantee::Keeping { store, config: playback, data, events, measuring };
@@ -326,6 +329,7 @@ fn report(events: &Events, recovery: &Recovery) {
 /// Notices what becomes of the disks, and whether they can take what is recorded, and says so once.
 async fn watch_disks(services: Services) {
     let (mut events, mut intake) = (DiskEvents::default(), IntakeEvents::default());
+    let mut tier = TierEvents::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -334,6 +338,9 @@ async fn watch_disks(services: Services) {
         let store = services.store.clone();
         let looked = tokio::task::spawn_blocking(move || store.status());
         let Ok(status) = looked.await else { continue };
+        if let Some((level, text)) = tier.note(&services.store) {
+            services.events.report(level, "tier", text);
+        }
         for (level, path, text) in events.note(&status.disks, &status.spares) {
             services.events.report(level, &path, text);
         }

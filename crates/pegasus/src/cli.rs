@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// The disks of a running node; and what a disk can do
     #[command(subcommand)]
     Disk(Disk),
+    /// The tier: recordings that are out, in a folder or an S3 store
+    #[command(subcommand)]
+    Tier(Tier),
     /// The disk array, offline
     #[command(subcommand)]
     Store(Store),
@@ -367,6 +370,41 @@ pub(crate) enum Disk {
         profile /var/lib/pegasus --quick"
     )]
     Profile(DiskProfile),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tier {
+    /// Show what is out and what is being moved; of a stream, what of it is out and how long it takes to come back
+    #[command(
+        after_help = "Example:\n  pegasus tier status\n  pegasus tier status /cam/door --json"
+    )]
+    Status {
+        /// The stream
+        name: Option<StreamName>,
+    },
+    /// Move a recording out, or the segments of it that lie within a range
+    #[command(after_help = "Example:\n  pegasus tier out /cam/door --to -7d --wait")]
+    Out(TierRange),
+    /// Bring a recording back, or the segments of it that have something in a range
+    #[command(
+        after_help = "Example:\n  pegasus tier in /cam/door --from 2026-11-20T03:12:00Z --to +1h"
+    )]
+    In(TierRange),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TierRange {
+    /// The stream
+    pub(crate) name: StreamName,
+    /// Start. Default: the beginning
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) from: Option<When>,
+    /// End, or how long after the start. Default: all there is
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) to: Option<When>,
+    /// Wait until it is done
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]

@@ -63,6 +63,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Quota(quota) => commands::quota::run(&client()?, &quota, json)?,
         Command::Disk(Disk::Profile(profile)) => commands::profile::run(&profile, json)?,
         Command::Disk(disk) => commands::disk::run(&client()?, &disk, json)?,
+        Command::Tier(tier) => commands::tier::run(&client()?, &tier, json)?,
         Command::Plan(args) => commands::plan::run(&args, json)?,
         Command::Simulate(args) => commands::simulate::run(&args, json)?,
         Command::Store(store) => return commands::store::run(&store, json),

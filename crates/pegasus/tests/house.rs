@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of ARCHITECTURE.md: crate, folder, floor.
-const FLOORS: [(&str, &str, u8); 15] = [
+const FLOORS: [(&str, &str, u8); 16] = [
     ("pegasus-base", "crates/base", 0),
     ("pegasus-media", "crates/media", 1),
     ("pegasus-disk", "crates/store/disk", 2),
     ("pegasus-circuit", "crates/circuit", 2),
+    ("pegasus-tier", "crates/store/tier", 2),
     ("pegasus-log", "crates/store/log", 3),
     ("pegasus-mitra", "crates/store/mitra", 3),
     ("pegasus-continuous", "crates/store/continuous", 4),

@@ -1,7 +1,7 @@
 //! What a request is told when it can't be done: a status and one sentence, as JSON.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pegasus_base::{NameError, StreamName};
 use pegasus_export::ExportError;
@@ -17,6 +17,8 @@ pub(crate) struct ApiError {
     status: StatusCode,
     text: String,
     position: Option<u64>,
+    /// In so many seconds it may be asked for again.
+    retry_after_s: Option<u64>,
 }
 
 /// The body of every answer that is not a success.
@@ -32,7 +34,7 @@ pub struct ErrorBody {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), position: None }
+        Self { status, text: text.into(), position: None, retry_after_s: None }
     }
 
     /// The request makes no sense.
@@ -64,7 +66,11 @@ impl IntoResponse for ApiError {
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), "{}", self.text);
         }
-        (self.status, Json(ErrorBody { error: self.text, position: self.position })).into_response()
+        let body = Json(ErrorBody { error: self.text, position: self.position });
+        match self.retry_after_s {
+            Some(s) => (self.status, [(header::RETRY_AFTER, s.to_string())], body).into_response(),
+            None => (self.status, body).into_response(),
+        }
     }
 }
 
@@ -76,9 +82,14 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Deleted { .. } => StatusCode::GONE,
             Error::Taken { .. } => StatusCode::CONFLICT,
             Error::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Error::Closed | Error::Refused(_) | Error::RecordingRefused(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Error::Closed
+            | Error::Refused(_)
+            | Error::RecordingRefused(_)
+            | Error::Out { .. }
+            | Error::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Error::ObjectMissing { .. } => StatusCode::GONE,
+            Error::NoTier => StatusCode::CONFLICT,
+            Error::NoRoomToReturn => StatusCode::INSUFFICIENT_STORAGE,
             Error::Withdrawn { .. } => StatusCode::GONE,
             Error::CantReplace { .. } | Error::CantAdd { .. } | Error::CantRemove { .. } => {
                 StatusCode::CONFLICT
@@ -89,7 +100,11 @@ impl From<pegasus_continuous::Error> for ApiError {
             Error::Refused(refused) => refused.position,
             _ => None,
         };
-        Self { position, ..Self::new(status, error.to_string()) }
+        let retry_after_s = match &error {
+            Error::Out { back_in: Some(wait), .. } => Some(wait.as_secs() + 1),
+            _ => None,
+        };
+        Self { position, retry_after_s, ..Self::new(status, error.to_string()) }
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pegasus_circuit::StreamStatus;
-use pegasus_continuous::{DiskStatus, GuaranteeStatus, Health, StoreStatus};
+use pegasus_continuous::{DiskStatus, GuaranteeStatus, Health, StoreStatus, TierStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -69,6 +69,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Result<Response, ApiE
         files,
         guarantee,
         remeasured: app.measuring.status().remeasured,
+        tier: app.store.tier_status(),
     }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string succeeds");
@@ -86,6 +87,7 @@ struct Snapshot {
     files: FilesReport,
     guarantee: Option<GuaranteeStatus>,
     remeasured: u64,
+    tier: Option<TierStatus>,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 1];
@@ -101,6 +103,7 @@ impl Collector for Snapshot {
         self.files(&mut encoder)?;
         self.intake(&mut encoder)?;
         self.playbacks(&mut encoder)?;
+        self.tier(&mut encoder)?;
         self.disks(&mut encoder)
     }
 }
@@ -260,6 +263,38 @@ impl Snapshot {
         ];
         for (name, help, value) in counters {
             one(encoder, name, help, None, &ConstCounter::new(value))?;
+        }
+        Ok(())
+    }
+
+    fn tier(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(tier) = &self.tier else { return Ok(()) };
+        let troubles = [&tier.out.trouble, &tier.back.trouble, &tier.trouble];
+        let reachable = troubles.iter().all(|trouble| trouble.is_none());
+        let bytes = Some(&Unit::Bytes);
+        let gauges: [(&str, &str, Option<&Unit>, u64); 8] = [
+            ("tier_reachable", "Whether the tier took the last of all", None, u64::from(reachable)),
+            ("tier_out_segments", "Segments that are out", None, tier.out_segments.unwrap_or(0)),
+            ("tier_out", "What is out", bytes, tier.out_bytes.unwrap_or(0)),
+            ("tier_leaving", "Asked to go out and waiting", bytes, tier.out.waiting_bytes),
+            ("tier_returning", "Asked to come back and waiting", bytes, tier.back.waiting_bytes),
+            ("tier_dead_objects", "Objects to be deleted", None, tier.dead_objects),
+            ("tier_unknown_objects", "Objects of no known recording", None, tier.unknown_objects),
+            ("tier_missing_objects", "Segments without their object", None, tier.missing_objects),
+        ];
+        for (name, help, unit, value) in gauges {
+            one(encoder, name, help, unit, &ConstGauge::new(value as i64))?;
+        }
+        let counters: [(&str, &str, Option<&Unit>, u64); 6] = [
+            ("tier_moved_out", "Moved out", bytes, tier.out.bytes),
+            ("tier_brought_back", "Brought back", bytes, tier.back.bytes),
+            ("tier_out_failures", "Attempts to move out that failed", None, tier.out.failures),
+            ("tier_in_failures", "Attempts to bring back that failed", None, tier.back.failures),
+            ("tier_read_blocks", "Blocks readers took from the tier", None, tier.read_blocks),
+            ("tier_deleted_objects", "Objects deleted", None, tier.deleted_objects),
+        ];
+        for (name, help, unit, value) in counters {
+            one(encoder, name, help, unit, &ConstCounter::new(value))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! never taken apart: `/api/v1/streams/cam%2Flive`.
 
 /// What may be asked of a stream, below `/api/v1/streams/`.
-const STREAM_WORDS: [&str; 5] = ["recordings", "keys", "media.mp4", "live", "live.mjpeg"];
+const STREAM_WORDS: [&str; 6] = ["recordings", "keys", "media.mp4", "live", "live.mjpeg", "tier"];
 
 /// The path with the slashes of the stream's name encoded; `None` if it is to stay as it is.
 pub(crate) fn fold(path: &str) -> Option<String> {
@@ -52,6 +52,7 @@ mod tests {
             ("/api/v1/streams/cam%2Flive/live", "/api/v1/streams/cam%2Flive/live"),
             ("/api/v1/streams/live", "/api/v1/streams/live"),
             ("/api/v1/streams/cam/door/keys", "/api/v1/streams/cam%2Fdoor/keys"),
+            ("/api/v1/streams/cam/door/tier", "/api/v1/streams/cam%2Fdoor/tier"),
             ("/api/v1/streams//cam/door/recordings", "/api/v1/streams/cam%2Fdoor/recordings"),
             ("/api/v1/sources/cam/live", "/api/v1/sources/cam%2Flive"),
             ("/hls/cam/door/index.m3u8", "/hls/cam%2Fdoor/index.m3u8"),

@@ -375,7 +375,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn refuse(error: Error) -> Refusal {
     let status = match error {
         Error::UnknownStream { .. } | Error::Deleted { .. } => Status::NOT_FOUND,
-        Error::Closed => Status::UNAVAILABLE,
+        Error::Closed | Error::Out { .. } | Error::Away { .. } => Status::UNAVAILABLE,
         Error::Refused(_) | Error::Withdrawn { .. } => Status::NOT_ENOUGH_BANDWIDTH,
         _ => Status::INTERNAL,
     };

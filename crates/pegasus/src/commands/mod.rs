@@ -17,6 +17,7 @@ pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod stream;
+pub(crate) mod tier;
 pub(crate) mod up;
 
 use clap::CommandFactory as _;

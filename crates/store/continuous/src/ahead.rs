@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::Error;
 use crate::format::block::Block;
 use crate::format::index::Entry;
-use crate::locate::{Finder, Place};
+use crate::locate::{Finder, Place, Reach};
 use crate::step::Step;
 
 /// Threads that read for all readers.
@@ -129,7 +129,7 @@ fn run(shared: &Shared) {
                 shared.changed.wait(&mut state);
             }
         };
-        let outcome = match job.finder.entry(job.place) {
+        let outcome = match job.finder.entry_within(job.place, Reach::Disks) {
             Ok(Step::Block(entry)) => {
                 let block = job.finder.read(&entry);
                 Some((entry, block))

@@ -39,7 +39,7 @@ pub fn check_store(
             let record_len = opened.core.record_len;
             for stream in opened.streams.values() {
                 names.insert(stream.id, stream.name.clone());
-                Check { log: &log, checker: &mut checker, stream, record_len }.stream();
+                Check { log: &log, checker: &mut checker, stream, record_len, out: 0 }.stream();
             }
         }
         Err(error) => checker.problem(error.to_string()),
@@ -58,6 +58,8 @@ struct Check<'a, 'log> {
     checker: &'a mut Checker<'log>,
     stream: &'a Stream,
     record_len: usize,
+    /// Segments that are out.
+    out: u64,
 }
 
 impl Check<'_, '_> {
@@ -70,10 +72,15 @@ impl Check<'_, '_> {
             match self.stream.segment(self.log, self.record_len, index) {
                 // Deleted within the recording: what follows need not join what is before.
                 Ok(Some(SegmentRecord { state: State::Freed, .. })) => {}
+                Ok(Some(record)) if !record.has_slots() => self.out(index, &record, &mut after),
                 Ok(Some(record)) => self.segment(index, &record, &mut after),
                 Ok(None) => self.problem(format!("record {index} of its directory is missing")),
                 Err(error) => self.problem(error.to_string()),
             }
+        }
+        if self.out > 0 {
+            let (name, out) = (self.name().clone(), self.out);
+            self.checker.remark(format!("{name}: {out} segments are out and were not looked at"));
         }
         self.spans();
     }
@@ -114,6 +121,17 @@ impl Check<'_, '_> {
             expected = entry.head.after();
         }
         *after = Some(expected);
+    }
+
+    /// A segment that is out: its object is not looked at.
+    fn out(&mut self, index: u64, record: &SegmentRecord, after: &mut Option<Totals>) {
+        let Some(sealed) = record.complete() else { return };
+        if after.is_some_and(|after| after > record.before) {
+            let id = record.segment.id;
+            self.problem(format!("{id}, record {index}, does not join what is before it"));
+        }
+        self.out += 1;
+        *after = Some(sealed.after);
     }
 
     /// The verified index of a sealed segment.

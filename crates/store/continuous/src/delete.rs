@@ -33,7 +33,8 @@ struct Cut {
 }
 
 impl Core {
-    /// Deletes `range` of a stream, or all of it.
+    /// Deletes `range` of a stream, or all of it. What is read of segments that are out should have been looked for before
+    /// ([`look_where_cut`]): recording waits for this.
     ///
     /// # Errors
     /// [`Error::Taken`], or the disks fail.
@@ -95,6 +96,7 @@ impl Core {
         self.checkpoint_due |= committed.checkpoint_due;
         inner.counters.freed_segments.fetch_add(freed.len() as u64, Relaxed);
         freed.iter().for_each(|(index, _)| stream.segment_changed(*index));
+        inner.bury_objects(stream, freed.iter().map(|(_, record)| record));
         stream.view(|view| {
             view.spans.replace(kept);
             view.spans.written();
@@ -113,7 +115,7 @@ impl Core {
         let mut last_index = None;
         for index in segments {
             let Some(record) = finder.record(index)? else { continue };
-            let State::Sealed(sealed) = &record.state else { continue };
+            let Some(sealed) = record.complete() else { continue };
             let holds = record.before.units..sealed.after.units;
             let needed = kept
                 .iter()
@@ -145,12 +147,61 @@ impl Core {
         batch.write(catalogued.spans, offset, &bytes)?;
         batch.truncate(catalogued.spans, offset + bytes.len() as u64)?;
         for (index, record) in freed {
-            batch.free_segment(&record.segment)?;
+            if record.has_slots() {
+                batch.free_segment(&record.segment)?;
+            }
             let record = SegmentRecord { state: State::Freed, ..record.clone() };
             let at = index * self.record_len as u64;
             batch.write(catalogued.segments, at, &record.emit(self.record_len))?;
         }
         Ok(())
+    }
+
+    /// Frees sealed segments in the middle of a recording, for their room. Their neighbours are out and may be out of reach, so
+    /// spans are cut where the segments begin and end, not at groups.
+    ///
+    /// # Errors
+    /// If a directory can't be read, or the commit fails.
+    pub(crate) fn free_within(
+        &mut self,
+        inner: &Inner,
+        stream: &Arc<Stream>,
+        freed: &[(u64, SegmentRecord)],
+    ) -> Result<(), Error> {
+        let mut kept = stream.spans(&inner.log, Time::MIN, Time::MAX)?;
+        let last = stream.view(|view| view.spans.last().copied());
+        for (index, record) in freed {
+            let start = self.begins(inner, stream, index + 1)?;
+            let hole = |span: &SpanRecord| without(span, record, start, last.as_ref());
+            kept = kept.iter().flat_map(hole).collect();
+        }
+        kept.extend(last.filter(|last| kept.last().is_none_or(|kept| kept.after < last.after)));
+        let mut batch = inner.log.batch();
+        batch.gives_room();
+        self.stage_cut(&mut batch, stream, &kept, freed)?;
+        let committed = inner.log.commit(batch)?;
+        self.checkpoint_due |= committed.checkpoint_due;
+        inner.counters.freed_segments.fetch_add(freed.len() as u64, Relaxed);
+        freed.iter().for_each(|(index, _)| stream.segment_changed(*index));
+        stream.view(|view| {
+            view.spans.replace(kept);
+            view.spans.written();
+        });
+        Ok(())
+    }
+
+    /// Time of the first key unit, or else the first unit, of a segment.
+    fn begins(&self, inner: &Inner, stream: &Stream, index: u64) -> Result<Option<Time>, Error> {
+        let open = stream.view(|view| {
+            let open = view.open.as_ref().filter(|_| index + 1 == view.segments.end);
+            open.map(|open| open.sealed().mark.unwrap_or(open.record.first))
+        });
+        if open.is_some() {
+            return Ok(open);
+        }
+        let record = stream.segment(&inner.log, self.record_len, index)?;
+        let mark = |record: &SegmentRecord| record.complete().and_then(|sealed| sealed.mark);
+        Ok(record.map(|record| mark(&record).unwrap_or(record.first)))
     }
 
     /// Gives one stream its own rule of retention.
@@ -173,6 +224,26 @@ impl Core {
         stream.view(|view| view.catalogued = Some((slot, record)));
         Ok(())
     }
+}
+
+/// Looks for what [`Core::delete`] reads, while nobody waits for it.
+///
+/// # Errors
+/// If it can't be read, because it is out and the tier can't be reached for one.
+pub(crate) fn look_where_cut(
+    inner: &Arc<Inner>,
+    stream: &Arc<Stream>,
+    range: TimeRange,
+) -> Result<(), Error> {
+    let record_len = inner.record_len;
+    let finder = Finder { inner: inner.clone(), stream: stream.clone(), record_len };
+    for span in stream.spans(&inner.log, range.start, range.end)? {
+        let part = range.intersect(&TimeRange::new(span.head.start, span.end));
+        if !part.is_empty() {
+            cut(&finder, &span, part)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is left of `span` without `part` of it, widened to whole groups of pictures.
@@ -200,6 +271,35 @@ fn cut(finder: &Finder, span: &SpanRecord, part: TimeRange) -> Result<Vec<SpanRe
         left.push(right);
     }
     Ok(left)
+}
+
+/// What is left of `span` without the units of a segment; what is behind them begins at `start`.
+fn without(
+    span: &SpanRecord,
+    record: &SegmentRecord,
+    start: Option<Time>,
+    last: Option<&SpanRecord>,
+) -> Vec<SpanRecord> {
+    let Some(sealed) = record.complete() else { return vec![*span] };
+    if span.after <= record.before || span.head.before >= sealed.after {
+        return vec![*span];
+    }
+    let mut left = Vec::new();
+    if span.head.before < record.before {
+        let end = record.first.clamp(span.head.start, span.end);
+        left.push(SpanRecord { end, after: record.before, ..*span });
+    }
+    // A span that goes on growing does so behind the gap.
+    let grows =
+        last.is_some_and(|last| last.head.serial == span.head.serial && last.after == span.after);
+    if sealed.after < span.after || grows {
+        let mut right = *span;
+        right.head.before = sealed.after.min(span.after);
+        let start = start.unwrap_or(sealed.end);
+        right.head.start = start.clamp(span.head.start, span.end);
+        left.push(right);
+    }
+    left
 }
 
 /// The last key unit in the block at `place` whose time is `wanted`.
@@ -239,7 +339,7 @@ fn first_key_from(finder: &Finder, span: &SpanRecord, from: Time) -> Result<Opti
 /// The key units of `span` in the block at `place`.
 fn keys(finder: &Finder, place: Place, span: &SpanRecord) -> Result<Vec<Cut>, Error> {
     let Step::Block(entry) = finder.entry(place)? else { return Ok(Vec::new()) };
-    let Contents { head, tracks, rows } = finder.read(&entry)?.contents;
+    let Contents { head, tracks, rows } = finder.contents(&entry)?;
     let anchor = block::anchor(&tracks);
     let units: Range<u64> = span.head.before.units..span.after.units;
     let mut before = head.before;

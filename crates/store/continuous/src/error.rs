@@ -1,5 +1,7 @@
 //! What can go wrong, said so that it names who is at fault and where.
 
+use std::time::Duration;
+
 use pegasus_base::{StreamName, Time};
 use pegasus_log::{LogError, SegmentId};
 
@@ -123,7 +125,48 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// What was to be read is out, and the tier can't be reached, or is not as it should be. It may be later.
+    #[error("{name} at {at} is out, and can't be had now: {why}")]
+    Away {
+        /// The stream.
+        name: StreamName,
+        /// When the segment begins.
+        at: Time,
+        /// What the tier said.
+        why: String,
+    },
+    /// A segment is out, and the tier does not have it: somebody deleted its object.
+    #[error("{name} at {at} is out, and lost: {why}")]
+    ObjectMissing {
+        /// The stream.
+        name: StreamName,
+        /// When the segment begins.
+        at: Time,
+        /// What the tier said.
+        why: String,
+    },
+    /// A playback can't be promised yet, for what it shows is out. It is being brought back.
+    #[error("{name} is out{}", behind(.back_in))]
+    Out {
+        /// The stream.
+        name: StreamName,
+        /// After that it can be promised, if nothing comes between; `None` if that can't be told.
+        back_in: Option<Duration>,
+    },
+    /// What is out can't be brought back: there is no room, and nothing is deleted for it.
+    #[error("the store has no room for what is to be brought back")]
+    NoRoomToReturn,
+    /// There is no tier.
+    #[error("no tier is set up")]
+    NoTier,
     /// The layer below failed: disks, checksums.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+fn behind(back_in: &Option<Duration>) -> String {
+    match back_in {
+        Some(wait) => format!(", back in {} s", wait.as_secs_f64().ceil()),
+        None => String::new(),
+    }
 }

@@ -29,7 +29,8 @@ pub fn record_len(log: &Log) -> usize {
 #[must_use]
 pub fn sealed(log: &Log, segment: SegmentRef, first: Time, end: Time) -> Vec<u8> {
     let before = Totals::default();
-    let state = State::Sealed(Sealed { end, after: before, span: 0, mark: None, index: None });
+    let sealed = Sealed { end, after: before, span: 0, mark: None, index: None, asked: None };
+    let state = State::Sealed(sealed);
     SegmentRecord { segment, first, before, state }.emit(record_len(log))
 }
 

@@ -59,6 +59,11 @@ impl Indexes {
         Ok(entries)
     }
 
+    /// Forgets a segment that is out.
+    pub(crate) fn forget(&self, id: SegmentId) {
+        self.cache.lock().kept.remove(&id);
+    }
+
     fn cached(&self, id: SegmentId) -> Option<Arc<[Entry]>> {
         let mut cache = self.cache.lock();
         cache.uses += 1;

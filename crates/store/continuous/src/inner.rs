@@ -23,6 +23,7 @@ use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::store::Durable;
 use crate::stream::{Stream, View};
+use crate::tier::Tiering;
 
 /// What all parts share. Lock order: `core`, then `streams`, then a stream's own.
 pub(crate) struct Inner {
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) care: Care,
     /// How fast recordings take room.
     pub(crate) meter: Mutex<Meter>,
+    /// Where segments go that are out.
+    tiering: RwLock<Option<Arc<Tiering>>>,
     /// Who admits playbacks, if they are guaranteed.
     office: RwLock<Option<Arc<Office>>>,
     /// Which recordings have a place. Locked before the office's state.
@@ -121,10 +124,20 @@ impl Inner {
             grown: Condvar::new(),
             wake: Wake::default(),
             meter: Mutex::default(),
+            tiering: RwLock::default(),
             office: RwLock::default(),
             places: Places::default(),
             waiters: Waiters::default(),
         }
+    }
+
+    /// Where segments go that are out, if there is a tier.
+    pub(crate) fn tiering(&self) -> Option<Arc<Tiering>> {
+        self.tiering.read().clone()
+    }
+
+    pub(crate) fn set_tiering(&self, tiering: Option<Arc<Tiering>>) {
+        *self.tiering.write() = tiering;
     }
 
     /// Who admits playbacks, if they are guaranteed.

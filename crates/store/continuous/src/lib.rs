@@ -22,6 +22,7 @@
 //! | be sure that what is read is there in time | [`Continuous::guarantee`], [`Continuous::promise`], [`Promise`] |
 //! | set durability and retention | [`Settings`] |
 //! | replace a disk, scrub | [`Continuous::replace_disk`], [`Continuous::scrub`] |
+//! | move out to a store of objects, and back | [`Continuous::set_tier`], [`Continuous::stage_out`], [`Continuous::out`] |
 //! | check offline | [`check_store`] |
 //!
 //! Inside, pure cores are `queue` (what waits, bounded), `timeline` (spans), `assemble` (blocks), `gate`
@@ -31,7 +32,7 @@
 //! `owners` lists what is sealed for passes over everything, `keeper` is the thread that makes them, and
 //! `care` what it remembers; `spare` opens disks that join, `hot_spares` those that wait for one to fail. `walk` decides what a reader shows; `read`, `listing` and `units` are the ways out.
 //! `scan` goes from key unit to key unit instead; `groups` and `keys` are its ways out. `guarantee` admits playbacks and reads
-//! ahead of those that are promised.
+//! ahead of those that are promised. `tier` moves segments out to a store of objects, reads them there and brings them back.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -122,6 +123,7 @@ mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod timeline;
 mod tracks;
 mod units;
@@ -154,4 +156,5 @@ pub use status::{
     DiskStatus, Health, IngestStatus, LogStatus, RecordedStream, RecorderStatus, Span, StoreStatus,
 };
 pub use store::{Continuous, Durable, Watch};
+pub use tier::{OutRange, StageStatus, Staged, TierOptions, TierRule, TierStatus};
 pub use units::{UnitNumber, Units};

@@ -50,6 +50,15 @@ pub(crate) struct Finder {
     pub(crate) record_len: usize,
 }
 
+/// How far somebody goes to find out. The tier may take long, or not answer at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Also to the tier.
+    Tier,
+    /// Not beyond the disks: others wait for him.
+    Disks,
+}
+
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -81,8 +90,13 @@ impl Finder {
         }
     }
 
-    /// The entries of segment number `index`.
+    /// The entries of segment number `index`, wherever it is.
     pub(crate) fn entries(&self, index: u64) -> Result<Entries, Error> {
+        self.entries_within(index, Reach::Tier)
+    }
+
+    /// As [`entries`](Self::entries), as far as `reach` goes.
+    pub(crate) fn entries_within(&self, index: u64, reach: Reach) -> Result<Entries, Error> {
         let open = self.stream.view(|view| {
             let last = index + 1 == view.segments.end;
             view.open.as_ref().filter(|_| last).map(|open| open.entries().to_vec())
@@ -99,6 +113,15 @@ impl Finder {
                 State::Open => Ok(Entries::Absent),
                 State::Sealed(_) => {
                     self.inner.indexes.get(self.log(), &self.stream, &record).map(Entries::Sealed)
+                }
+                State::Out(..) if reach == Reach::Disks => Err(Error::Away {
+                    name: self.stream.name.clone(),
+                    at: record.first,
+                    why: "the tier is not asked by who must not wait".to_owned(),
+                }),
+                State::Out(..) => {
+                    let object = self.inner.tier_of(&self.stream, &record)?;
+                    Ok(Entries::Sealed(object.object(&self.stream, &record)?.entries.clone()))
                 }
             },
         }
@@ -176,7 +199,9 @@ impl Finder {
     fn is_without_marks(&self, segment: u64, span: &SpanRecord) -> Result<bool, Error> {
         let record = self.record(segment)?;
         Ok(record.is_some_and(|record| match &record.state {
-            State::Sealed(sealed) => sealed.mark.is_none() && record.before > span.head.before,
+            State::Sealed(sealed) | State::Out(sealed, _) => {
+                sealed.mark.is_none() && record.before > span.head.before
+            }
             State::Open => false,
             State::Freed => true,
         }))

@@ -24,6 +24,10 @@ pub(crate) struct Media {
     coming: Option<Coming>,
     /// A block that was on its way and has arrived.
     arrived: Option<(Place, Result<Block, Error>)>,
+    /// Somebody plays it: what is out is to come back.
+    is_played: bool,
+    /// The segment that was played last.
+    segment: Option<u64>,
     /// Blocks read: reading ahead begins with the second, since many readers want only one.
     blocks: u64,
 }
@@ -32,6 +36,21 @@ impl Media {
     /// Takes blocks from what was read ahead for a playback that has a promise.
     pub(crate) fn stocked(stock: Option<Arc<Stock>>) -> Self {
         Self { stock, ..Self::default() }
+    }
+
+    /// What is read is played: it stays in, and what of it is out comes back.
+    pub(crate) fn played(self) -> Self {
+        Self { is_played: true, ..self }
+    }
+
+    /// Tells the tier, once for each segment.
+    fn note(&mut self, finder: &Finder, place: Place) {
+        if self.is_played
+            && self.segment.replace(place.segment) != Some(place.segment)
+            && let Some(tiering) = finder.inner.tiering()
+        {
+            tiering.played(finder, place.segment, place.block);
+        }
     }
 
     /// What the stock has at `place`.
@@ -67,6 +86,7 @@ impl Source for Media {
     }
 
     fn read(&mut self, finder: &Finder, place: Place, entry: &Entry) -> Result<Block, Error> {
+        self.note(finder, place);
         let arrived = self.arrived.take().filter(|(at, _)| *at == place);
         let block = match (arrived, &self.stock) {
             (Some((_, block)), _) => block,

@@ -106,15 +106,28 @@ fn move_with_index(
     index: u64,
     record: &SegmentRecord,
 ) -> Result<u64, Error> {
-    let mut moved = 0;
+    let moved = move_index_before(inner, stream, index, record)?;
+    Ok(moved + move_one(inner, stream, index, record)?)
+}
+
+/// Moves the segment before, if its index is in this one; its bytes.
+///
+/// # Errors
+/// As [`Mover::step`].
+pub(crate) fn move_index_before(
+    inner: &Inner,
+    stream: &Arc<Stream>,
+    index: u64,
+    record: &SegmentRecord,
+) -> Result<u64, Error> {
     if let Some(before) = index.checked_sub(1)
         && let Some(former) = stream.segment(&inner.log, inner.record_len, before)?
         && let State::Sealed(sealed) = &former.state
         && sealed.index.as_ref().is_some_and(|map| map.segment == record.segment.id)
     {
-        moved += move_one(inner, stream, before, &former)?;
+        return move_one(inner, stream, before, &former);
     }
-    Ok(moved + move_one(inner, stream, index, record)?)
+    Ok(0)
 }
 
 /// Reads a segment, holding up nobody, and writes it anew.
@@ -178,12 +191,7 @@ impl Core {
         batch.free_segment(&old.segment)?;
         let committed = inner.log.commit(batch)?;
         self.checkpoint_due |= committed.checkpoint_due;
-        stream.segment_changed(index);
-        stream.view(|view| {
-            if view.segments.start == index && view.front.is_some() {
-                view.front = Some(record);
-            }
-        });
+        stream.record_changed(index, record);
         Ok(())
     }
 
@@ -193,20 +201,27 @@ impl Core {
             let leaves = stream.view(|view| {
                 view.open.as_ref().is_some_and(|open| inner.log.has_to_move(&open.record.segment))
             });
-            if !leaves || stream.damage.is_some() {
-                continue;
-            }
-            let geometry = self.geometry(inner);
-            let name = stream.name.clone();
-            let writer =
-                self.writers.entry(name.clone()).or_insert_with(|| Writer::new(stream.clone()));
-            let mut batch = inner.log.batch();
-            match writer.stage_end(&mut batch, &geometry) {
-                Ok(draft) => self.finish(inner, batch, vec![(name, draft)])?,
-                Err(Stop::Full) => return Err(Error::Full),
-                Err(Stop::Failed(error)) => return Err(error),
+            if leaves && stream.damage.is_none() {
+                self.seal_open(inner, &stream)?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a stream's open segment; what is recorded next goes to another.
+    ///
+    /// # Errors
+    /// [`Error::Full`], or the log's.
+    pub(crate) fn seal_open(&mut self, inner: &Inner, stream: &Arc<Stream>) -> Result<(), Error> {
+        let geometry = self.geometry(inner);
+        let name = stream.name.clone();
+        let writer =
+            self.writers.entry(name.clone()).or_insert_with(|| Writer::new(stream.clone()));
+        let mut batch = inner.log.batch();
+        match writer.stage_end(&mut batch, &geometry) {
+            Ok(draft) => self.finish(inner, batch, vec![(name, draft)]),
+            Err(Stop::Full) => Err(Error::Full),
+            Err(Stop::Failed(error)) => Err(error),
+        }
     }
 }

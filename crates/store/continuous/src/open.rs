@@ -135,7 +135,7 @@ fn load_end(
         let last = read(index)?;
         match &last.state {
             State::Freed => continue,
-            State::Sealed(sealed) => {
+            State::Sealed(sealed) | State::Out(sealed, _) => {
                 view.end = Some(sealed.end);
                 view.after = sealed.after;
             }

@@ -55,7 +55,7 @@ impl Reader {
         from: Time,
         options: ReadOptions,
     ) -> Result<Self, Error> {
-        Ok(Self { walk: Walk::new(Media::default(), inner, stream, from, options)? })
+        Ok(Self { walk: Walk::new(Media::default().played(), inner, stream, from, options)? })
     }
 
     /// As [`Reader::new`], with what is read ahead into `stock`, if there is one.
@@ -66,7 +66,8 @@ impl Reader {
         from: Time,
         options: ReadOptions,
     ) -> Result<Self, Error> {
-        Ok(Self { walk: Walk::new(Media::stocked(stock), inner, stream, from, options)? })
+        let media = Media::stocked(stock).played();
+        Ok(Self { walk: Walk::new(media, inner, stream, from, options)? })
     }
 
     /// The next item, `None` at the end.

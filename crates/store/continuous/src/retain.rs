@@ -1,7 +1,8 @@
 //! Retention: which segments go, the oldest first, and letting them go.
 //!
 //! Segments are freed whole, without reading or copying. The segment an active recorder appends to is
-//! never among them.
+//! never among them. Those that are out are deleted by age and by the bytes of their stream, like others; but that gives no room, so
+//! where room is needed, the oldest of those that have slots go, and leave a gap.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +33,11 @@ struct Oldest {
     /// `None` when all are condemned.
     record: Option<SegmentRecord>,
     condemned: Vec<(u64, SegmentRecord)>,
+    /// Segments behind others that are out, condemned for their room, and the next of that kind.
+    holes: Vec<(u64, SegmentRecord)>,
+    hole: Option<(u64, SegmentRecord)>,
+    /// Where the next is looked for.
+    hole_from: u64,
     slot_bytes: u64,
     parity: usize,
     record_len: usize,
@@ -77,7 +83,8 @@ impl Core {
             let wanted: u64 = waiting.map(|writer| geometry.segment_bytes(writer)).sum();
             let mut oldest = self.oldest(inner, &settings)?;
             condemn_for_space(inner, &mut oldest, wanted)?;
-            condemned = oldest.iter().map(|stream| stream.condemned.len()).sum();
+            let freed = |stream: &Oldest| stream.condemned.len() + stream.holes.len();
+            condemned = oldest.iter().map(freed).sum();
             self.free(inner, oldest)?;
         }
         if pending || condemned > 0 {
@@ -126,7 +133,12 @@ impl Core {
     }
 
     /// How much is to be free: the share the settings say, and a segment for each active stream.
-    fn free_target(&self, inner: &Inner, settings: &Settings, capacity_bytes: u64) -> u64 {
+    pub(crate) fn free_target(
+        &self,
+        inner: &Inner,
+        settings: &Settings,
+        capacity_bytes: u64,
+    ) -> u64 {
         let geometry = self.geometry(inner);
         let next: u64 = self.writers.values().map(|writer| geometry.segment_bytes(writer)).sum();
         settings.retention.free_bytes(capacity_bytes).max(next.min(capacity_bytes / 4))
@@ -157,6 +169,9 @@ impl Core {
                 index,
                 record,
                 condemned: Vec::new(),
+                holes: Vec::new(),
+                hole: None,
+                hole_from: 0,
                 slot_bytes: u64::from(status.unit_bytes),
                 parity: usize::from(status.parity),
                 record_len: self.record_len,
@@ -166,7 +181,23 @@ impl Core {
     }
 
     /// Frees what is condemned, in one batch.
-    fn free(&mut self, inner: &Inner, oldest: Vec<Oldest>) -> Result<(), Error> {
+    fn free(&mut self, inner: &Inner, mut oldest: Vec<Oldest>) -> Result<(), Error> {
+        let holes: Vec<_> = oldest
+            .iter_mut()
+            .filter(|stream| !stream.holes.is_empty())
+            .map(|stream| (stream.stream.clone(), std::mem::take(&mut stream.holes)))
+            .collect();
+        self.free_front(inner, oldest)?;
+        for (stream, holes) in holes {
+            self.free_within(inner, &stream, &holes)?;
+            let segments = holes.len();
+            tracing::info!(stream = %stream.name, segments, "freed by retention, behind what is out");
+        }
+        Ok(())
+    }
+
+    /// Frees what is condemned at the front of directories.
+    fn free_front(&mut self, inner: &Inner, oldest: Vec<Oldest>) -> Result<(), Error> {
         let oldest: Vec<Oldest> = oldest.into_iter().filter(|o| !o.condemned.is_empty()).collect();
         if oldest.is_empty() {
             return Ok(());
@@ -192,6 +223,7 @@ impl Core {
         inner.counters.freed_segments.fetch_add(segments as u64, Relaxed);
         let stream = &oldest.stream;
         tracing::info!(stream = %stream.name, segments, "freed by retention");
+        inner.bury_objects(stream, oldest.condemned.iter().map(|(_, record)| record));
         let gone = oldest.is_gone();
         if gone {
             self.writers.remove(&stream.name);
@@ -213,12 +245,16 @@ impl Core {
 fn condemn_for_space(inner: &Inner, oldest: &mut [Oldest], wanted: u64) -> Result<(), Error> {
     let (mut bytes, mut count) = (0, 0);
     while bytes < wanted && count < VICTIMS_MAX {
-        let victim = oldest
-            .iter_mut()
-            .filter_map(|stream| stream.end().map(|end| (end, stream)))
-            .min_by_key(|(end, _)| *end);
+        let mut victim: Option<(Time, &mut Oldest)> = None;
+        for stream in &mut *oldest {
+            if let Some(end) = stream.room_end(inner)?
+                && victim.as_ref().is_none_or(|(least, _)| end < *least)
+            {
+                victim = Some((end, stream));
+            }
+        }
         let Some((_, stream)) = victim else { break };
-        bytes += stream.condemn(inner)?;
+        bytes += stream.condemn_for_room(inner)?;
         count += 1;
     }
     Ok(())
@@ -228,9 +264,51 @@ impl Oldest {
     /// End of the oldest segment, if it may be deleted.
     fn end(&self) -> Option<Time> {
         match &self.record.as_ref()?.state {
-            State::Sealed(sealed) => Some(sealed.end),
+            State::Sealed(sealed) | State::Out(sealed, _) => Some(sealed.end),
             State::Open if !self.active => self.stream.view(|view| view.end),
             State::Open | State::Freed => None,
+        }
+    }
+
+    /// End of the oldest segment that would give room.
+    fn room_end(&mut self, inner: &Inner) -> Result<Option<Time>, Error> {
+        match &self.record {
+            None => Ok(None),
+            Some(record) if record.has_slots() => Ok(self.end()),
+            Some(_) => {
+                if self.hole.is_none() {
+                    self.hole = self.next_hole(inner)?;
+                }
+                let record = self.hole.as_ref().map(|(_, record)| record);
+                Ok(record.and_then(SegmentRecord::complete).map(|sealed| sealed.end))
+            }
+        }
+    }
+
+    /// The next sealed segment behind what is out. The last one stays: it says where the recording goes on.
+    fn next_hole(&mut self, inner: &Inner) -> Result<Option<(u64, SegmentRecord)>, Error> {
+        let first = self.stream.first_in(&inner.log, self.record_len)?;
+        let end = self.stream.view(|view| view.segments.end.saturating_sub(1));
+        for index in first.max(self.hole_from).max(self.index + 1)..end {
+            self.hole_from = index + 1;
+            let record = self.stream.segment(&inner.log, self.record_len, index)?;
+            let sealed = |record: &SegmentRecord| matches!(record.state, State::Sealed(_));
+            if let Some(record) = record.filter(sealed) {
+                return Ok(Some((index, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Condemns what [`room_end`](Self::room_end) told of; returns the bytes that gives.
+    fn condemn_for_room(&mut self, inner: &Inner) -> Result<u64, Error> {
+        match self.hole.take() {
+            Some(hole) => {
+                let bytes = self.bytes_of(&hole.1);
+                self.holes.push(hole);
+                Ok(bytes)
+            }
+            None => self.condemn(inner),
         }
     }
 
@@ -294,6 +372,9 @@ impl Oldest {
     }
 
     fn bytes_of(&self, record: &SegmentRecord) -> u64 {
+        if !record.has_slots() {
+            return 0;
+        }
         let width = record.segment.columns.len().saturating_sub(self.parity).max(1);
         width as u64 * self.slot_bytes
     }
@@ -309,7 +390,7 @@ impl Oldest {
 
     fn stage(&self, batch: &mut pegasus_log::Batch<'_>, inner: &Inner) -> Result<(), Error> {
         for (_, record) in &self.condemned {
-            if record.state != State::Freed {
+            if record.has_slots() {
                 batch.free_segment(&record.segment)?;
             }
         }

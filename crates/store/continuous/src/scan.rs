@@ -281,7 +281,9 @@ impl Scan {
         let Some(start) = self.finder.segment_at(at)? else { return Ok(None) };
         for segment in (first..=start).rev() {
             let bare = self.finder.record(segment)?.is_none_or(|record| match &record.state {
-                State::Sealed(sealed) => sealed.mark.is_none_or(|mark| mark > at),
+                State::Sealed(sealed) | State::Out(sealed, _) => {
+                    sealed.mark.is_none_or(|mark| mark > at)
+                }
                 State::Open => false,
                 State::Freed => true,
             });

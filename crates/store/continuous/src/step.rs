@@ -14,7 +14,7 @@ use crate::format::segment::State;
 use crate::format::table::Row;
 use crate::indexes;
 use crate::inner::Inner;
-use crate::locate::{Entries, Finder, Place};
+use crate::locate::{Entries, Finder, Place, Reach};
 use crate::stream::{Stream, View};
 
 /// What is at a place.
@@ -40,6 +40,11 @@ impl Finder {
 
     /// What is at `place`.
     pub(crate) fn entry(&self, place: Place) -> Result<Step, Error> {
+        self.entry_within(place, Reach::Tier)
+    }
+
+    /// As [`entry`](Self::entry), as far as `reach` goes.
+    pub(crate) fn entry_within(&self, place: Place, reach: Reach) -> Result<Step, Error> {
         let open = self.stream.view(|view| {
             let last = place.segment + 1 == view.segments.end;
             let open = view.open.as_ref().filter(|_| last)?;
@@ -51,7 +56,7 @@ impl Finder {
             None => {}
         }
         let next = Place { segment: place.segment + 1, block: 0 };
-        Ok(match self.entries(place.segment)? {
+        Ok(match self.entries_within(place.segment, reach)? {
             Entries::Absent => Step::End,
             Entries::Freed => {
                 let first = self.stream.view(|view| view.segments.start);
@@ -73,8 +78,15 @@ impl Finder {
             return Ok(None);
         }
         let record = self.stream.segment(log, self.record_len, segment)?;
-        let sealed = record.filter(|record| matches!(record.state, State::Sealed(_)));
-        sealed.map(|record| indexes::read(log, &self.stream, &record)).transpose()
+        let Some(record) = record else { return Ok(None) };
+        match record.state {
+            State::Sealed(_) => indexes::read(log, &self.stream, &record).map(Some),
+            State::Out(..) => {
+                let object = self.inner.tier_of(&self.stream, &record)?;
+                Ok(Some(object.object(&self.stream, &record)?.entries.to_vec()))
+            }
+            State::Open | State::Freed => Ok(None),
+        }
     }
 
     /// What is in a block: from its entry if it says so, else from the block.
@@ -114,20 +126,47 @@ impl Finder {
         let data = data.and_then(|len| (entry.map.payload_bytes as usize).checked_sub(len));
         let field = FormatError::Field { field: "number of bytes" };
         let start = data.ok_or_else(|| self.damaged(entry, field))? + row.offset;
-        let data = self.inner.log.read_block_part(&entry.map, start..start + row.len)?;
-        Ok(row.with(data))
+        let part = start..start + row.len;
+        if entry.is_out() {
+            // A checksum is that of a block: no less can be verified.
+            let payload = self.payload(entry)?;
+            let field = FormatError::Field { field: "number of bytes" };
+            let whole = part.end <= payload.len();
+            return match whole {
+                true => Ok(row.with(payload.slice(part))),
+                false => Err(self.damaged(entry, field)),
+            };
+        }
+        Ok(row.with(self.inner.log.read_block_part(&entry.map, part)?))
     }
 
     /// What the index says of a block now, if its segment was written anew elsewhere.
     fn moved(&self, entry: &Entry) -> Option<Entry> {
         let place = self.find_unit(entry.head.before.units).ok()??;
         let Ok(Step::Block(now)) = self.entry(place) else { return None };
-        (now.map.segment != entry.map.segment && now.head == entry.head).then_some(now)
+        let elsewhere = now.map.segment != entry.map.segment || now.is_out() != entry.is_out();
+        (elsewhere && now.head == entry.head).then_some(now)
     }
 
     fn read_at(&self, entry: &Entry) -> Result<Block, Error> {
-        let payload = self.inner.log.read_block(&entry.map)?;
+        let payload = self.payload(entry)?;
         self.parse(entry, &payload)
+    }
+
+    /// The payload of a block, on the disks or out.
+    fn payload(&self, entry: &Entry) -> Result<Bytes, Error> {
+        if !entry.is_out() {
+            return Ok(self.inner.log.read_block(&entry.map)?);
+        }
+        let deleted = || Error::Deleted { name: self.stream.name.clone(), at: entry.head.first };
+        let place = self.find_unit(entry.head.before.units)?.ok_or_else(deleted)?;
+        let record = self.record(place.segment)?.ok_or_else(deleted)?;
+        if record.segment.id != entry.map.segment {
+            return Err(deleted()); // or it came back, and is found there
+        }
+        let tiering = self.inner.tier_of(&self.stream, &record)?;
+        let object = tiering.object(&self.stream, &record)?;
+        tiering.block(&self.stream, &object, entry.map.seq as usize)
     }
 
     /// What the payload of `entry` says.
@@ -155,7 +194,10 @@ pub(crate) fn tracks_at(
     let at = at.clamp(span.head.start, span.end);
     let found = finder.find(span, at)?.ok_or_else(unknown)?;
     match finder.entry(found.key.unwrap_or(found.from))? {
-        Step::Block(entry) => Ok(finder.read(&entry)?.contents.tracks),
+        Step::Block(entry) => match &entry.outline {
+            Some(outline) => Ok(outline.tracks.clone()),
+            None => Ok(finder.read(&entry)?.contents.tracks),
+        },
         Step::Skip(_) | Step::End => Err(unknown()),
     }
 }

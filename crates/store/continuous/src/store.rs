@@ -21,6 +21,7 @@ use crate::settings::{Retention, Settings, StreamRetention};
 use crate::spans;
 use crate::status::{RecordedStream, Span, StoreStatus};
 use crate::stream::Stream;
+use crate::tier::Stagers;
 use crate::tracks::check_tracks;
 use crate::units::{UnitNumber, Units};
 
@@ -53,6 +54,7 @@ pub struct Watch {
 struct Handle {
     inner: Arc<Inner>,
     driver: Mutex<Option<(Driver, Keeper)>>,
+    stagers: Mutex<Option<Stagers>>,
 }
 
 impl Continuous {
@@ -93,11 +95,25 @@ impl Continuous {
         let poisoned = log.status().poisoned;
         let inner = Arc::new(Inner::new(log, opened, settings, clock));
         poisoned.iter().for_each(|why| inner.fail(why));
-        Ok(Self { handle: Arc::new(Handle { inner, driver: Mutex::new(None) }) })
+        Ok(Self {
+            handle: Arc::new(Handle { inner, driver: Mutex::new(None), stagers: Mutex::new(None) }),
+        })
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.handle.inner
+    }
+
+    /// Starts the threads of a tier, in a store that has threads.
+    pub(crate) fn start_stagers(&self, start: impl FnOnce(&Arc<Inner>) -> Stagers) {
+        if self.handle.driver.lock().is_some() {
+            *self.handle.stagers.lock() = Some(start(self.inner()));
+        }
+    }
+
+    pub(crate) fn stop_stagers(&self) {
+        let stagers = self.handle.stagers.lock().take();
+        stagers.into_iter().for_each(Stagers::stop);
     }
 
     /// Begins to record `name`: what is pushed forms a new span. The stream appears among the
@@ -263,6 +279,9 @@ impl Continuous {
     pub fn delete(&self, name: &StreamName, range: Option<TimeRange>) -> Result<(), Error> {
         let inner = self.inner();
         inner.check_failed()?;
+        if let Some(range) = range.filter(|range| !range.is_empty()) {
+            crate::delete::look_where_cut(inner, &self.recorded(name)?, range)?;
+        }
         let mut core = inner.core.lock();
         let stream = self.recorded(name)?;
         core.delete(inner, &stream, range)
@@ -336,6 +355,8 @@ impl Handle {
         if let Some(office) = self.inner.set_office(None) {
             office.stop();
         }
+        let stagers = self.stagers.lock().take();
+        stagers.into_iter().for_each(Stagers::stop);
         let driver = self.driver.lock().take();
         if let Some((driver, keeper)) = driver {
             keeper.stop(&self.inner);

@@ -46,6 +46,8 @@ pub(crate) struct View {
     pub(crate) end: Option<Time>,
     /// Totals behind it.
     pub(crate) after: Totals,
+    /// Records before this one hold no slots: they are out, or were deleted. It may lag behind.
+    pub(crate) first_in: u64,
     /// How often all of it was deleted: numbers of segments mean something within one epoch.
     pub(crate) epoch: u64,
 }
@@ -100,6 +102,7 @@ pub(crate) fn sealed(record: &SegmentRecord, entries: &[Entry]) -> Sealed {
         span: tail.map_or(0, |head| head.span.serial),
         mark: entries.iter().find_map(|entry| entry.head.mark).map(|mark| mark.time),
         index: None,
+        asked: None,
     }
 }
 
@@ -114,6 +117,7 @@ impl View {
             spans: Spans::new(0..0, None),
             end: None,
             after: Totals::default(),
+            first_in: 0,
             epoch: 0,
         }
     }
@@ -128,7 +132,8 @@ impl View {
             _ => self.front.as_ref()?,
         };
         let start = match &record.state {
-            State::Sealed(Sealed { mark: Some(mark), .. }) => *mark,
+            State::Sealed(Sealed { mark: Some(mark), .. })
+            | State::Out(Sealed { mark: Some(mark), .. }, _) => *mark,
             _ => record.first,
         };
         Some(Front { start, before: record.before })
@@ -206,6 +211,40 @@ impl Stream {
     /// Record number `index` of the directory has changed on disk.
     pub(crate) fn segment_changed(&self, index: u64) {
         self.directory.changed(index);
+    }
+
+    /// Record number `index` is `record` now.
+    pub(crate) fn record_changed(&self, index: u64, record: SegmentRecord) {
+        self.segment_changed(index);
+        self.view(|view| {
+            if view.segments.start == index && view.front.is_some() {
+                view.front = Some(record);
+            }
+        });
+    }
+
+    /// Number of the first record of a segment that holds slots, or of the one behind all that are listed.
+    ///
+    /// # Errors
+    /// If the directory can't be read.
+    pub(crate) fn first_in(&self, log: &Log, record_len: usize) -> Result<u64, Error> {
+        let (from, end, last_is_open) = self.view(|view| {
+            let from = view.first_in.max(view.segments.start);
+            (from, view.segments.end, view.open.is_some())
+        });
+        let mut first = from;
+        while first < end && !(last_is_open && first + 1 == end) {
+            if self.segment(log, record_len, first)?.is_some_and(|record| record.has_slots()) {
+                break;
+            }
+            first += 1;
+        }
+        self.view(|view| {
+            if view.first_in.max(view.segments.start) == from {
+                view.first_in = first;
+            }
+        });
+        Ok(first)
     }
 
     /// Reads the spans that are not in memory yet.

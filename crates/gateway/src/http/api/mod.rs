@@ -13,6 +13,7 @@ mod snapshots;
 mod sources;
 mod status;
 mod streams;
+mod tier;
 
 use axum::Router;
 use axum::http::header;
@@ -41,6 +42,7 @@ use super::{export, health, live};
         (name = "files", description = "The store's ordinary files"),
         (name = "streams", description = "Streams, live and recorded"),
         (name = "recordings", description = "What is recorded of a stream"),
+        (name = "tier", description = "What of the recordings is out"),
         (name = "sources", description = "Streams that the node fetches itself"),
     )
 )]
@@ -54,6 +56,8 @@ pub(crate) fn router() -> Router<App> {
         .routes(routes!(streams::list_streams))
         .routes(routes!(streams::get_stream))
         .routes(routes!(recordings::list_recordings, recordings::delete_recordings))
+        .routes(routes!(tier::get_tier))
+        .routes(routes!(tier::list_out, tier::move_segments))
         .routes(routes!(keys::list_keys))
         .routes(routes!(export::get_media))
         .routes(routes!(playbacks::list_playbacks, playbacks::begin_playback))

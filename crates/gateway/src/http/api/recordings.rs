@@ -7,12 +7,13 @@ use pegasus_base::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::tier::Out;
 use crate::http::app::{App, Named, QueryOf, blocking};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::query::Between;
 
 /// A gap-free interval of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Span {
     /// Time of its first unit.
     #[schema(value_type = String, format = DateTime)]
@@ -24,6 +25,9 @@ pub(crate) struct Span {
     bytes: u64,
     /// Units in it, of all tracks.
     units: u64,
+    /// What of it is out: in the tier, and not on the disks. Left out if all is in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    out: Vec<Out>,
 }
 
 /// How finely spans are told.
@@ -60,19 +64,24 @@ pub(crate) async fn list_recordings(
 ) -> Result<Json<Vec<Span>>, ApiError> {
     let range = between.resolve(app.clock.now())?;
     let (store, stream) = (app.store.clone(), name.clone());
-    let spans = match blocking(move || store.spans(&stream, range)).await {
-        Ok(spans) => spans,
+    let found = blocking(move || {
+        let spans = store.spans(&stream, range)?;
+        Ok::<_, pegasus_continuous::Error>((spans, store.out(&stream, range)?))
+    });
+    let (spans, out) = match found.await {
+        Ok(found) => found,
         // Live, but nothing is durable yet: an empty list, not an error.
         Err(error)
             if error.status() == StatusCode::NOT_FOUND
                 && app.switch.status(&name).is_some_and(|status| status.live) =>
         {
-            Vec::new()
+            (Vec::new(), Vec::new())
         }
         Err(error) => return Err(error),
     };
-    let spans = spans.into_iter().map(Span::from).collect();
-    Ok(Json(coarsen(spans, resolution.resolution_ms)))
+    let mut spans = coarsen(spans.into_iter().map(Span::from).collect(), resolution.resolution_ms);
+    mark(&mut spans, out.into_iter().map(Out::from).collect());
+    Ok(Json(spans))
 }
 
 /// Deletes a range of a recording, widened to whole groups of pictures, or all of it.
@@ -117,10 +126,21 @@ fn coarsen(spans: Vec<Span>, resolution_ms: u64) -> Vec<Span> {
     out
 }
 
+/// Says of each span what of it is out: runs of segments, cut where the span begins and ends.
+fn mark(spans: &mut [Span], out: Vec<Out>) {
+    for run in out {
+        let first = spans.partition_point(|span| span.end <= run.start);
+        for span in spans[first..].iter_mut().take_while(|span| span.start < run.end) {
+            let (start, end) = (run.start.max(span.start), run.end.min(span.end));
+            span.out.push(Out { start, end, ..run.clone() });
+        }
+    }
+}
+
 impl From<pegasus_continuous::Span> for Span {
     fn from(span: pegasus_continuous::Span) -> Self {
         let pegasus_continuous::Span { start, end, bytes, units } = span;
-        Self { start, end, bytes, units }
+        Self { start, end, bytes, units, out: Vec::new() }
     }
 }
 
@@ -135,6 +155,7 @@ mod tests {
             end: Time::from_ms(end),
             bytes: 10,
             units: 1,
+            out: Vec::new(),
         };
         let spans =
             vec![span(0, 1_000), span(1_500, 2_000), span(9_000, 9_500), span(9_500, 10_000)];
@@ -148,5 +169,28 @@ mod tests {
             ]
         );
         assert_eq!(coarsen(spans, u64::MAX).len(), 1);
+    }
+    #[test]
+    fn what_is_out_is_told_of_the_spans_it_is_in() {
+        let at = Time::from_ms;
+        let span = |start, end| Span {
+            start: at(start),
+            end: at(end),
+            bytes: 10,
+            units: 1,
+            out: Vec::new(),
+        };
+        let run = |start, end| Out {
+            start: at(start),
+            end: at(end),
+            bytes: 5,
+            segments: 2,
+            back_in_ms: Some(7),
+        };
+        let mut spans = vec![span(0, 1_000), span(2_000, 3_000), span(4_000, 5_000)];
+        mark(&mut spans, vec![run(0, 400), run(900, 2_500)]);
+        assert_eq!(spans[0].out, [run(0, 400), run(900, 1_000)]);
+        assert_eq!(spans[1].out, [run(2_000, 2_500)]);
+        assert_eq!(spans[2].out, []);
     }
 }

@@ -21,6 +21,13 @@ pub(crate) struct Entry {
     pub(crate) outline: Option<Outline>,
 }
 
+impl Entry {
+    /// Whether the block lies in an object of the tier: it has no fragments then.
+    pub(crate) fn is_out(&self) -> bool {
+        self.map.fragments.is_empty()
+    }
+}
+
 /// Bytes before the entries.
 const FIXED_LEN: usize = 36;
 
@@ -81,7 +88,7 @@ pub(crate) fn emit(stream: StreamId, segment: SegmentId, entries: &[Entry]) -> V
 }
 
 /// Writes the outline; its tracks only if they are not the ones `told` last.
-fn emit_outline<'a>(
+pub(super) fn emit_outline<'a>(
     outline: Option<&'a Outline>,
     told: &mut Option<&'a TrackSet>,
     out: &mut Vec<u8>,
@@ -130,7 +137,7 @@ pub(crate) fn parse(
     Ok(entries)
 }
 
-fn parse_outline(
+pub(super) fn parse_outline(
     fields: &mut Fields<'_>,
     payload: &Bytes,
     told: &mut Option<TrackSet>,

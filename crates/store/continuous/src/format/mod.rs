@@ -9,6 +9,7 @@ pub(crate) mod bytes;
 pub(crate) mod catalogue;
 mod fuzz;
 pub(crate) mod index;
+pub(crate) mod object;
 pub(crate) mod outline;
 pub(crate) mod segment;
 pub(crate) mod span;

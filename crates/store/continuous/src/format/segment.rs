@@ -11,6 +11,8 @@ use super::index::block_map;
 const OPEN: u8 = 1;
 const SEALED: u8 = 2;
 const FREED: u8 = 3;
+/// Builds that know nothing of the tier take it for damage, and so leave the stream alone.
+const OUT: u8 = 4;
 const HAS_INDEX: u8 = 1;
 const HAS_MARK: u8 = 2;
 /// Bytes of a record before segment and index.
@@ -32,8 +34,21 @@ pub(crate) struct Sealed {
     pub(crate) span: u64,
     /// Time of the first key unit of the anchor.
     pub(crate) mark: Option<Time>,
-    /// Where its index is; `None` if there was no room on living disks to write it.
+    /// Where its index is; `None` if there was no room on living disks to write it, or if it is out.
     pub(crate) index: Option<BlockMap>,
+    /// When it was asked for while it was out, the last time that it was brought back.
+    pub(crate) asked: Option<Time>,
+}
+
+/// The object in the tier that holds a segment; its name follows from the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectRef {
+    /// Bytes of all of it.
+    pub(crate) bytes: u64,
+    /// Bytes before the first block: head, name and index.
+    pub(crate) head_bytes: u32,
+    /// Checksum of these.
+    pub(crate) crc: u32,
 }
 
 /// What became of a segment.
@@ -45,6 +60,8 @@ pub(crate) enum State {
     Sealed(Sealed),
     /// It was deleted, its slots are somebody else's.
     Freed,
+    /// It lies in the tier, and its slots are somebody else's.
+    Out(Sealed, ObjectRef),
 }
 
 /// A record of the directory.
@@ -65,20 +82,35 @@ impl SegmentRecord {
         Self { segment, first: Time::MIN, before: Totals::default(), state: State::Freed }
     }
 
+    /// What it holds, if it is complete, wherever that is.
+    pub(crate) fn complete(&self) -> Option<&Sealed> {
+        match &self.state {
+            State::Sealed(sealed) | State::Out(sealed, _) => Some(sealed),
+            State::Open | State::Freed => None,
+        }
+    }
+
+    /// Whether its slots are its own.
+    pub(crate) fn has_slots(&self) -> bool {
+        matches!(self.state, State::Open | State::Sealed(_))
+    }
+
     /// The record's `len` bytes, `len` from [`record_len`].
     pub(crate) fn emit(&self, len: usize) -> Vec<u8> {
-        let nothing =
-            Sealed { end: self.first, after: self.before, span: 0, mark: None, index: None };
-        let (state, sealed) = match &self.state {
-            State::Open => (OPEN, &nothing),
-            State::Sealed(sealed) => (SEALED, sealed),
-            State::Freed => (FREED, &nothing),
+        let (end, after) = (self.first, self.before);
+        let nothing = Sealed { end, after, span: 0, mark: None, index: None, asked: None };
+        let (state, sealed, object) = match &self.state {
+            State::Open => (OPEN, &nothing, None),
+            State::Sealed(sealed) => (SEALED, sealed, None),
+            State::Freed => (FREED, &nothing, None),
+            State::Out(sealed, object) => (OUT, sealed, Some(object)),
         };
         let mut flags = 0;
         flags |= if sealed.index.is_some() { HAS_INDEX } else { 0 };
         flags |= if sealed.mark.is_some() { HAS_MARK } else { 0 };
         let mut out = vec![state, flags, 0, 0, 0, 0, 0, 0];
-        for time in [self.first, sealed.end, sealed.mark.unwrap_or_default(), Time::default()] {
+        let (mark, asked) = (sealed.mark.unwrap_or_default(), sealed.asked.unwrap_or_default());
+        for time in [self.first, sealed.end, mark, asked] {
             out.extend(time.as_ns().to_le_bytes());
         }
         self.before.emit(&mut out);
@@ -86,8 +118,13 @@ impl SegmentRecord {
         out.extend(sealed.span.to_le_bytes());
         assert_eq!(out.len(), FIXED_LEN, "the first part has a fixed length");
         self.segment.emit(&mut out);
-        if let Some(index) = &sealed.index {
-            index.emit(&mut out);
+        match object {
+            Some(object) => {
+                out.extend(object.bytes.to_le_bytes());
+                out.extend(object.head_bytes.to_le_bytes());
+                out.extend(object.crc.to_le_bytes());
+            }
+            None => sealed.index.iter().for_each(|index| index.emit(&mut out)),
         }
         assert!(out.len() <= len, "a record of {} bytes for an array with {len}", out.len());
         out.resize(len, 0);
@@ -99,7 +136,7 @@ impl SegmentRecord {
         let (state, flags) = (fields.u8()?, fields.u8()?);
         fields.take(6)?;
         let (first, end) = (fields.time()?, fields.time()?);
-        let (mark, _spare) = (fields.time()?, fields.time()?);
+        let (mark, asked) = (fields.time()?, fields.time()?);
         let (before, after) = (Totals::parse(&mut fields)?, Totals::parse(&mut fields)?);
         let span = fields.u64()?;
         let (segment, len) =
@@ -108,17 +145,31 @@ impl SegmentRecord {
         let state = match state {
             OPEN => State::Open,
             FREED => State::Freed,
-            SEALED => {
-                let index = (flags & HAS_INDEX != 0).then(|| block_map(&mut fields)).transpose()?;
+            SEALED | OUT => {
+                let has_index = state == SEALED && flags & HAS_INDEX != 0;
+                let index = has_index.then(|| block_map(&mut fields)).transpose()?;
                 let mark = (flags & HAS_MARK != 0).then_some(mark);
+                let asked = Some(asked).filter(|asked| *asked != Time::default());
                 if end < first || after < before {
                     return Err(FormatError::Field { field: "extent" });
                 }
-                State::Sealed(Sealed { end, after, span, mark, index })
+                let sealed = Sealed { end, after, span, mark, index, asked };
+                match state {
+                    OUT => State::Out(sealed, object_ref(&mut fields)?),
+                    _ => State::Sealed(sealed),
+                }
             }
             _ => return Err(FormatError::Field { field: "state" }),
         };
         Ok(Self { segment, first, before, state })
+    }
+}
+
+fn object_ref(fields: &mut Fields<'_>) -> Result<ObjectRef, FormatError> {
+    let object = ObjectRef { bytes: fields.u64()?, head_bytes: fields.u32()?, crc: fields.u32()? };
+    match u64::from(object.head_bytes) <= object.bytes {
+        true => Ok(object),
+        false => Err(FormatError::Field { field: "object" }),
     }
 }
 
@@ -141,17 +192,21 @@ mod tests {
 
     #[test]
     fn every_state_round_trips() {
-        let sealed = |mark, index| {
+        let sealed = |mark: Option<Time>, index| {
             let after = Totals { units: 3, bytes: 9 };
-            State::Sealed(Sealed { end: Time::from_ns(9), after, span: 7, mark, index })
+            let asked = mark.map(|_| Time::from_ns(77));
+            Sealed { end: Time::from_ns(9), after, span: 7, mark, index, asked }
         };
+        let object = ObjectRef { bytes: 1 << 40, head_bytes: 900, crc: 5 };
         let mark = Some(Time::from_ns(1));
         for state in [
             State::Open,
             State::Freed,
-            sealed(None, None),
-            sealed(mark, None),
-            sealed(mark, Some(map(4, 20))),
+            State::Sealed(sealed(None, None)),
+            State::Sealed(sealed(mark, None)),
+            State::Sealed(sealed(mark, Some(map(4, 20)))),
+            State::Out(sealed(None, None), object),
+            State::Out(sealed(mark, None), object),
         ] {
             let record = record(state);
             let bytes = record.emit(record_len(3));
@@ -164,14 +219,20 @@ mod tests {
         #[test]
         fn any_bytes_parse_or_fail(
             at in 0usize..192,
+            out in any::<bool>(),
             noise in proptest::collection::vec(any::<u8>(), 1..20),
         ) {
             let index = Some(map(4, 1));
             let sealed = Sealed {
                 end: Time::from_ns(9), after: Totals { units: 3, bytes: 9 }, span: 7,
-                mark: None, index,
+                mark: None, index, asked: None,
             };
-            let mut bytes = record(State::Sealed(sealed)).emit(record_len(3));
+            let object = ObjectRef { bytes: 1 << 40, head_bytes: 900, crc: 5 };
+            let state = match out {
+                true => State::Out(Sealed { index: None, ..sealed }, object),
+                false => State::Sealed(sealed),
+            };
+            let mut bytes = record(state).emit(record_len(3));
             for (byte, noise) in bytes[at..].iter_mut().zip(noise) {
                 *byte = noise;
             }

@@ -9,7 +9,7 @@ use super::stock::on_disk;
 use crate::error::Error;
 use crate::format::segment::State;
 use crate::format::span::SpanRecord;
-use crate::locate::{Entries, Finder, Place};
+use crate::locate::{Entries, Finder, Place, Reach};
 
 /// Segments looked at block by block; those behind are told by their totals, as reading all indexes of a day takes seconds.
 const NEAR: u64 = 6;
@@ -17,6 +17,10 @@ const NEAR: u64 = 6;
 const SEGMENTS_MAX: u64 = 20_000;
 /// What a block takes beyond its media: its head and table, as a share of them.
 const OVERHEAD: u64 = 32;
+/// Segments brought back for a playback before it begins; what is behind comes while it is shown.
+const OUT_MAX: usize = 256;
+/// In how many parts a segment is thought of that comes from the tier.
+const TIER_PARTS: u64 = 16;
 
 /// What is known of a recording from a place on.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,9 @@ pub(crate) struct Known {
     pub(crate) slowness: f64,
     /// What it is like near the place, if it is not to be read ahead.
     pub(crate) glance: Option<Glance>,
+    /// What of the curve comes from the tier, and the segments that are there.
+    pub(crate) from_tier: Vec<Part>,
+    pub(crate) out: Vec<u64>,
 }
 
 /// Spans as they are shown: one right after the other.
@@ -76,12 +83,18 @@ pub(crate) fn look(
         if record.first > until {
             break;
         }
+        let is_out = matches!(record.state, State::Out(..));
         let offsets = record.segment.columns.iter().map(|at| finder.inner.log.offset_of(*at));
         known.slowness = offsets.map(&slowness_at).fold(known.slowness, f64::max);
-        if segment + 1 == segments.end {
+        if segment + 1 == segments.end || is_out {
             known.slowness = 1.0;
         }
-        if segment < place.segment + NEAR || matches!(record.state, State::Open) {
+        if is_out && known.out.len() < OUT_MAX {
+            known.out.push(segment);
+        }
+        let begins = known.curve.parts.len();
+        let near = segment < place.segment + NEAR && (!is_out || segment == place.segment);
+        if near || matches!(record.state, State::Open) {
             let entries = match finder.entries(segment)? {
                 Entries::Absent => break,
                 entries => entries,
@@ -93,11 +106,17 @@ pub(crate) fn look(
                 known.has_width(entry.map.fragments.len());
                 known.curve.parts.push(Part { at_ns: shown(entry.head.first), bytes, opens });
             }
-        } else if let State::Sealed(sealed) = &record.state {
+        } else if let Some(sealed) = record.complete() {
             let media = sealed.after.since(record.before).bytes;
             let bytes = media + media / OVERHEAD + SECTOR as u64;
             known.has_width(record.segment.columns.len().saturating_sub(parity));
             known.curve.parts.push(Part { at_ns: shown(record.first), bytes, opens: true });
+            if is_out {
+                known.from_tier.extend(evenly(shown(record.first), shown(sealed.end), bytes));
+            }
+        }
+        if is_out && near {
+            known.from_tier.extend_from_slice(&known.curve.parts[begins..]);
         }
     }
     // Blocks may begin a little earlier than the one before them ends: other tracks' units.
@@ -113,11 +132,22 @@ pub(crate) fn look(
     Ok(known)
 }
 
+/// A segment that comes from the tier block by block, as if its blocks were alike.
+fn evenly(first_ns: u64, end_ns: u64, bytes: u64) -> impl Iterator<Item = Part> {
+    let step_ns = end_ns.saturating_sub(first_ns) / TIER_PARTS;
+    (0..TIER_PARTS).map(move |part| Part {
+        at_ns: first_ns + part * step_ns,
+        bytes: bytes / TIER_PARTS,
+        opens: false,
+    })
+}
+
 /// What is to come from `place` on, as far as indexes up to number `until` tell, block by block. Gaps take no time.
 pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
     let mut curve = Curve::default();
     for segment in place.segment..=until {
-        let Ok(entries) = finder.entries(segment) else { break };
+        // Who asks holds up all playbacks: what is out is not looked at.
+        let Ok(entries) = finder.entries_within(segment, Reach::Disks) else { break };
         let skip = if segment == place.segment { place.block } else { 0 };
         for (block, entry) in entries.as_slice().iter().enumerate().skip(skip) {
             let opens = block == skip;
@@ -129,18 +159,17 @@ pub(crate) fn near(finder: &Finder, place: Place, until: u64) -> Curve {
     curve
 }
 
-/// What a recording is like from `place` on, or before it.
-///
-/// # Errors
-/// If the directory or an index can't be read.
-pub(crate) fn glance(finder: &Finder, place: Place, backward: bool) -> Result<Glance, Error> {
+/// What a recording is like from `place` on, or before it, as far as it can be read.
+pub(crate) fn glance(finder: &Finder, place: Place, backward: bool) -> Glance {
     let (first, end) = match backward {
         true => (place.segment.saturating_sub(NEAR - 1), place.segment + 1),
         false => (place.segment, place.segment.saturating_add(NEAR)),
     };
     let mut glance = Glance::default();
     for segment in first..end {
-        for entry in finder.entries(segment)?.as_slice() {
+        // What is out takes nothing of the disks.
+        let Ok(entries) = finder.entries_within(segment, Reach::Disks) else { continue };
+        for entry in entries.as_slice() {
             let bytes = on_disk(entry);
             glance.bytes += bytes;
             glance.blocks += 1;
@@ -151,7 +180,7 @@ pub(crate) fn glance(finder: &Finder, place: Place, backward: bool) -> Result<Gl
             glance.width = if glance.blocks == 1 { width } else { glance.width.min(width) };
         }
     }
-    Ok(glance)
+    glance
 }
 
 impl Known {

@@ -31,6 +31,7 @@ pub use status::{GuaranteeStatus, PlaybackStatus, Refused};
 pub use terms::Guarantee;
 pub use waiting::{InLine, Waiting};
 
+pub(crate) use curve::Part;
 #[cfg(test)]
 pub(crate) use lateness::Done;
 pub(crate) use office::Office;

@@ -1,7 +1,7 @@
 //! Asking for a promise, and using it.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pegasus_base::{StreamName, Time};
 use pegasus_mitra::PlaybackId;
@@ -43,6 +43,8 @@ pub struct Promise {
     /// `None` where nothing is guaranteed.
     office: Option<Arc<Office>>,
     shares: Vec<Share>,
+    /// Before that, what comes from the tier would be late.
+    begins: Instant,
 }
 
 /// One of its playbacks.
@@ -106,6 +108,7 @@ impl Promise {
         for wish in wishes {
             needs.push(need(store, office.as_ref(), wish)?);
         }
+        let begins = Instant::now() + begin(&inner, &needs)?;
         let (number, ids) = match &office {
             Some(office) => {
                 let (number, ids) = admit(office, &needs)?;
@@ -120,7 +123,7 @@ impl Promise {
             stock: need.stock,
         };
         let shares = shares.map(share).collect();
-        Ok(Self { number, inner, office, shares })
+        Ok(Self { number, inner, office, shares, begins })
     }
 
     /// Its number, not used again while the store is open; 0 where nothing is guaranteed.
@@ -139,7 +142,8 @@ impl Promise {
     pub fn starts_in(&self) -> Duration {
         let Some(office) = &self.office else { return Duration::ZERO };
         let ns = office.shown_ns(&self.ids()).saturating_sub(office.now_ns());
-        Duration::from_nanos(ns)
+        let comes = self.begins.saturating_duration_since(Instant::now());
+        comes.max(Duration::from_nanos(ns))
     }
 
     /// Bits a second that are reserved for all of it; 0 where nothing is guaranteed.
@@ -247,6 +251,20 @@ fn in_turn(
     }
 }
 
+/// When what is out comes in time for all; it is brought back from now on.
+fn begin(inner: &Inner, needs: &[Need]) -> Result<Duration, Error> {
+    let Some(tiering) = inner.tiering() else { return Ok(Duration::ZERO) };
+    let (mut longest, mut refused) = (Duration::ZERO, None);
+    for need in needs {
+        match tiering.begin(&need.stock.finder, &need.known.from_tier, &need.known.out) {
+            Ok(wait) => longest = longest.max(wait),
+            // The others' are to come as well meanwhile.
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(longest), Err)
+}
+
 fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result<Need, Error> {
     let inner = store.inner();
     let stream = store.recorded(&wish.name)?;
@@ -265,11 +283,11 @@ fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result
             let guarantee = office.guarantee();
             match is_ahead(wish.scale) {
                 true => ahead::look(&finder, from, extent, |offset| guarantee.slowness_at(offset))?,
-                false => Known { glance: Some(glance(&finder, from)?), ..Known::default() },
+                false => Known { glance: Some(glance(&finder, from)), ..Known::default() },
             }
         }
         (Some(_), None) if !is_ahead(wish.scale) => {
-            Known { glance: Some(glance(&finder, from)?), ..Known::default() }
+            Known { glance: Some(glance(&finder, from)), ..Known::default() }
         }
         _ => Known::default(),
     };

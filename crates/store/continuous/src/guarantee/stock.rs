@@ -14,7 +14,7 @@ use super::curve::{Pace, held_by_blocks};
 use super::office::Office;
 use crate::error::Error;
 use crate::format::index::Entry;
-use crate::locate::{Finder, Place};
+use crate::locate::{Finder, Place, Reach};
 use crate::step::Step;
 
 /// Blocks kept that were taken already: a reader begins some blocks before the key unit, and the next one where the last ended.
@@ -175,7 +175,7 @@ impl Stock {
         };
         let (mut wanted, mut read) = (Vec::<Wanted>::new(), 0);
         while read < budget.bytes && held < most {
-            match self.finder.entry(place) {
+            match self.finder.entry_within(place, Reach::Disks) {
                 Ok(Step::Block(entry)) => {
                     let begun = wanted.first().map_or(place.segment, |one| one.place.segment);
                     if budget.stops && place.segment != begun {
@@ -187,7 +187,7 @@ impl Stock {
                     place.block += 1;
                 }
                 Ok(Step::Skip(next)) => place = next,
-                // The reader finds out, when he comes there.
+                // The reader finds out, when he comes there; what is out he has from the tier.
                 Ok(Step::End) | Err(_) => break,
             }
         }
@@ -256,8 +256,8 @@ impl Stock {
             }
             if known.is_none() && !exists {
                 let step = MutexGuard::unlocked(state, || self.finder.entry(place))?;
-                let Step::Block(_) = step else { return Ok(Taken::Step(step)) };
-                if state.next != place || !state.budget.ahead {
+                let Step::Block(entry) = &step else { return Ok(Taken::Step(step)) };
+                if entry.is_out() || state.next != place || !state.budget.ahead {
                     state.go(place);
                     return Ok(Taken::Step(step));
                 }
@@ -305,7 +305,7 @@ impl Stock {
     /// Looks for the index of a segment, so that it is in memory when the segment's turn comes.
     pub(crate) fn learn(&self, segment: u64) {
         // Whoever needs it finds out what is wrong with it.
-        let _ = self.finder.entries(segment);
+        let _ = self.finder.entries_within(segment, Reach::Disks);
         let next = {
             let mut state = self.state.lock();
             state.known_segment = state.known_segment.max(segment);
@@ -377,5 +377,8 @@ impl State {
 
 /// What reading a block takes from the disks, parity apart.
 pub(crate) fn on_disk(entry: &Entry) -> u64 {
-    u64::from(entry.map.fragment_bytes) * entry.map.fragments.len() as u64
+    match entry.is_out() {
+        true => u64::from(entry.map.payload_bytes),
+        false => u64::from(entry.map.fragment_bytes) * entry.map.fragments.len() as u64,
+    }
 }

@@ -95,7 +95,7 @@ impl Assessment {
         let (mut claimed, mut unindexed) = (Vec::new(), Vec::new());
         for index in records_of(log, record.segments, self.record_len)? {
             let found = crate::open::read_segment(log, record, self.record_len, index)?;
-            if matches!(found.state, State::Freed) {
+            if !found.has_slots() {
                 continue;
             }
             claimed.push(found.segment.clone());

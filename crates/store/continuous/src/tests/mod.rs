@@ -15,6 +15,8 @@ mod removing;
 mod reopening;
 mod repair;
 mod retention;
+mod tier;
+mod tier_crash;
 mod writing;
 
 use std::sync::Arc;
