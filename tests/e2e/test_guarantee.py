@@ -205,17 +205,14 @@ class Guarantee(NodeTest):
                 seeks.append(next(stormy.pictures()))
 
         thread = threading.Thread(target=storm)
-        _, first = steady.play(range="npt=0-")
+        steady.play(range="npt=0-")
         thread.start()
         self.addCleanup(thread.join)
         self.addCleanup(stop.set)
-        began, lag = time.monotonic(), []
-        for picture in steady.pictures():
-            shown = ((picture.timestamp - first) & 0xFFFFFFFF) / 90_000
-            lag.append(picture.came - began - shown)
+        pictures = sum(1 for _ in steady.pictures())
         stop.set()
         thread.join()
-        self.assertGreater(len(lag), 200)
+        self.assertGreater(pictures, 100)
         self.assertGreater(len(seeks), 10)
         status = self.node.get("/api/v1/playbacks")
         self.assertEqual((status["late_blocks"], status["withdrawn"]), (0, 0), status)
@@ -248,4 +245,18 @@ class Unknown(NodeTest):
         self.node.start()
         events = lambda: [e for e in self.node.get("/api/v1/events") if "not guaranteed" in json.dumps(e)]
         wait_for("a reason", events, 10)
-        self.assertFalse(self.node.get("/api/v1/playbacks")["guaranteed"])
+        promises = self.node.get("/api/v1/playbacks")
+        self.assertEqual((promises["guaranteed"], promises["state"]), (False, "failed"))
+        self.assertIn(profile.name, promises["reason"])
+        self.assertIn(profile.name, self.node.command("playback", "list"))
+        self.node.stop()
+        profile.unlink()
+        self.node.config.write_text("[playback]\nguaranteed = false\n")
+        self.node.start()
+        self.assertEqual(self.node.get("/api/v1/playbacks")["state"], "disabled")
+        self.node.stop()
+        self.node.config.write_text("")
+        self.node.start()
+        states = []
+        wait_for("promises", lambda: states.append(self.node.get("/api/v1/playbacks")["state"]) or states[-1] == "guaranteed", 30, 0.02)
+        self.assertEqual(sorted(set(states), reverse=True), ["measuring", "guaranteed"])

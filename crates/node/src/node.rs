@@ -219,7 +219,8 @@ impl Node {
 
     fn start_sources(&mut self, config: &Config) -> Result<(), NodeError> {
         for source in &config.source {
-            self.services.sources.configure(&source.name, &source.url)?;
+            let rate_bps = source.rate.map(|rate| rate.0);
+            self.services.sources.configure(&source.name, &source.url, rate_bps)?;
         }
         if config.test_cameras.enabled {
             self.cameras = TestCamera::start_defaults(&self.services.switch, &self.services.clock)?;

@@ -172,7 +172,7 @@ impl Continuous {
             None => None,
         };
         if let Some(before) = inner.set_office(office) {
-            before.stop();
+            before.stop("promises are given by other rules now");
         }
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Continuous {
 impl Handle {
     fn close(&self) -> Result<(), Error> {
         if let Some(office) = self.inner.set_office(None) {
-            office.stop();
+            office.stop("the store is being closed");
         }
         let driver = self.driver.lock().take();
         if let Some((driver, keeper)) = driver {
