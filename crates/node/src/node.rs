@@ -22,7 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::disk_events::DiskEvents;
 use crate::disks::{Opened, StoreError, open_store};
 use crate::files::NodeFiles;
-use crate::guarantee;
+use crate::guarantee::Keeping;
 use crate::intake_events::IntakeEvents;
 use crate::recording::Recorders;
 use crate::tls::{self, TlsError};
@@ -198,9 +198,10 @@ impl Node {
         let (store, events) = (running.services.store.clone(), running.services.events.clone());
         let playback = config.playback.clone();
         let measuring = running.services.measuring.clone();
-        let keeping = guarantee::Keeping { store, config: playback, data, events, measuring };
+        let stop = running.services.stop.clone();
+        let keeping = Keeping { store, config: playback, data, events, measuring, stop };
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
-        tokio::spawn(keeping.run(running.services.stop.clone()));
+        tokio::spawn(keeping.run());
         Ok(running)
     }
 
