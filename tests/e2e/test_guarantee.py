@@ -46,7 +46,8 @@ class Guarantee(NodeTest):
             return error.code, json.loads(error.read())
 
     def fill(self):
-        """Asks for playbacks until one is refused; their numbers, and the refusal."""
+        """Asks for playbacks until one is refused; their numbers, and the refusal. What was recorded before takes no time any more by then."""
+        wait_for("the recording to be over", lambda: self.node.get("/api/v1/playbacks")["recording_percent"] == 0, 30)
         granted = []
         while len(granted) < 500:
             status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM]})
@@ -140,7 +141,9 @@ class Guarantee(NodeTest):
             self.node.cli("playback", "check", CAM, "--wait", "1s")
         self.assertIn("it waited, and was number 1 in line", str(failed.exception))
         all_of_them = {one["id"] for one in self.node.get("/api/v1/playbacks")["playbacks"]}
-        threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them]).start()
+        timer = threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them])
+        timer.start()
+        self.addCleanup(timer.join)
         self.assertTrue(self.node.cli("playback", "check", CAM, "--wait", "20s")["guaranteed"])
 
     def test_nonsense_is_refused(self):
