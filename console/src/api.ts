@@ -113,6 +113,14 @@ export interface Playback {
 /** What is promised to playbacks, and how it is kept. Percents are of the disks' time, `promised_percent` of what is left of it beside the others. */
 export interface Promises {
   guaranteed: boolean;
+  /** Why it is, or is not: not yet while it is measuring, not at all if its configuration asks for none. */
+  state: "guaranteed" | "measuring" | "disabled" | "failed";
+  /** Why it failed. */
+  reason: string | null;
+  /** What is measured at present, the first time or anew. */
+  measurement: { disk: string; done_percent: number } | null;
+  /** How many wait for a promise. */
+  waiting: number;
   promised_percent: number;
   recording_percent: number;
   /** Kept for playbacks by key pictures and backwards. */

@@ -3,7 +3,7 @@ import type { Playing, Promises } from "../src/api";
 import { noPromiseText, percentText, playingKey, roomText, scaleText, shares, slownessText, totals } from "../src/store/promises";
 
 const promises = (changes: Partial<Promises> = {}): Promises => ({
-  guaranteed: true, promised_percent: 0, recording_percent: 0, aside_percent: 0, others_percent: 20, slowdown: 1, fits_bps: 4_100_000,
+  guaranteed: true, state: "guaranteed", reason: null, measurement: null, waiting: 0, promised_percent: 0, recording_percent: 0, aside_percent: 0, others_percent: 20, slowdown: 1, fits_bps: 4_100_000,
   admitted: 0, refused: 0, withdrawn: 0, late_blocks: 0, playbacks: [], ...changes,
 });
 const percents = (changes: Partial<Promises>) => Object.fromEntries(shares(promises(changes)).map(({ kind, percent }) => [kind, percent]));
@@ -45,13 +45,18 @@ describe("promises in words", () => {
   });
 
   it("say why there are none", () => {
-    const failed = [
-      { subject: "disk", text: "disk 2 failed" },
-      { subject: "playback", text: "playback is not guaranteed: no disk is there" },
-    ];
-    expect(noPromiseText(failed, 3)).toMatch(/^Playback is not guaranteed: no disk is there\. Anything may be played/);
-    expect(noPromiseText(failed.slice(0, 1), 3)).toContain("still measuring");
-    expect(noPromiseText([], 1000)).toContain("configuration asks for none");
+    const none = (changes: Partial<Promises>) => noPromiseText(promises({ guaranteed: false, ...changes }));
+    expect(none({ state: "failed", reason: "no disk is there" })).toMatch(/^The node gives no promises: no disk is there\. Anything may be played/);
+    expect(none({ state: "measuring" })).toContain("still measuring its disks.");
+    expect(none({ state: "measuring", measurement: { disk: "/dev/sdb", done_percent: 41.6 } })).toContain("still measuring /dev/sdb, 42 % done.");
+    expect(none({ state: "disabled" })).toContain("configuration asks for none");
+  });
+
+  it("say that disks are measured anew, and who waits", () => {
+    const slow = promises({ slowdown: 2, measurement: { disk: "/dev/sdb", done_percent: 5 } });
+    expect(slownessText(slow)).toContain("measured anew: /dev/sdb, 5 % done.");
+    expect(roomText(promises({ waiting: 1 }))).toBe("One waits in line for a promise.");
+    expect(roomText(promises({ waiting: 3 }))).toBe("3 wait in line for a promise.");
   });
 });
 

@@ -67,12 +67,11 @@ const journeys = {
     return page;
   },
   async "read why nothing is promised"() {
-    const page = await open("#/store", undefined, {}, async (page) => {
-      await answering("playbacks", (promises) => ({ ...promises, guaranteed: false }))(page);
-      const event = { serial: 1, time: new Date().toISOString(), level: "warning", subject: "playback", text: "playback is not guaranteed: no disk is there", count: 1 };
-      await answering("events", () => [event])(page);
-    });
-    await page.getByText("Playback is not guaranteed: no disk is there. Anything may be played, and may be late.").waitFor();
+    let none = { state: "measuring", measurement: { disk: "/dev/sdb", done_percent: 41 } };
+    const page = await open("#/store", undefined, {}, answering("playbacks", (promises) => ({ ...promises, guaranteed: false, ...none })));
+    await page.getByText("still measuring /dev/sdb, 41 % done.").waitFor();
+    none = { state: "failed", reason: "no disk is there" };
+    await page.getByText("The node gives no promises: no disk is there. Anything may be played, and may be late.").waitFor();
     assert.equal(await page.locator(".shares").isVisible(), false);
     await shot(page, "store-no-promises");
     return page;

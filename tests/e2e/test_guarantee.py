@@ -46,7 +46,8 @@ class Guarantee(NodeTest):
             return error.code, json.loads(error.read())
 
     def fill(self):
-        """Asks for playbacks until one is refused; their numbers, and the refusal."""
+        """Asks for playbacks until one is refused; their numbers, and the refusal. What was recorded before takes no time any more by then."""
+        wait_for("the recording to be over", lambda: self.node.get("/api/v1/playbacks")["recording_percent"] == 0, 30)
         granted = []
         while len(granted) < 500:
             status, answer = self.ask("POST", "/api/v1/playbacks", {"streams": [CAM]})
@@ -77,7 +78,8 @@ class Guarantee(NodeTest):
         self.assertIn("no time", str(failed.exception))
         # One leaves, and there is room for one.
         self.assertEqual(self.ask("DELETE", f"/api/v1/playbacks/{granted.pop()}")[0], 204)
-        self.assertTrue(self.node.cli("playback", "check", CAM)["guaranteed"])
+        self.assertTrue(self.node.cli("playback", "check", CAM, "--wait", "10s")["guaranteed"])
+        time.sleep(2.5)  # what was given back is free when its period is over
         played = subprocess.run([*command, "-i", url, "-c", "copy", "-f", "null", "-"], capture_output=True, text=True, timeout=60)
         self.assertEqual((played.returncode, played.stderr), (0, ""))
         # Twice as fast takes twice as much: it stays as it was.
@@ -139,7 +141,9 @@ class Guarantee(NodeTest):
             self.node.cli("playback", "check", CAM, "--wait", "1s")
         self.assertIn("it waited, and was number 1 in line", str(failed.exception))
         all_of_them = {one["id"] for one in self.node.get("/api/v1/playbacks")["playbacks"]}
-        threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them]).start()
+        timer = threading.Timer(1, lambda: [self.ask("DELETE", f"/api/v1/playbacks/{id}") for id in all_of_them])
+        timer.start()
+        self.addCleanup(timer.join)
         self.assertTrue(self.node.cli("playback", "check", CAM, "--wait", "20s")["guaranteed"])
 
     def test_nonsense_is_refused(self):
@@ -205,17 +209,14 @@ class Guarantee(NodeTest):
                 seeks.append(next(stormy.pictures()))
 
         thread = threading.Thread(target=storm)
-        _, first = steady.play(range="npt=0-")
+        steady.play(range="npt=0-")
         thread.start()
         self.addCleanup(thread.join)
         self.addCleanup(stop.set)
-        began, lag = time.monotonic(), []
-        for picture in steady.pictures():
-            shown = ((picture.timestamp - first) & 0xFFFFFFFF) / 90_000
-            lag.append(picture.came - began - shown)
+        pictures = sum(1 for _ in steady.pictures())
         stop.set()
         thread.join()
-        self.assertGreater(len(lag), 200)
+        self.assertGreater(pictures, 100)
         self.assertGreater(len(seeks), 10)
         status = self.node.get("/api/v1/playbacks")
         self.assertEqual((status["late_blocks"], status["withdrawn"]), (0, 0), status)
@@ -248,4 +249,18 @@ class Unknown(NodeTest):
         self.node.start()
         events = lambda: [e for e in self.node.get("/api/v1/events") if "not guaranteed" in json.dumps(e)]
         wait_for("a reason", events, 10)
-        self.assertFalse(self.node.get("/api/v1/playbacks")["guaranteed"])
+        promises = self.node.get("/api/v1/playbacks")
+        self.assertEqual((promises["guaranteed"], promises["state"]), (False, "failed"))
+        self.assertIn(profile.name, promises["reason"])
+        self.assertIn(profile.name, self.node.command("playback", "list"))
+        self.node.stop()
+        profile.unlink()
+        self.node.config.write_text("[playback]\nguaranteed = false\n")
+        self.node.start()
+        self.assertEqual(self.node.get("/api/v1/playbacks")["state"], "disabled")
+        self.node.stop()
+        self.node.config.write_text("")
+        self.node.start()
+        states = []
+        wait_for("promises", lambda: states.append(self.node.get("/api/v1/playbacks")["state"]) or states[-1] == "guaranteed", 30, 0.02)
+        self.assertEqual(sorted(set(states), reverse=True), ["measuring", "guaranteed"])

@@ -1,17 +1,11 @@
 // Promised playbacks: who has the disks' time, who plays, and how the promises are kept.
 
-import { api, type NodeEvent, type Playing, type Promises } from "../api";
+import { api, type Playing, type Promises } from "../api";
 import { h } from "../dom";
 import { bytes, rate } from "../format";
 import { noPromiseText, percentText, playingKey, roomText, scaleText, shares, slownessText, totals, type Share, type Total } from "./promises";
 import { cell, Rows, say, table, type Row } from "./rows";
 import { Section, type Part } from "./section";
-
-interface Answer {
-  promises: Promises;
-  /** Only where nothing is promised: what tells why. */
-  why?: { events: NodeEvent[]; uptime_s: number };
-}
 
 export function playbacksPart(): Part {
   const time = new SharesBar();
@@ -24,10 +18,10 @@ export function playbacksPart(): Part {
   const promised = h("div", {}, time.element, room, figures.element, list);
   const section = new Section("Playbacks", 2, none, slow, promised);
 
-  const show = ({ promises, why }: Answer) => {
+  const show = (promises: Promises) => {
     none.hidden = promises.guaranteed;
     promised.hidden = !promises.guaranteed;
-    if (why) say(none, noPromiseText(why.events, why.uptime_s));
+    if (!promises.guaranteed) say(none, noPromiseText(promises));
     const slowness = promises.guaranteed ? slownessText(promises) : undefined;
     slow.hidden = slowness === undefined;
     say(slow, slowness ?? "");
@@ -37,14 +31,7 @@ export function playbacksPart(): Part {
     figures.show(totals(promises));
     rows.show(promises.playbacks);
   };
-  return { element: section.element, everyMs: 2000, load: () => section.refresh(ask, show) };
-}
-
-async function ask(): Promise<Answer> {
-  const promises = await api.promises();
-  if (promises.guaranteed) return { promises };
-  const [events, { uptime_s }] = await Promise.all([api.events(), api.status()]);
-  return { promises, why: { events, uptime_s } };
+  return { element: section.element, everyMs: 2000, load: () => section.refresh(api.promises, show) };
 }
 
 function row(first: Playing): Row<Playing> {

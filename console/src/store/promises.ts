@@ -1,6 +1,6 @@
 // What is promised to playbacks, as shares of the disks' time and sentences. Pure.
 
-import type { NodeEvent, Playing, Promises } from "../api";
+import type { Playing, Promises } from "../api";
 import { rate } from "../format";
 import { sentence } from "../notice";
 import { speedText } from "../playback/speed";
@@ -41,6 +41,7 @@ export const scaleText = (scale: number) => `${speedText(scale)}${scale < 0 ? " 
 
 /** What would be admitted now. */
 export function roomText(p: Promises): string {
+  if (p.waiting > 0) return `${p.waiting === 1 ? "One waits" : `${p.waiting} wait`} in line for a promise.`;
   return p.fits_bps > 0 ? `A playback of up to ${rate(p.fits_bps)} more would be admitted now.` : "No more playbacks would be admitted now.";
 }
 
@@ -63,19 +64,23 @@ export function totals(p: Promises): Total[] {
 export function slownessText(p: Promises): string | undefined {
   const times = Number(p.slowdown.toFixed(2));
   if (times <= 1) return undefined;
-  return `The disks take ${times} times as long as their profile says. Less is promised for as long as that lasts, and the newest playbacks may be ended.`;
+  const anew = p.measurement ? ` They are being measured anew: ${measuredText(p.measurement)}.` : "";
+  return `The disks take ${times} times as long as their profile says. Less is promised for as long as that lasts, and the newest playbacks may be ended.${anew}`;
 }
 
-/** So long after its start a node may still be measuring its disks. */
-const MEASURING_S = 120;
-
-/** Why nothing is promised, by what the node has said of it since it started `uptime_s` ago. */
-export function noPromiseText(events: NodeEvent[], uptime_s: number): string {
-  const said = events.filter((event) => event.subject === "playback").at(-1);
-  if (said) return `${sentence(said.text)} ${ANYTHING}`;
-  if (uptime_s < MEASURING_S) return `The node gives no promises yet: it is still measuring its disks, unless its configuration asks for none. ${ANYTHING}`;
-  return `The node gives no promises, as its configuration asks for none (guaranteed = false in [playback]). ${ANYTHING}`;
+/** Why nothing is promised. */
+export function noPromiseText({ state, reason, measurement }: Promises): string {
+  switch (state) {
+    case "failed":
+      return `${sentence(`The node gives no promises: ${reason ?? "it can't"}`)} ${ANYTHING}`;
+    case "disabled":
+      return `The node gives no promises, as its configuration asks for none (guaranteed = false in [playback]). ${ANYTHING}`;
+    default:
+      return `The node gives no promises yet: it is still measuring ${measuredText(measurement)}. ${ANYTHING}`;
+  }
 }
+
+const measuredText = (one: Promises["measurement"]) => (one ? `${one.disk}, ${Math.round(one.done_percent)} % done` : "its disks");
 
 const ANYTHING = "Anything may be played, and may be late.";
 

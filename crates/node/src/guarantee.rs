@@ -34,11 +34,13 @@ pub(crate) struct Keeping {
     pub(crate) data: PathBuf,
     pub(crate) events: Events,
     pub(crate) measuring: Measuring,
+    /// Cancelled when the node stops.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Keeping {
     /// Gives promises until the node stops; measures disks that turn out slower than their profile says.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self) {
         if !self.config.guaranteed {
             return;
         }
@@ -51,7 +53,7 @@ impl Keeping {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => return,
+                () = self.stop.cancelled() => return,
             }
             let Some(status) = self.store.guarantee_status() else { continue };
             if remeasure.is_due(begun.elapsed(), status.slowdown, status.playbacks.len()) {
@@ -139,13 +141,16 @@ impl Keeping {
             }
         };
         self.measuring.tell(|status| status.measurement = None);
-        self.events.report(level, "playback", text);
+        if !self.stop.is_cancelled() {
+            self.events.report(level, "playback", text);
+        }
     }
 
     fn profiles_anew(&self) -> Result<Vec<Profile>, String> {
         let anew = |disks: &Vec<PathBuf>| {
             let disk = &disks[0];
-            let profile = survey::measured_anew(disk, &self.store, &mut self.told(disk))?;
+            let profile =
+                survey::measured_anew(disk, (&self.store, &self.stop), &mut self.told(disk))?;
             keep(disk, &self.data, &profile, "measured anew when it was slower than was thought");
             Ok(profile)
         };

@@ -22,7 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::disk_events::DiskEvents;
 use crate::disks::{Opened, StoreError, open_store};
 use crate::files::NodeFiles;
-use crate::guarantee;
+use crate::guarantee::Keeping;
 use crate::intake_events::IntakeEvents;
 use crate::recording::Recorders;
 use crate::tier::{self, TierEvents};
@@ -201,9 +201,10 @@ impl Node {
         running.doors.spawn(tier::run(store.clone(), tier, data.clone(), events.clone(), stop));
         let playback = config.playback.clone();
         let measuring = running.services.measuring.clone();
-        let keeping = guarantee::Keeping { store, config: playback, data, events, measuring };
+        let stop = running.services.stop.clone();
+        let keeping = Keeping { store, config: playback, data, events, measuring, stop };
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
-        tokio::spawn(keeping.run(running.services.stop.clone()));
+        tokio::spawn(keeping.run());
         Ok(running)
     }
 
@@ -222,7 +223,8 @@ impl Node {
 
     fn start_sources(&mut self, config: &Config) -> Result<(), NodeError> {
         for source in &config.source {
-            self.services.sources.configure(&source.name, &source.url)?;
+            let rate_bps = source.rate.map(|rate| rate.0);
+            self.services.sources.configure(&source.name, &source.url, rate_bps)?;
         }
         if config.test_cameras.enabled {
             self.cameras = TestCamera::start_defaults(&self.services.switch, &self.services.clock)?;

@@ -9,6 +9,7 @@ use pegasus_disk::{
     Disk, DiskError, DiskStats, FileDisk, Profile, Progress, Request, Subject, SurveyError,
     SurveyOptions, Ticket, survey,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a device is measured, and in how long a scratch file where disks are files.
 const MEASURE: Duration = Duration::from_secs(2);
@@ -24,13 +25,14 @@ pub(crate) fn measured(disk: &Path, progress: &mut dyn FnMut(Progress)) -> Resul
     run(subject, None, progress).map_err(|error| failed(subject, &error))
 }
 
-/// As [`measured`], of a disk that is in use by `store`: by what is written on it, and so that no playback is late for it.
+/// As [`measured`], of a disk that is in use by `store`: by what is written on it, and so that no playback is late for it. Given up when the node
+/// stops.
 pub(crate) fn measured_anew(
     disk: &Path,
-    store: &Continuous,
+    (store, stop): (&Continuous, &CancellationToken),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Profile, String> {
-    match run(disk, Some(store), progress) {
+    match run(disk, Some((store, stop)), progress) {
         Err(SurveyError::Sparse { .. }) => measured(disk, progress),
         outcome => outcome.map_err(|error| failed(disk, &error)),
     }
@@ -38,12 +40,12 @@ pub(crate) fn measured_anew(
 
 fn run(
     subject: &Path,
-    store: Option<&Continuous>,
+    user: Option<(&Continuous, &CancellationToken)>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Profile, SurveyError> {
     let options = SurveyOptions { time: MEASURE, ..SurveyOptions::default() };
     let opened = Subject::open(subject, SCRATCH_BYTES, &mut |_| {})?;
-    let polite = store.map(|store| Polite { disk: &opened.disk, store });
+    let polite = user.map(|(store, stop)| Polite { disk: &opened.disk, store, stop });
     let disk: &dyn Disk = match &polite {
         Some(polite) => polite,
         None => &opened.disk,
@@ -68,6 +70,7 @@ fn is_medium(disk: &Path) -> bool {
 struct Polite<'a> {
     disk: &'a FileDisk,
     store: &'a Continuous,
+    stop: &'a CancellationToken,
 }
 
 impl Disk for Polite<'_> {
@@ -82,6 +85,10 @@ impl Disk for Polite<'_> {
     fn submit(&self, request: Request) -> Ticket {
         let (_, _, len) = request.span();
         self.store.make_way(len);
+        if self.stop.is_cancelled() {
+            let (disk, why) = (self.label(), "the node is stopping".to_owned());
+            return Ticket::ready(Err(DiskError::Dead { disk, why }));
+        }
         self.disk.submit(request)
     }
 

@@ -44,7 +44,8 @@ fn play(
         tracing::warn!(source = %name, ?refused, "a track is not carried");
     }
     let mut tracks = file.tracks().clone();
-    let place = world.intake.place(name, rate_bps(path, file.duration_ns()), &tracks);
+    let said_bps = world.rate_bps.or_else(|| rate_bps(path, file.duration_ns()));
+    let place = world.intake.place(name, said_bps, &tracks);
     let _place = place.map_err(|error| error.to_string())?;
     let publisher = format!("source file://{}", path.display());
     let source = world

@@ -112,6 +112,8 @@ struct World {
     switch: Switch,
     clock: Arc<dyn Clock>,
     intake: Intake,
+    /// What the source needs, in bits a second, if the configuration says so.
+    rate_bps: Option<u64>,
 }
 
 struct Entry {
@@ -137,12 +139,12 @@ impl Sources {
         intake: Intake,
     ) -> Result<Self, SourceError> {
         let kept = list::load(&file)?;
-        let world = World { switch, clock, intake };
+        let world = World { switch, clock, intake, rate_bps: None };
         let (runtime, entries) = (Handle::current(), Mutex::default());
         let sources = Self { inner: Arc::new(Inner { file, world, runtime, entries }) };
         let mut entries = sources.inner.entries.lock();
         for (name, url) in kept {
-            let entry = sources.start(&name, url, false);
+            let entry = sources.start(&name, url, None, false);
             entries.insert(name, entry);
         }
         drop(entries);
@@ -163,16 +165,21 @@ impl Sources {
         let mut kept = kept(&entries);
         kept.insert(name.clone(), url.clone());
         list::save(&self.inner.file, &kept)?;
-        entries.insert(name.clone(), self.start(name, url, false));
+        entries.insert(name.clone(), self.start(name, url, None, false));
         Ok(())
     }
 
     /// Adds a source that stands in the node's configuration: it is not written to the list, and takes
-    /// the place of one there of the same name.
+    /// the place of one there of the same name. `rate_bps` is what it needs, whatever it says itself.
     ///
     /// # Errors
     /// If the URL can't be pulled, or the configuration has the name twice.
-    pub fn configure(&self, name: &StreamName, url: &str) -> Result<(), SourceError> {
+    pub fn configure(
+        &self,
+        name: &StreamName,
+        url: &str,
+        rate_bps: Option<u64>,
+    ) -> Result<(), SourceError> {
         let url: SourceUrl = url.parse()?;
         let mut entries = self.inner.entries.lock();
         match entries.remove(name) {
@@ -183,7 +190,7 @@ impl Sources {
             Some(entry) => entry.task.abort(),
             None => {}
         }
-        entries.insert(name.clone(), self.start(name, url, true));
+        entries.insert(name.clone(), self.start(name, url, rate_bps, true));
         Ok(())
     }
 
@@ -222,8 +229,14 @@ impl Sources {
         self.inner.entries.lock().values().for_each(|entry| entry.task.abort());
     }
 
-    fn start(&self, name: &StreamName, url: SourceUrl, configured: bool) -> Entry {
-        let world = self.inner.world.clone();
+    fn start(
+        &self,
+        name: &StreamName,
+        url: SourceUrl,
+        rate_bps: Option<u64>,
+        configured: bool,
+    ) -> Entry {
+        let world = World { rate_bps, ..self.inner.world.clone() };
         let report = Report::new(&world);
         let task = supervise(world, name.clone(), url.clone(), report.clone());
         let task = self.inner.runtime.spawn(task).abort_handle();
@@ -360,7 +373,7 @@ mod tests {
                 Err(SourceError::Url(_))
             ));
             let configured: StreamName = "/configured".parse().unwrap();
-            sources.configure(&configured, "file:///nowhere.mp4").unwrap();
+            sources.configure(&configured, "file:///nowhere.mp4", None).unwrap();
             assert!(matches!(sources.remove(&configured), Err(SourceError::Configured { .. })));
         }
         let sources = open(file.clone(), &switch);

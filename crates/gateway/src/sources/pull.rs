@@ -67,7 +67,7 @@ async fn pull(
         return Err(format!("no track can be carried ({})", reasons.join("; ")));
     }
     let tracks = lanes.iter().map(|(_, media)| media.track.clone()).collect();
-    let place = world.intake.ask(name, description.bandwidth_bps, tracks).await;
+    let place = world.intake.ask(name, world.rate_bps.or(description.bandwidth_bps), tracks).await;
     let _place = place.map_err(|error| error.to_string())?;
     for (stream, _) in &lanes {
         let transport = match url.udp {

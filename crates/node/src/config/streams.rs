@@ -1,7 +1,7 @@
 //! Which streams there are besides those that are sent, and which are recorded.
 
-use pegasus_base::StreamName;
-use serde::Deserialize;
+use pegasus_base::{BitRate, StreamName};
+use serde::{Deserialize, Deserializer};
 
 /// Which streams are recorded.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -57,11 +57,30 @@ pub struct SourceEntry {
     pub name: StreamName,
     /// Where it comes from: `rtsp://`, `rtsps://` or `file://`.
     pub url: String,
+    /// What it needs, such as `4M`, for cameras that don't say so or say it wrong. Default: what it says.
+    #[serde(default, deserialize_with = "rate")]
+    pub rate: Option<BitRate>,
+}
+
+fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BitRate>, D::Error> {
+    let text = String::deserialize(d)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_may_say_its_rate() {
+        let parse = |text: &str| toml::from_str::<SourceEntry>(text).map_err(|e| e.to_string());
+        let source = "name = \"/cam/yard\"\nurl = \"rtsp://camera/1\"\n";
+        assert_eq!(parse(source).unwrap().rate, None);
+        let said = parse(&format!("{source}rate = \"4M\"\n")).unwrap();
+        assert_eq!(said.rate, Some(BitRate(4_000_000)));
+        let error = parse(&format!("{source}rate = \"fast\"\n")).unwrap_err();
+        assert!(error.contains("fast"), "{error}");
+    }
 
     #[test]
     fn exclusion_by_name_and_by_prefix() {

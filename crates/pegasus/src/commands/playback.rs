@@ -13,6 +13,10 @@ const PATH: &str = "/api/v1/playbacks";
 #[derive(Deserialize)]
 struct Promises {
     guaranteed: bool,
+    #[serde(default)]
+    state: String,
+    reason: Option<String>,
+    measurement: Option<Measurement>,
     promised_percent: f64,
     recording_percent: f64,
     aside_percent: f64,
@@ -25,6 +29,12 @@ struct Promises {
     #[serde(default)]
     waiting: u64,
     playbacks: Vec<Playing>,
+}
+
+#[derive(Deserialize)]
+struct Measurement {
+    disk: String,
+    done_percent: f64,
 }
 
 #[derive(Deserialize)]
@@ -76,9 +86,7 @@ fn sentence(granted: &Granted) -> String {
 
 fn list(promises: Promises) -> Result<(), Failure> {
     if !promises.guaranteed {
-        return output::line(
-            "the node gives no promises (see [playback] in its configuration, or its events)",
-        );
+        return output::line(&none(&promises));
     }
     let head = ["STREAM", "SPEED", "RESERVED", "MEAN", "PEAK", "AHEAD", "LATE"];
     let rows: Vec<Vec<String>> = promises.playbacks.iter().map(cells).collect();
@@ -97,10 +105,31 @@ fn list(promises: Promises) -> Result<(), Failure> {
     if slowdown > 1.0 {
         output::line(&format!("the disks take {slowdown:.1} times as long as their profile says"))?;
     }
+    if let Some(measurement) = &promises.measurement {
+        output::line(&format!("{} is being measured anew{}", measurement.disk, done(measurement)))?;
+    }
     let Promises { admitted, refused, withdrawn, late_blocks, .. } = promises;
     output::line(&format!(
         "{admitted} admitted, {refused} refused, {withdrawn} taken back, {late_blocks} blocks late since the node started"
     ))
+}
+
+/// Why there are none.
+fn none(promises: &Promises) -> String {
+    match (promises.state.as_str(), &promises.reason, &promises.measurement) {
+        ("measuring", _, Some(measurement)) => {
+            let (disk, done) = (&measurement.disk, done(measurement));
+            format!("the node gives no promises yet: it is measuring {disk}{done}")
+        }
+        ("measuring", ..) => "the node gives no promises yet: it is measuring its disks".to_owned(),
+        ("failed", Some(why), _) => format!("the node gives no promises: {why}"),
+        _ => "the node gives no promises (guaranteed = false in [playback] of its configuration)"
+            .to_owned(),
+    }
+}
+
+fn done(measurement: &Measurement) -> String {
+    format!(", {:.0} % done", measurement.done_percent)
 }
 
 fn cells(one: &Playing) -> Vec<String> {

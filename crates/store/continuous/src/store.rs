@@ -188,7 +188,7 @@ impl Continuous {
             None => None,
         };
         if let Some(before) = inner.set_office(office) {
-            before.stop();
+            before.stop("promises are given by other rules now");
         }
         Ok(())
     }
@@ -353,7 +353,7 @@ impl Continuous {
 impl Handle {
     fn close(&self) -> Result<(), Error> {
         if let Some(office) = self.inner.set_office(None) {
-            office.stop();
+            office.stop("the store is being closed");
         }
         let stagers = self.stagers.lock().take();
         stagers.into_iter().for_each(Stagers::stop);

@@ -447,10 +447,10 @@ impl State {
     }
 
     /// Nobody has a promise any more; whoever reads for them ends.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, why: &str) {
         self.stop = true;
         for share in std::mem::take(&mut self.shares).into_values() {
-            share.stock.withdraw("the store is being closed");
+            share.stock.withdraw(why);
         }
     }
 }

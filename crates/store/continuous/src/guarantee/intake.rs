@@ -233,6 +233,11 @@ impl Intake {
         measured.or((claim.said == Said::Before).then_some(claim.said_bps))
     }
 
+    /// What `name` counts as in bits a second, if it has a place or is recorded.
+    pub(crate) fn has_bps(&self, name: &StreamName) -> Option<u64> {
+        self.claims.get(name).map(Claim::counts_bps)
+    }
+
     /// What all but `name` come to, and how many they are.
     pub(crate) fn others(&self, name: &StreamName, array: &Array) -> (Load, u64) {
         let others = self.claims.iter().filter(|(other, _)| *other != name);

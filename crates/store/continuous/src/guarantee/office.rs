@@ -171,8 +171,8 @@ impl Office {
     }
 
     /// Nobody has a promise any more; the thread ends.
-    pub(crate) fn stop(&self) {
-        self.state.lock().close();
+    pub(crate) fn stop(&self, why: &str) {
+        self.state.lock().close(why);
         self.kicked.notify_all();
     }
 }

@@ -158,7 +158,7 @@ impl IntakeStatus {
 impl Continuous {
     /// Asks for a place for a recording, before anything is sent: whether the disks can write it beside those that have
     /// a place, with no playback at all. `declared_bps` is what its sender says that it needs; without that it is what it took last time, and else
-    /// a guess by its tracks. Who has a place already keeps it. Where nobody knows what the disks can do everybody has one.
+    /// a guess by its tracks. Who has a place already, for so much or more, keeps it. Where nobody knows what the disks can do everybody has one.
     ///
     /// A recorder may be opened without a place: it is counted, and not refused.
     ///
@@ -181,7 +181,8 @@ impl Continuous {
         };
         let (array, office) = (inner.array(), inner.office());
         let mut intake = inner.places.intake.lock();
-        if let Some(office) = office {
+        let has_enough = intake.has_bps(name).is_some_and(|has| has >= rate_bps);
+        if let Some(office) = office.filter(|_| !has_enough) {
             let (others, recordings) = intake.others(name, &array);
             let limit = office.recording_limit();
             let takes = |bps| office.recording_share(others + array.load(bps));
