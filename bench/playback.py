@@ -43,7 +43,7 @@ CLIP_S = 48
 RAMP_S = 0.09
 STREAMS = 280
 LOADS = {"rotating": (50, 100, 140, 180, 220, 280), "own": (100, 280)}
-BESIDE_LOADS = {"rotating": (50, 100, 140), "own": (100,)}
+BESIDE_LOADS = {"rotating": (50, 100, 140, 180), "own": (100,)}
 BULK_READERS = 8
 
 
@@ -57,9 +57,8 @@ class Player:
         self.began = None
         self.refused = False
 
-    def start(self, take, until):
-        """`take(bytes)` gives the next bytes, waiting for them."""
-        asked = time.monotonic()
+    def start(self, asked, take, until):
+        """Since `asked` he waits; `take(bytes)` gives the next bytes, waiting for them."""
         if len(take(BLOCK)) + len(take(BLOCK)) < 2 * BLOCK:
             self.hiccups, self.cut = 1, True
             return
@@ -179,6 +178,7 @@ def offer(count, opener):
 
     def run(number, player):
         time.sleep(number * RAMP_S)
+        asked = time.monotonic()
         try:
             take = opener(number)
         except Refused:
@@ -187,7 +187,7 @@ def offer(count, opener):
         except OSError:
             player.hiccups, player.cut = 1, True
             return
-        player.start(take, until)
+        player.start(asked, take, until)
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(players)]
     for thread in threads:
