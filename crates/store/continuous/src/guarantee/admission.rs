@@ -17,6 +17,8 @@ use super::terms::{Reading, Terms};
 
 /// Share of the disks' time that recordings, and playbacks that are not read ahead, may have.
 const KEPT_MAX: f64 = 0.95;
+/// Why time is cut anew when somebody gives some back: nobody has to go for that.
+const GIVEN_BACK: &str = "the disks' time was cut anew";
 
 /// The promises, and what is known of the disks' time.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl State {
             self.aside -= self.shares.get(id).map_or(0.0, |share| share.aside);
         }
         if before.as_ref().is_some_and(|(_, aside)| *aside > self.aside) {
-            self.cut_anew();
+            self.cut_anew(GIVEN_BACK);
         }
         let mut admitted = Vec::new();
         for need in needs {
@@ -138,7 +140,8 @@ impl State {
     /// Whether all of `needs` would fit if nobody else played. Nothing is changed by it.
     pub(super) fn fits_when_idle(&mut self, needs: &[Need], now_ns: u64) -> bool {
         // Who can't be told is let wait.
-        let Ok(mut idle) = Scheduler::new(self.scheduler.shape().clone()) else { return true };
+        let shape = self.terms.shape(self.lateness.slowdown(), self.recordings);
+        let Ok(mut idle) = shape.and_then(Scheduler::new) else { return true };
         idle.skip_to(self.now);
         let scheduler = std::mem::replace(&mut self.scheduler, idle);
         let (shares, late) = (std::mem::take(&mut self.shares), std::mem::take(&mut self.late));
@@ -317,9 +320,13 @@ impl State {
 
     /// Playbacks are over.
     pub(super) fn end(&mut self, ids: &[PlaybackId]) {
+        let before = self.aside;
         for id in ids {
             self.scheduler.end(*id);
             self.remove(*id);
+        }
+        if self.aside < before {
+            self.cut_anew(GIVEN_BACK);
         }
     }
 
@@ -327,10 +334,7 @@ impl State {
     fn remove(&mut self, id: PlaybackId) -> Option<Share> {
         self.late.retain(|late| *late != id);
         let share = self.shares.remove(&id)?;
-        if share.aside > 0.0 {
-            self.aside -= share.aside;
-            self.cut_anew();
-        }
+        self.aside -= share.aside;
         self.figures.late_blocks += share.stock.figures().late_blocks;
         Some(share)
     }

@@ -329,10 +329,18 @@ fn what_is_not_read_ahead_has_its_share_and_need_not_wait() {
         assert!(scope.spawn(reads).join().unwrap() > 10);
     });
     drop(batch);
-    // Recordings come first: of playbacks those go that are not read ahead.
+    // Recordings come first: of playbacks those go that are not read ahead, all of them before any other.
+    let other = store.promise(&[fast(-0.5)]).unwrap();
     let ahead = store.promise(&[wish(CAM)]).unwrap();
-    office.record(0.9);
-    assert!(back.withdrawn().is_some() && ahead.withdrawn().is_none());
+    let promised = || store.guarantee_status().unwrap().promised_percent;
+    assert!(promised() > 0.0);
+    let mut recordings = 0.3;
+    while back.withdrawn().is_none() {
+        recordings += 0.03;
+        office.record(recordings);
+    }
+    assert!(back.withdrawn().is_some() && other.withdrawn().is_some());
+    assert!(ahead.withdrawn().is_none() && promised() > 0.0, "{}", promised());
     assert!(matches!(
         back.read_keys(&name(CAM), from, options).unwrap().next(),
         Err(Error::Withdrawn { .. })

@@ -61,19 +61,18 @@ impl State {
                 None => break,
             }
         }
-        for id in self.cut_anew() {
-            self.withdraw(id, why);
-        }
+        self.cut_anew(why);
     }
 
-    /// Cuts the disks' time as things are; who has to go for it.
-    pub(super) fn cut_anew(&mut self) -> Vec<PlaybackId> {
+    /// Cuts the disks' time as things are; who has to go for it is told `why`.
+    pub(super) fn cut_anew(&mut self, why: &str) {
         match self.terms.shape(self.lateness.slowdown(), self.recordings + self.aside) {
-            Ok(shape) => self.scheduler.reshape(shape),
-            Err(error) => {
-                tracing::error!(%error, "promises can't be made anew");
-                Vec::new()
+            Ok(shape) => {
+                for id in self.scheduler.reshape(shape) {
+                    self.withdraw(id, why);
+                }
             }
+            Err(error) => tracing::error!(%error, "promises can't be made anew"),
         }
     }
 
