@@ -12,7 +12,6 @@ use crate::format::block::{Block, Contents};
 use crate::format::index::Entry;
 use crate::format::segment::State;
 use crate::format::table::Row;
-use crate::indexes;
 use crate::inner::Inner;
 use crate::locate::{Entries, Finder, Place, Reach};
 use crate::stream::{Stream, View};
@@ -80,7 +79,7 @@ impl Finder {
         let record = self.stream.segment(log, self.record_len, segment)?;
         let Some(record) = record else { return Ok(None) };
         match record.state {
-            State::Sealed(_) => indexes::read(log, &self.stream, &record).map(Some),
+            State::Sealed(_) => self.inner.indexes.whole(log, &self.stream, &record).map(Some),
             State::Out(..) => {
                 let object = self.inner.tier_of(&self.stream, &record)?;
                 Ok(Some(object.object(&self.stream, &record)?.entries.to_vec()))

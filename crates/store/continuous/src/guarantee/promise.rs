@@ -104,10 +104,12 @@ impl Promise {
     ) -> Result<Self, Error> {
         let inner = store.inner().clone();
         let office = inner.office();
+        let hurry = inner.log.hurry();
         let mut needs = Vec::with_capacity(wishes.len());
         for wish in wishes {
             needs.push(need(store, office.as_ref(), wish)?);
         }
+        drop(hurry);
         let begins = Instant::now() + begin(&inner, &needs)?;
         let (number, ids) = match &office {
             Some(office) => {
@@ -174,6 +176,7 @@ impl Promise {
         options: ReadOptions,
     ) -> Result<Reader, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Reader::stocked(self.inner.clone(), stream, share.given(), from, options)
     }
@@ -184,6 +187,7 @@ impl Promise {
     /// As [`Promise::read`].
     pub fn read_units(&self, name: &StreamName, from: UnitNumber) -> Result<Units, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Ok(Units::new(self.inner.clone(), stream, from)?.stocked(share.given()))
     }
@@ -199,8 +203,15 @@ impl Promise {
         options: KeyOptions,
     ) -> Result<KeyReader, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Ok(KeyReader::new(self.inner.clone(), stream, from, options)?.stocked(share.given()))
+    }
+
+    /// Does what playing begins with, such as planning a file: what it reads goes before what others read that was not promised.
+    pub fn hurry<T>(&self, first: impl FnOnce() -> T) -> T {
+        let _hurry = self.inner.log.hurry();
+        first()
     }
 
     fn share(&self, name: &StreamName) -> Result<&Share, Error> {
