@@ -15,7 +15,7 @@ use crate::stream::Stream;
 /// Indexes kept: some MiB. Each playback that is promised has two at least.
 const KEPT_MAX: usize = 1024;
 
-/// Bytes of indexes kept with their tables, for who goes through what he was just admitted for.
+/// Bytes of indexes kept with their tables: for who goes through what he was just admitted for, and who comes through a segment picture by picture.
 const WHOLE_BYTES_MAX: usize = 16 << 20;
 
 /// A cache of indexes.
@@ -25,15 +25,23 @@ pub(crate) struct Indexes {
     whole: Mutex<Whole>,
 }
 
-/// Indexes with their tables, the newest last. Each is wanted once at most, and soon.
+/// Indexes with their tables, and how long they are; the one used last comes last.
 #[derive(Debug, Default)]
 struct Whole {
-    kept: VecDeque<(SegmentId, usize, Vec<Entry>)>,
+    kept: VecDeque<(SegmentId, usize, Arc<[Entry]>)>,
     bytes: usize,
 }
 
 impl Whole {
-    fn keep(&mut self, id: SegmentId, bytes: usize, entries: Vec<Entry>) {
+    fn get(&mut self, id: SegmentId) -> Option<Arc<[Entry]>> {
+        let at = self.kept.iter().position(|(kept, ..)| *kept == id)?;
+        let found = self.kept.remove(at)?;
+        let entries = found.2.clone();
+        self.kept.push_back(found);
+        Some(entries)
+    }
+
+    fn keep(&mut self, id: SegmentId, bytes: usize, entries: Arc<[Entry]>) {
         self.forget(id);
         self.bytes += bytes;
         self.kept.push_back((id, bytes, entries));
@@ -43,11 +51,11 @@ impl Whole {
         }
     }
 
-    fn forget(&mut self, id: SegmentId) -> Option<Vec<Entry>> {
-        let at = self.kept.iter().position(|(kept, ..)| *kept == id)?;
-        let (_, bytes, entries) = self.kept.remove(at)?;
-        self.bytes -= bytes;
-        Some(entries)
+    fn forget(&mut self, id: SegmentId) {
+        let at = self.kept.iter().position(|(kept, ..)| *kept == id);
+        if let Some((_, bytes, _)) = at.and_then(|at| self.kept.remove(at)) {
+            self.bytes -= bytes;
+        }
     }
 }
 
@@ -73,8 +81,8 @@ impl Indexes {
             return Ok(entries);
         }
         let (mut entries, bytes) = read_sized(log, stream, record)?;
-        // Only who goes through all of them wants the tables, and only once: often the one who is admitted now.
-        self.whole.lock().keep(id, bytes, entries.clone());
+        // Only who goes through all of them wants the tables, and soon: often the one who is admitted now.
+        self.whole.lock().keep(id, bytes, entries.clone().into());
         entries
             .iter_mut()
             .filter_map(|entry| entry.outline.as_mut())
@@ -90,7 +98,7 @@ impl Indexes {
         Ok(entries)
     }
 
-    /// All of the entries of a sealed segment, with their tables.
+    /// The entries of a sealed segment, with their tables. They are kept a while if that `keeps` them.
     ///
     /// # Errors
     /// If its index can't be read.
@@ -99,9 +107,18 @@ impl Indexes {
         log: &Log,
         stream: &Stream,
         record: &SegmentRecord,
-    ) -> Result<Vec<Entry>, Error> {
-        let kept = self.whole.lock().forget(record.segment.id);
-        kept.map_or_else(|| read(log, stream, record), Ok)
+        keeps: bool,
+    ) -> Result<Arc<[Entry]>, Error> {
+        let id = record.segment.id;
+        if let Some(entries) = self.whole.lock().get(id) {
+            return Ok(entries);
+        }
+        let (entries, bytes) = read_sized(log, stream, record)?;
+        let entries: Arc<[Entry]> = entries.into();
+        if keeps {
+            self.whole.lock().keep(id, bytes, entries.clone());
+        }
+        Ok(entries)
     }
 
     /// Forgets a segment that is out.
