@@ -139,13 +139,13 @@ impl Promise {
         self.shares.iter().map(|share| &share.name)
     }
 
-    /// How long to wait before showing anything so that nothing is late: until what is shown first has been read.
+    /// How long to wait before showing anything so that nothing is late: as the schedule comes to it, or not at all once enough was read ahead. Where the
+    /// disks have time, that is a moment later; so it is worth asking again.
     #[must_use]
     pub fn starts_in(&self) -> Duration {
         let Some(office) = &self.office else { return Duration::ZERO };
-        let ns = office.shown_ns(&self.ids()).saturating_sub(office.now_ns());
         let comes = self.begins.saturating_duration_since(Instant::now());
-        comes.max(Duration::from_nanos(ns))
+        comes.max(office.starts_in(&self.ids()))
     }
 
     /// Bits a second that are reserved for all of it; 0 where nothing is guaranteed.
@@ -309,8 +309,12 @@ fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result
     Ok(Need { stock, known, scale: wish.scale, ends })
 }
 
-/// When all of its playbacks can be shown, in nanoseconds since the office began.
+/// When all of its playbacks can be shown by the schedule, in nanoseconds since the office began.
 #[cfg(test)]
 pub(crate) fn shown_ns(promise: &Promise) -> u64 {
-    promise.office.as_ref().map_or(0, |office| office.shown_ns(&promise.ids()))
+    let Some(office) = &promise.office else { return 0 };
+    let state = office.state.lock();
+    let ids = promise.ids();
+    let shares = ids.iter().filter_map(|id| state.shares.get(id));
+    shares.map(|share| share.shown_ns).max().unwrap_or(0)
 }

@@ -221,6 +221,16 @@ impl Scheduler {
         batch
     }
 
+    /// The next interval after `interval` in which something is read for a playback; `None` if it has ended.
+    #[must_use]
+    pub fn next_service(&self, id: PlaybackId, interval: Interval) -> Option<Interval> {
+        let groups = u64::from(self.shape.knobs().groups);
+        let group = u64::from(*self.group_of.get(&id)?);
+        let own = interval.0 - interval.0 % groups + group;
+        let next = if own > interval.0 { own } else { own + groups };
+        Some(Interval(next).max(self.playback(id)?.first))
+    }
+
     /// Nobody plays: goes on with `interval`, without the ones before.
     ///
     /// # Panics
