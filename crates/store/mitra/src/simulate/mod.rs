@@ -1,16 +1,26 @@
-//! The scheduler at work on simulated disks, in virtual time: what `pegasus simulate` runs, and tests.
+//! The scheduler at work on disks, in virtual time or in their own: what `pegasus simulate` runs, and tests.
 //!
-//! Disks take what their heads and platters take by the profile, with the turn drawn by chance, and blocks lie anywhere in
-//! their zone. A hiccup is a block that is not there when it is to be shown.
+//! Simulated disks take what their heads and platters take by the profile, with the turn drawn by chance, and blocks lie anywhere in
+//! their zone. A hiccup is a block that is not there when it is to be shown. Other disks are put beneath by [`Platters`]: nothing
+//! here asks what time it is, so on real ones it is they who wait.
 
 mod disks;
+mod margins;
+mod platters;
+#[cfg(test)]
+mod tests;
+mod under_way;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use pegasus_disk::Profile;
 
-use self::disks::Disks;
+pub use self::disks::SimulatedDisks;
+pub use self::margins::Margins;
+pub use self::platters::{Done, Layout, Platters};
+
+use self::under_way::UnderWay;
 use crate::{Admitted, Interval, Order, Origin, PlaybackId, Request, Scheduler, Shape};
 
 /// Who comes when.
@@ -58,8 +68,12 @@ pub struct Outcome {
     pub waited: u64,
     /// Blocks shown.
     pub blocks: u64,
-    /// Of them late.
+    /// Of them late, or never read.
     pub hiccups: u64,
+    /// Of them never read: a disk failed to.
+    pub unread: u64,
+    /// How long before its time each block was there.
+    pub margins: Margins,
     /// Blocks that more disks had failed under than parity bears.
     pub unreadable: u64,
     /// Playbacks that were ended because a disk failed.
@@ -97,22 +111,43 @@ pub fn simulate(
     scheduler: Scheduler,
     profiles: &[Profile],
     workload: &Workload,
+    progress: impl FnMut(f64),
+) -> Outcome {
+    // The first that is drawn from the seed is theirs, see `Run::new`.
+    let seed = fastrand::Rng::with_seed(workload.seed).u64(..);
+    let mut disks = SimulatedDisks::new(scheduler.shape(), profiles, seed);
+    simulate_on(scheduler, &mut disks, workload, progress)
+}
+
+/// Runs `scheduler` on any disks under `workload`, from the beginning of their time on. As [`simulate`] otherwise, and with the same seed the same wishes come at the same times.
+///
+/// If the run is ended before its time, what was found until then counts.
+///
+/// # Panics
+/// If the workload has not a share for each medium.
+pub fn simulate_on(
+    scheduler: Scheduler,
+    platters: &mut impl Platters,
+    workload: &Workload,
     mut progress: impl FnMut(f64),
 ) -> Outcome {
     assert_eq!(workload.shares.len(), scheduler.shape().media().len(), "a share for each medium");
     let groups = u64::from(scheduler.shape().knobs().groups);
-    let mut run = Run::new(scheduler, profiles, workload);
+    let mut run = Run::new(scheduler, platters, workload);
     let last = workload.periods * groups;
     for interval in 0..last {
         if interval == last / 2 {
-            run.disks.forget_busy();
+            run.count_from(Interval(interval));
         }
-        run.interval(Interval(interval), interval >= last / 2);
+        run.interval(Interval(interval));
         if interval % groups == 0 {
             progress(interval as f64 / last as f64);
         }
+        if run.platters.stopped_ns().is_some() {
+            return run.outcome(Interval(interval + 1));
+        }
     }
-    run.outcome(last)
+    run.outcome(Interval(last))
 }
 
 /// A playback as its viewer sees it.
@@ -142,28 +177,32 @@ impl Viewing {
     }
 }
 
-struct Run<'a> {
+struct Run<'a, P> {
     scheduler: Scheduler,
     workload: &'a Workload,
     rng: fastrand::Rng,
-    disks: Disks,
+    platters: &'a mut P,
+    under_way: UnderWay,
     /// Who comes next, by time.
     coming: BinaryHeap<Reverse<u64>>,
     viewings: BTreeMap<PlaybackId, Viewing>,
     /// Since when who waits does, by the request's number, and what he wants.
     waiting: BTreeMap<u64, (u64, Request)>,
     next: u64,
+    /// Means are those from here on.
+    counted: Interval,
     sum_playing: f64,
     found: Outcome,
 }
 
 const NS_PER_HOUR: f64 = 3.6e12;
 
-impl<'a> Run<'a> {
-    fn new(scheduler: Scheduler, profiles: &[Profile], workload: &'a Workload) -> Self {
+impl<'a, P: Platters> Run<'a, P> {
+    fn new(scheduler: Scheduler, platters: &'a mut P, workload: &'a Workload) -> Self {
         let mut rng = fastrand::Rng::with_seed(workload.seed);
+        // Simulated disks have drawn theirs from it; on others the same wishes are to come.
+        let _ = rng.u64(..);
         let media = scheduler.shape().media().len();
-        let disks = Disks::new(scheduler.shape(), profiles, rng.u64(..));
         let mut coming = BinaryHeap::new();
         match workload.arrivals {
             Arrivals::Closed { viewers } => {
@@ -178,17 +217,26 @@ impl<'a> Run<'a> {
             scheduler,
             workload,
             rng,
-            disks,
+            platters,
+            under_way: UnderWay::default(),
             coming,
             viewings: BTreeMap::new(),
             waiting: BTreeMap::new(),
             next: 0,
+            counted: Interval(0),
             sum_playing: 0.0,
             found: Outcome { held_bytes: vec![0; media], ..Outcome::default() },
         }
     }
 
-    fn interval(&mut self, interval: Interval, counts: bool) {
+    /// What was before `interval` does not count for means.
+    fn count_from(&mut self, interval: Interval) {
+        self.counted = interval;
+        self.sum_playing = 0.0;
+        self.platters.forget_busy();
+    }
+
+    fn interval(&mut self, interval: Interval) {
         let shape = self.scheduler.shape();
         let (begins_ns, ends_ns) =
             (shape.begins_ns(interval), shape.begins_ns(Interval(interval.0 + 1)));
@@ -209,12 +257,11 @@ impl<'a> Run<'a> {
         self.read(begins_ns, batch.orders);
         while self.coming.peek().is_some_and(|Reverse(at)| *at < ends_ns) {
             let Reverse(at_ns) = self.coming.pop().expect("it was peeked");
-            self.come(interval, at_ns);
+            // Who was to come when something ended that ended late comes now.
+            self.come(interval, at_ns.max(begins_ns));
         }
         self.found.playing_max = self.found.playing_max.max(self.scheduler.playing());
-        if counts {
-            self.sum_playing += self.scheduler.playing() as f64;
-        }
+        self.sum_playing += self.scheduler.playing() as f64;
     }
 
     fn come(&mut self, interval: Interval, at_ns: u64) {
@@ -270,22 +317,34 @@ impl<'a> Run<'a> {
         self.viewings.insert(admitted.id, Viewing { media, zone, shown_ns, blocks });
     }
 
-    /// Reads what is ordered, each disk in a sweep, and looks when blocks are there.
+    /// Asks for what is ordered, and looks which blocks are there.
     fn read(&mut self, asked_ns: u64, orders: Vec<Order>) {
-        let mut there: BTreeMap<(PlaybackId, u64), u64> = BTreeMap::new();
-        for (order, done_ns) in self.disks.read(asked_ns, orders) {
-            let block = there.entry((order.playback, order.block)).or_default();
-            *block = (*block).max(done_ns);
-        }
-        for ((id, block), there_ns) in there {
+        for order in &orders {
+            let (id, block) = (order.playback, order.block);
             let (viewing, shape) = (&self.viewings[&id], self.scheduler.shape());
-            self.found.blocks += 1;
             let due_ns = viewing.shown_ns + shape.due_ns(viewing.zone, block);
-            self.found.hiccups += u64::from(there_ns > due_ns);
-            let most = &mut self.found.held_bytes[viewing.media];
-            *most = (*most).max(viewing.held_bytes(shape, block, asked_ns));
-            if block + 1 == viewing.blocks {
-                self.over(id);
+            if self.under_way.ask((id, block), due_ns, block + 1 == viewing.blocks) {
+                let most = &mut self.found.held_bytes[viewing.media];
+                *most = (*most).max(viewing.held_bytes(shape, block, asked_ns));
+            }
+        }
+        self.platters.ask(asked_ns, orders);
+        let done = self.platters.done();
+        self.done(&done);
+    }
+
+    fn done(&mut self, done: &[Done]) {
+        for done in done {
+            let Some(there) = self.under_way.done(done) else { continue };
+            self.found.blocks += 1;
+            self.found.hiccups += u64::from(there.margin_ns < 0 || !there.is_read);
+            self.found.unread += u64::from(!there.is_read);
+            if there.is_read {
+                self.found.margins.add(there.margin_ns);
+            }
+            // Who was shed has ended before.
+            if there.is_last && self.viewings.contains_key(&there.playback) {
+                self.over(there.playback);
             }
         }
     }
@@ -299,14 +358,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn outcome(mut self, intervals: u64) -> Outcome {
-        let half = (intervals - intervals / 2).max(1);
-        let shape: &Shape = self.scheduler.shape();
-        let time_ns =
-            shape.begins_ns(Interval(intervals)) - shape.begins_ns(Interval(intervals / 2));
-        self.found.playing_mean = self.sum_playing / half as f64;
+    /// What was found by the end of the interval before `end`.
+    fn outcome(mut self, end: Interval) -> Outcome {
+        // Disks that are behind get a period more.
+        let shape = self.scheduler.shape();
+        let settled_ns = match end.0.checked_sub(1) {
+            Some(last) => shape.done_ns(Interval(last)) + shape.knobs().period_ns,
+            None => 0,
+        };
+        let done = self.platters.settle(settled_ns);
+        self.done(&done);
+        let stopped_ns = self.platters.stopped_ns();
+        for late_ns in self.under_way.late_at(stopped_ns.unwrap_or(settled_ns)) {
+            self.found.blocks += 1;
+            self.found.hiccups += 1;
+            self.found.margins.add(-late_ns.cast_signed());
+        }
+        let shape = self.scheduler.shape();
+        let end_ns = stopped_ns.map_or(shape.begins_ns(end), |ns| ns.min(shape.begins_ns(end)));
+        let time_ns = end_ns.saturating_sub(shape.begins_ns(self.counted)).max(1);
+        self.found.playing_mean = self.sum_playing / (end.0 - self.counted.0).max(1) as f64;
         self.found.busy =
-            self.disks.busy_ns() as f64 / (time_ns.max(1) as f64 * f64::from(shape.knobs().disks));
+            self.platters.busy_ns() as f64 / (time_ns as f64 * f64::from(shape.knobs().disks));
         self.found.startups_ns.sort_unstable();
         self.found
     }
