@@ -144,6 +144,8 @@ fn simulated(plan: &Plan, profiles: &[Profile], viewers: u32) -> Result<Outcome,
         periods: PERIODS,
         seed: 1,
         fails: None,
+        objects: None,
+        work_ahead: None,
     };
     Ok(simulate(Scheduler::new(plan.shape.clone())?, profiles, &workload, |_| {}))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pegasus_mitra::{Arrivals, Outcome, Plan, Scheduler, Workload, simulate};
+use pegasus_mitra::{Arrivals, Objects, Outcome, Plan, Scheduler, Workload, simulate};
 use serde_json::{Value, json};
 
 use super::plan::{planned, shown};
@@ -13,6 +13,9 @@ use crate::{Failure, output};
 const TIME_MAX: Duration = Duration::from_secs(1_000 * 86_400);
 const PER_HOUR_MAX: f64 = 1e6;
 const VIEWERS_MAX: u32 = 1_000_000;
+const SKEW_MAX: f64 = 10.0;
+/// As many objects there are to be merged, unless said.
+const OBJECTS: u32 = 100;
 
 pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     if let Some(path) = &args.export {
@@ -20,7 +23,8 @@ pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     }
     let (wish, plan) = planned(&args.plan)?;
     let workload = workload(args, &plan, wish.shares)?;
-    let scheduler = Scheduler::new(plan.shape.clone())?;
+    let mut scheduler = Scheduler::new(plan.shape.clone())?;
+    scheduler.merge(args.merge);
     let bar = bar();
     let outcome = simulate(scheduler, &wish.profiles, &workload, |done| {
         bar.set_position((done * 1_000.0) as u64);
@@ -32,7 +36,8 @@ pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     }
     shown::table(&plan)?;
     output::line("")?;
-    lines(&outcome)
+    lines(&outcome)?;
+    flow(args, &outcome)
 }
 
 fn workload(args: &Simulate, plan: &Plan, shares: Vec<f64>) -> Result<Workload, Failure> {
@@ -66,7 +71,17 @@ fn workload(args: &Simulate, plan: &Plan, shares: Vec<f64>) -> Result<Workload, 
     }
     let fails = args.fail.map(|disk| (disk, run / 2));
     let blocks = periods(args.length).max(1);
-    Ok(Workload { arrivals, shares, blocks, periods: run, seed: args.seed, fails })
+    let (objects, work_ahead) = (objects(args)?, plan.work_ahead);
+    let (periods, seed) = (run, args.seed);
+    Ok(Workload { arrivals, shares, blocks, periods, seed, fails, objects, work_ahead })
+}
+
+fn objects(args: &Simulate) -> Result<Option<Objects>, Failure> {
+    if !(0.0..=SKEW_MAX).contains(&args.skew) {
+        return Err(Failure::new("--skew is 0, for objects that are all as popular, to 10"));
+    }
+    let count = args.objects.or(args.merge.then_some(OBJECTS));
+    Ok(count.map(|count| Objects { count, skew: args.skew }))
 }
 
 fn bar() -> ProgressBar {
@@ -85,6 +100,9 @@ fn figures(outcome: &Outcome) -> Value {
         "blocks": outcome.blocks,
         "admitted": outcome.admitted,
         "waited": outcome.waited,
+        "merged": outcome.merged,
+        "skips": outcome.skips,
+        "ahead_ms": outcome.ahead_ns as f64 / 1e6,
         "shed": outcome.shed,
         "startup_ms": { "mean": outcome.startup_mean_ms(), "max": outcome.startup_max_ms() },
         "buffer_bytes": outcome.held_bytes.first(),
@@ -111,4 +129,22 @@ fn lines(outcome: &Outcome) -> Result<(), Failure> {
         ))?;
     }
     output::line(&format!("disks at work: {:.1} % of the time", outcome.busy * 100.0))
+}
+
+/// What came of merging and working ahead, if that was asked for.
+fn flow(args: &Simulate, outcome: &Outcome) -> Result<(), Failure> {
+    if args.merge {
+        output::line(&format!(
+            "merged: {} of those who began, with somebody who was about to begin the same",
+            outcome.merged
+        ))?;
+    }
+    if args.plan.work_ahead.is_some() {
+        output::line(&format!(
+            "worked ahead: {:.0} s of the schedule were gained; viewers skipped {} times",
+            outcome.ahead_ns as f64 / 1e9,
+            outcome.skips
+        ))?;
+    }
+    Ok(())
 }

@@ -3,14 +3,13 @@
 pub(super) mod shown;
 
 use pegasus_disk::Profile;
-use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, Zoning, plan};
+use pegasus_mitra::{Degraded, Goal, Media, Plan, WaterMarks, Wish, Zoning, plan};
 
-use crate::cli::plan::{Degraded as Policy, Plan as Args, Zoning as Blocks};
+use crate::cli::plan::{Degraded as Policy, MarksArg, Plan as Args, Zoning as Blocks};
 use crate::{Failure, output};
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
-    let wish = wish(args)?;
-    let plan = plan(&wish)?;
+    let (_, plan) = planned(args)?;
     if json { output::json(&shown::json(&plan)) } else { shown::table(&plan) }
 }
 
@@ -18,7 +17,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
 pub(super) fn planned(args: &Args) -> Result<(Wish, Plan), Failure> {
     let wish = wish(args)?;
     let plan = plan(&wish)?;
-    Ok((wish, plan))
+    let marks = match args.work_ahead {
+        None => return Ok((wish, plan)),
+        Some(None) => WaterMarks::least(&plan.shape),
+        Some(Some(MarksArg { low, high })) => WaterMarks::new(&plan.shape, low, high)?,
+    };
+    Ok((wish, plan.with_work_ahead(marks)))
 }
 
 fn wish(args: &Args) -> Result<Wish, Failure> {
