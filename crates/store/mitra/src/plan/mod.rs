@@ -37,7 +37,7 @@ pub struct Plan {
 pub struct Startup {
     /// On average, with a tenth of the places left.
     pub mean: u64,
-    /// At worst, where one place is left: disks and zones have to come all the way round to it.
+    /// At worst, where one place is left: the period that is under way has to end, and disks and zones have to come all the way round to it.
     pub max: u64,
 }
 
@@ -128,9 +128,11 @@ fn startup(shape: &Shape, playbacks: f64) -> Startup {
     // for the next one.
     let zone_ns = (shape.swept() as u64 - 1) * knobs.period_ns / 2;
     let first_ns = round_ns as f64 / (playbacks * PLACES_LEFT + 2.0);
+    // Whoever has just gone is billed until the period ends, so it has to be over before disks and zones come round.
+    let left_ns = knobs.period_ns - knobs.period_ns / u64::from(knobs.groups);
     Startup {
         mean: (first_ns as u64).max(zone_ns) + delay,
-        max: round_ns + delays.iter().max().copied().unwrap_or(0),
+        max: left_ns + round_ns + delays.iter().max().copied().unwrap_or(0),
     }
 }
 
