@@ -291,7 +291,7 @@ impl<'a, P: Platters> Run<'a, P> {
             };
             if let Some(early) = &mut viewing.early {
                 early.margins_ns.push((there.margin_ns, there.is_read));
-                viewing.is_over = there.is_last;
+                viewing.is_over |= there.is_last;
                 continue;
             }
             let sooner_ns = viewing.sooner_ns().cast_signed();
