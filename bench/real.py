@@ -26,7 +26,8 @@ zones = [
 ]
 """
 RATE_BPS = 1_000_000
-TIME_S, LENGTH_S = 40, 12
+# So long and for so many periods at least a row runs, and so many blocks everything has that is played.
+TIME_S, PERIODS, BLOCKS = 40, 30, 12
 BASE = {"disks": 4, "width": 1, "stride": 1, "period_s": 1.0, "groups": 4, "window": 4, "zones": 1, "zoning": "fixb", "degraded": "none"}
 ROWS = [
     ("nothing", {}),
@@ -37,7 +38,7 @@ ROWS = [
     ("g = 8", {"groups": 8, "window": 8}),
     ("window 1 of 4", {"window": 1}),
     ("period 0.5 s", {"period_s": 0.5}),
-    ("period 4 s", {"period_s": 4.0}),
+    ("period 2 s", {"period_s": 2.0}),
     ("D = 1", {"disks": 1}),
     ("D = 2", {"disks": 2}),
     ("d = 2", {"width": 2}),
@@ -73,13 +74,12 @@ def disks(binary, folder, profile, count):
 def tried(binary, profile, paths, row):
     """A row's plan, planned, simulated and in real time."""
     knobs = BASE | row
-    # Periods of a length, not longer runs of few of them.
-    time_s = max(TIME_S, 12 * knobs["period_s"])
+    time_s = max(TIME_S, PERIODS * knobs["period_s"])
     command = [binary, "--json", "simulate", "--profile", profile, "--on", *paths[: knobs["disks"]],
                "--media", f"video={RATE_BPS},width={knobs['width']}", "--block", int(RATE_BPS / 8 * knobs["period_s"]),
                "--groups", knobs["groups"], "--window", knobs["window"], "--zones", knobs["zones"], "--zoning", knobs["zoning"],
                "--stride", knobs["stride"], "--degraded", knobs["degraded"],
-               "--time", f"{time_s:g}s", "--length", f"{LENGTH_S}s"]  # fmt: skip
+               "--time", f"{time_s:g}s", "--length", f"{BLOCKS * knobs['period_s']:g}s"]  # fmt: skip
     if "fail" in knobs:
         command += ["--fail", knobs["fail"]]
     load = os.getloadavg()[0]

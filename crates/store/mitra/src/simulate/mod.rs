@@ -183,6 +183,8 @@ struct Run<'a, P> {
     rng: fastrand::Rng,
     platters: &'a mut P,
     under_way: UnderWay,
+    /// When something was last asked for.
+    asked_ns: u64,
     /// Who comes next, by time.
     coming: BinaryHeap<Reverse<u64>>,
     viewings: BTreeMap<PlaybackId, Viewing>,
@@ -219,6 +221,7 @@ impl<'a, P: Platters> Run<'a, P> {
             rng,
             platters,
             under_way: UnderWay::default(),
+            asked_ns: 0,
             coming,
             viewings: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -257,8 +260,8 @@ impl<'a, P: Platters> Run<'a, P> {
         self.read(begins_ns, batch.orders);
         while self.coming.peek().is_some_and(|Reverse(at)| *at < ends_ns) {
             let Reverse(at_ns) = self.coming.pop().expect("it was peeked");
-            // Who was to come when something ended that ended late comes now.
-            self.come(interval, at_ns.max(begins_ns));
+            // Who was to come when something ended of which is known only now comes now.
+            self.come(interval, at_ns.max(self.asked_ns));
         }
         self.found.playing_max = self.found.playing_max.max(self.scheduler.playing());
         self.sum_playing += self.scheduler.playing() as f64;
@@ -328,6 +331,7 @@ impl<'a, P: Platters> Run<'a, P> {
                 *most = (*most).max(viewing.held_bytes(shape, block, asked_ns));
             }
         }
+        self.asked_ns = asked_ns;
         self.platters.ask(asked_ns, orders);
         let done = self.platters.done();
         self.done(&done);
