@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     /// A medium: its rate, on how many disks a block of it lies, and how often it is wanted beside others
     #[arg(long, value_name = "NAME=RATE[,width=N][,share=X]", num_args = 1..)]
     pub(crate) media: Vec<MediaArg>,
-    /// How many disks. Default: as many as profiles
+    /// How many disks. Default: as many as profiles, or as disks named with --on
     #[arg(long, value_name = "NUMBER")]
     pub(crate) disks: Option<u32>,
     /// Length of the first medium's blocks; others' are in proportion to rate
@@ -59,12 +59,12 @@ pub(crate) struct Simulate {
     /// Viewers that come by chance, so many in an hour
     #[arg(long, value_name = "PER_HOUR")]
     pub(crate) poisson: Option<f64>,
-    /// How long everything is that they want to see
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub(crate) length: Duration,
-    /// How long the disks run, in their own time
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = duration)]
-    pub(crate) time: Duration,
+    /// How long everything is that they want to see. Default: 10m; with --on 30s, or four periods
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) length: Option<Duration>,
+    /// How long the disks run, in their own time. Default: 2h; with --on 2m, or eight periods
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
     /// A disk that fails halfway, by number from 0
     #[arg(long, value_name = "DISK")]
     pub(crate) fail: Option<u32>,
@@ -80,8 +80,12 @@ pub(crate) struct Simulate {
     /// From what all chance is drawn: the same number, the same run
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Besides, run it on these disks, files or devices, in real time: they are read where blocks would lie, and nothing is written. Each is as
+    /// long as its profile at least
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "work_ahead")]
+    pub(crate) on: Vec<PathBuf>,
     /// Nothing of the above: be one such disk, in real time, as a file for other programs, until stopped. The content stays in the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["media", "closed", "poisson", "fail", "work_ahead", "merge", "objects"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["media", "closed", "poisson", "fail", "work_ahead", "merge", "objects", "on"])]
     pub(crate) export: Option<PathBuf>,
     /// Size of the disk that is exported. Default: the profile's
     #[arg(long, value_name = "BYTES", requires = "export")]

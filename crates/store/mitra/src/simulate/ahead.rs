@@ -20,7 +20,7 @@ impl<P: Platters> Run<'_, P> {
                 return ends_ns;
             };
             self.coming.pop();
-            // Who was to come when something ended that ended late comes now.
+            // Who was to come when something ended of which is known only now comes now.
             now_ns = now_ns.max(at_ns);
             self.come(interval, now_ns);
         }
