@@ -2,8 +2,8 @@
 //!
 //! | it has to hold | shown by |
 //! | --- | --- |
-//! | 1. What a period's reads take at worst fits into it, and no block is late | here, `Trial::bill` and `Trial::arrive`; `account::tests::batches_that_fit_are_in_time`; on simulated disks `scheduler::tests::who_is_admitted_has_no_hiccup`, with a dead one `with_parity_a_dead_disk_is_not_noticed` |
-//! | 2. Playbacks are shown exactly when the interval after their window begins, or as late as their zone needs; what a viewer holds is never less than nothing and never over its limit | here, `Trial::admitted`, `Trial::show`, `Trial::arrive` and `Trial::hold`; `shape::tests` for zones |
+//! | 1. What a period's reads take at worst fits into it, and no block is late | here, `Watched::bill` and `Watched::arrive`; `account::tests::batches_that_fit_are_in_time`; on simulated disks `scheduler::tests::who_is_admitted_has_no_hiccup`, with a dead one `with_parity_a_dead_disk_is_not_noticed` |
+//! | 2. Playbacks are shown exactly when the interval after their window begins, or as late as their zone needs; what a viewer holds is never less than nothing and never over its limit | here, `Watched::admitted`, `Watched::show`, `Watched::arrive` and `Watched::hold`; `shape::tests` for zones |
 //! | 3. EVEREST: sections tile the region, free lists are short, creating succeeds exactly if there is room, contents survive moves | `everest::tests::model`: `files_keep_their_pages`, and `a_million_operations` at random in every run of the tests |
 //! | 4. A playback stays on its virtual disk, and in a cycle loads all disks that it reaches equally | here, `Seen::check`; `stripe::tests::in_the_turning_frame_a_playback_stays` |
 //! | 5. Skips are whole cycles: zones and disks go on where they were | here, `Seen::check`, with `skips_are_whole_cycles_and_everybody_is_in_time` |
@@ -65,7 +65,7 @@ impl Seen {
 }
 
 /// Disks that take at most what they are billed, and viewers who skip; everything that is said is held against what has to hold.
-struct Trial {
+struct Watched {
     scheduler: Scheduler,
     shape: Shape,
     marks: Option<WaterMarks>,
@@ -83,7 +83,7 @@ struct Trial {
     blocks: u64,
 }
 
-impl Trial {
+impl Watched {
     fn new(shape: Shape, marks: Option<WaterMarks>, worst_percent: u32, seed: u64) -> Self {
         let disks = shape.knobs().disks as usize;
         Self {
@@ -110,6 +110,7 @@ impl Trial {
         let mut interval = Interval(0);
         while self.pace.real_ns(self.shape.begins_ns(interval)) < periods * period_ns {
             let mut now_ns = self.pace.real_ns(self.shape.begins_ns(interval));
+            assert!(interval.0 < 1_000_000, "it runs ahead for nothing");
             self.begin(interval, now_ns);
             let next = Interval(interval.0 + 1);
             loop {
@@ -344,8 +345,8 @@ proptest! {
     fn everybody_is_in_time_on_disks_that_take_all_they_are_billed(
         knobs in any_knobs(), worst_percent in 0_u32..=100, seed: u64, comers in 0.2_f64..12.0,
     ) {
-        let trial = Trial::new(shape(knobs), None, worst_percent, seed).run(80, comers);
-        prop_assert!(trial.blocks > 0 && trial.skips == 0 && trial.pace == Pace::default());
+        let watched = Watched::new(shape(knobs), None, worst_percent, seed).run(80, comers);
+        prop_assert!(watched.blocks > 0 && watched.skips == 0 && watched.pace == Pace::default());
     }
 
     /// Invariants 1, 2, 4, 5 and 6, working ahead: nobody is late though the schedule runs ahead of real time and viewers are left out.
@@ -357,9 +358,9 @@ proptest! {
         let least = WaterMarks::least(&shape);
         let low = least.low_blocks() + more;
         let marks = WaterMarks::new(&shape, low, low + least.high_blocks() - least.low_blocks() + wider).unwrap();
-        let trial = Trial::new(shape, Some(marks), worst_percent, seed).run(80, comers);
-        prop_assert!(trial.blocks > 0);
-        prop_assert!(trial.pace.ahead_ns() > 0, "nobody worked ahead");
+        let watched = Watched::new(shape, Some(marks), worst_percent, seed).run(80, comers);
+        prop_assert!(watched.blocks > 0);
+        prop_assert!(watched.pace.ahead_ns() > 0, "nobody worked ahead");
     }
 }
 
@@ -369,10 +370,10 @@ fn viewers_skip_and_newcomers_begin_sooner() {
     for knobs in [KNOBS, Knobs { groups: 4, window: 2, ..KNOBS }, Knobs { zones: 3, ..KNOBS }] {
         let shape = shape(knobs);
         let marks = WaterMarks::least(&shape);
-        let run = |marks, seed| Trial::new(shape.clone(), marks, 50, seed).run(300, 0.8);
-        let startup_ns = |trial: &Trial| {
+        let run = |marks, seed| Watched::new(shape.clone(), marks, 50, seed).run(300, 0.8);
+        let startup_ns = |one: &Watched| {
             let first = |seen: &Seen| seen.stock.shown_ns - seen.came_ns;
-            trial.seen.values().map(first).sum::<u64>() / trial.seen.len() as u64
+            one.seen.values().map(first).sum::<u64>() / one.seen.len() as u64
         };
         let (plain, ahead) = (run(None, 1), run(Some(marks), 1));
         assert!(ahead.skips > 100 && ahead.lates > 10, "{} {}", ahead.skips, ahead.lates);
@@ -389,7 +390,11 @@ fn who_has_nobody_to_read_for_does_not_spin() {
     assert_eq!(shape.cycle(), 1, "the shortest skips there are");
     let marks = WaterMarks::least(&shape);
     // One object, and nobody else who comes.
-    let trial = Trial::new(shape, Some(marks), 0, 1).run(40, 1e-9);
-    let ahead = trial.pace.ahead_ns() / KNOBS.period_ns;
-    assert!(trial.blocks > 1 && ahead < 200, "{ahead} periods ahead after {} blocks", trial.blocks);
+    let watched = Watched::new(shape, Some(marks), 0, 1).run(40, 1e-9);
+    let ahead = watched.pace.ahead_ns() / KNOBS.period_ns;
+    assert!(
+        watched.blocks > 1 && ahead < 200,
+        "{ahead} periods ahead after {} blocks",
+        watched.blocks
+    );
 }

@@ -152,16 +152,7 @@ impl<'a, P: Platters> Run<'a, P> {
         let wishes = Wishes::new(shape, workload);
         let fails = workload.fails;
         let fails = fails.map(|(disk, at)| (disk, shape.begins_ns(Interval(at * groups))));
-        let mut coming = BinaryHeap::new();
-        match workload.arrivals {
-            Arrivals::Closed { viewers } => {
-                // Not all at once: spread over one showing, as they would be after a while.
-                let spread =
-                    shape.knobs().period_ns * workload.blocks.min(workload.periods / 4).max(1);
-                coming.extend((0..viewers).map(|_| Reverse(rng.u64(0..spread))));
-            }
-            Arrivals::Poisson { .. } => coming.push(Reverse(0)),
-        }
+        let coming = first_comers(workload, shape.knobs().period_ns, &mut rng);
         Self {
             scheduler,
             workload,
@@ -352,5 +343,21 @@ impl<'a, P: Platters> Run<'a, P> {
         self.found.ahead_ns = self.pace.ahead_ns();
         self.found.startups_ns.sort_unstable();
         self.found
+    }
+}
+
+/// When the first ones come.
+fn first_comers(
+    workload: &Workload,
+    period_ns: u64,
+    rng: &mut fastrand::Rng,
+) -> BinaryHeap<Reverse<u64>> {
+    match workload.arrivals {
+        Arrivals::Closed { viewers } => {
+            // Not all at once: spread over one showing, as they would be after a while.
+            let spread_ns = period_ns * workload.blocks.min(workload.periods / 4).max(1);
+            (0..viewers).map(|_| Reverse(rng.u64(0..spread_ns))).collect()
+        }
+        Arrivals::Poisson { .. } => [Reverse(0)].into(),
     }
 }
