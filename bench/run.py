@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--mib", type=int, default=512, help="length of the file that is measured through mounts")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plots", type=Path, help="a folder for drawings of the figures")
-    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule table mounts playback killed; default all")
+    parser.add_argument("names", nargs="*", help="record disk seek timeline reopen amplify cleaning scale schedule table real mounts playback killed; default all")
     options = parser.parse_args()
     import os
 
@@ -41,6 +41,7 @@ def main():
     import mounts
     import playback
     import plot
+    import real
     import record
     import seek
     import store
@@ -56,6 +57,7 @@ def main():
         "scale": store.scale,
         "schedule": store.schedule,
         "table": store.table,
+        "real": real.run,
         "mounts": mounts.run,
         "playback": playback.run,
         "killed": killed.run,
@@ -67,7 +69,7 @@ def main():
         results[name] = known[name](options)
         print(f"{name} ({time.monotonic() - started:.0f} s)")
         for key, value in results[name].items():
-            if key != "figures":
+            if key not in ("figures", "flow"):
                 print(f"  {key:<44} {value}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))

@@ -1,9 +1,11 @@
 """The planner and the simulation, as somebody uses them who wonders what disks to buy."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -83,6 +85,34 @@ class Planning(unittest.TestCase):
         self.assertEqual(held["hiccups"], 0)
         self.assertLessEqual(held["buffer_bytes"], varb["buffer_bytes"])
 
+    def test_who_works_ahead_begins_sooner_and_holds_more(self):
+        args = ["--disks", 4, "--media", "camera=4M", "--zones", 1, "--block", "1MB"]
+        plain, ahead = self.json("plan", *args), self.json("plan", *args, "--work-ahead")
+        self.assertIsNone(plain["work_ahead"])
+        marks = ahead["work_ahead"]
+        self.assertEqual((marks["low_blocks"], marks["high_blocks"], marks["skip_blocks"]), (1, 6, 4))
+        self.assertEqual(ahead["buffer_bytes"] - plain["buffer_bytes"], marks["more_bytes"])
+        self.assertEqual(ahead["displays"], plain["displays"])
+        viewers = ["--closed", plain["displays"] * 9 // 10, "--time", "30m", "--length", "3m"]
+        later = self.json("simulate", *args, *viewers)["simulated"]
+        sooner = self.json("simulate", *args, *viewers, "--work-ahead", "2,12")["simulated"]
+        self.assertEqual((later["hiccups"], sooner["hiccups"]), (0, 0))
+        self.assertEqual((later["skips"], later["ahead_ms"]), (0, 0))
+        self.assertGreater(sooner["skips"], 100)
+        self.assertLess(sooner["startup_ms"]["mean"] * 2, later["startup_ms"]["mean"])
+        self.assertLessEqual(sooner["buffer_bytes"], plain["block_bytes"] * 12)
+
+    def test_viewers_of_the_same_are_merged_if_asked_for(self):
+        args = ["--disks", 2, "--media", "camera=4M", "--zones", 1, "--block", "1MB", "--closed", 400, "--objects", 30,
+                "--time", "30m", "--length", "3m"]  # fmt: skip
+        apart, merged = self.json("simulate", *args)["simulated"], self.json("simulate", *args, "--merge")["simulated"]
+        self.assertEqual((apart["merged"], apart["hiccups"], merged["hiccups"]), (0, 0, 0))
+        self.assertGreater(merged["merged"], 100)
+        self.assertGreater(merged["displays"]["mean"], apart["displays"]["mean"])
+        told = self.run_command("simulate", "--profile", self.profile, *args, "--merge", "--work-ahead")
+        self.assertIn("merged:", told.stdout)
+        self.assertIn("worked ahead:", told.stdout)
+
     def test_people_get_tables_and_reasons(self):
         table = self.run_command("plan", "--profile", self.profile, "--media", "camera=4M").stdout
         self.assertIn("PLAYBACKS", table)
@@ -92,6 +122,8 @@ class Planning(unittest.TestCase):
             (["--profile", self.profile, "--media", "big=4"], None),
             (["--profile", self.profile, "--media", "a=4M", "--startup", "1ms"], "allow a longer startup"),
             (["--profile", self.profile, "--media", "a=4M", "--zones", 9], "ask for 1 to 2"),
+            (["--profile", self.profile, "--media", "a=4M", "--work-ahead", "1,2"], "or more"),
+            (["--profile", self.profile, "--media", "a=4M", "--work-ahead", "much"], "not LOW,HIGH"),
             (["--profile", "/none.toml", "--media", "a=4M"], "/none.toml"),
             (["--profile", self.profile, "--media", "a=fast"], "is not a rate"),
         ]:
@@ -102,6 +134,93 @@ class Planning(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0, args)
                 self.assertIn(words, done.stderr)
                 self.assertNotIn("panicked", done.stderr)
+
+
+class Tried(unittest.TestCase):
+    """A plan on disks that are there: small files, read in real time. Nothing is said of how quick they are."""
+
+    SIZE = 8 << 20
+    FLASH = f"capacity_bytes = {SIZE}\nrotation_ms = 0.0\noverhead_ms = 1.0\nseek = [[0, 0.0]]\nzones = [ {{ cylinders = 1, rate_bps = 160000000 }} ]\n"
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="pegasus-tried-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.profile = self.folder / "disk.toml"
+        self.profile.write_text(self.FLASH)
+        self.disks = [self.folder / f"disk{number}" for number in range(2)]
+        for disk in self.disks:
+            disk.write_bytes(os.urandom(self.SIZE))
+        self.written = [disk.stat().st_mtime_ns for disk in self.disks]
+
+    def command(self, *args, as_json=True):
+        # Blocks of a quarter of a second.
+        plan = ["--profile", self.profile, "--media", "camera=4M", "--block", "125kB", "--groups", 2, "--zones", 1]
+        return [*map(str, [BINARY, *(["--json"] if as_json else []), "simulate", *plan, *args])]
+
+    def run_command(self, *args, **how):
+        return subprocess.run(self.command(*args, **how), capture_output=True, text=True, timeout=120)
+
+    def test_what_is_planned_is_read_from_files(self):
+        done = self.run_command("--on", *self.disks, "--time", "4s", "--length", "1s", "--closed", 12)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = json.loads(done.stdout)
+        planned, simulated, real = found["planned"], found["simulated"], found["real"]
+        self.assertEqual((planned["disks"], planned["groups"], round(planned["period_ms"])), (2, 2, 250))
+        self.assertEqual(simulated["hiccups"], 0)
+        self.assertEqual((simulated["displays"]["max"], real["displays"]["max"]), (12, 12))
+        self.assertGreater(simulated["margin_ms"]["least"], 0)
+        # Each block is one read, of one disk.
+        self.assertGreater(real["blocks"], 50)
+        self.assertEqual(real["unread"], 0)
+        self.assertEqual([disk["path"] for disk in real["disks"]], [str(disk) for disk in self.disks])
+        reads = [disk["reads"] for disk in real["disks"]]
+        self.assertTrue(all(reads), reads)
+        self.assertLessEqual(sum(reads), real["blocks"])
+        self.assertEqual((real["failures"], real["stopped_s"]), ([], None))
+        self.assertEqual([disk.stat().st_mtime_ns for disk in self.disks], self.written, "nothing is written")
+
+    def test_people_are_told_what_it_takes_and_what_it_came_to(self):
+        done = self.run_command("--on", self.disks[0], "--time", "2s", as_json=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for words in ["8 periods on 1 disks take 2s", "PLAYBACKS", "simulated\n", "on these disks\n", "before their time", "ms late at most"]:
+            self.assertIn(words, done.stdout)
+
+    def test_who_interrupts_it_is_told_what_was_found(self):
+        process = subprocess.Popen(self.command("--on", self.disks[0], "--time", "1h"), stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.kill)
+        wait_for("somebody to signal", lambda: "signals" in threads(process.pid))
+        time.sleep(1)  # of an hour
+        process.send_signal(signal.SIGINT)
+        found = json.loads(process.stdout.read())["real"]
+        self.assertEqual(process.wait(20), 0)
+        self.assertLess(found["stopped_s"], 3_600)
+        self.assertEqual(found["unread"], 0)
+
+    def test_what_can_not_be_tried_is_refused(self):
+        short = self.folder / "short"
+        short.write_bytes(bytes(1 << 20))
+        for paths, more, words in [
+            ([short], [], "disk profile"),
+            ([self.disks[0], self.disks[0]], [], "named twice"),
+            ([self.folder], [], "is a folder"),
+            ([self.folder / "none"], [], "none"),
+            (self.disks, ["--disks", 3], "leave --disks out"),
+            (self.disks, ["--time", "500ms"], "less than four periods"),
+        ]:
+            done = self.run_command("--on", *paths, *more)
+            self.assertNotEqual(done.returncode, 0, paths)
+            self.assertIn(words, done.stderr)
+            self.assertNotIn("panicked", done.stderr)
+
+
+def threads(pid):
+    """The names of a process's threads."""
+    names = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            names.append((thread / "comm").read_text().strip())
+    return names
 
 
 @unittest.skipUnless(can_mount(), "needs FUSE")

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of ARCHITECTURE.md: crate, folder, floor.
-const FLOORS: [(&str, &str, u8); 16] = [
+const FLOORS: [(&str, &str, u8); 17] = [
     ("pegasus-base", "crates/base", 0),
     ("pegasus-media", "crates/media", 1),
     ("pegasus-disk", "crates/store/disk", 2),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, &str, u8); 16] = [
     ("pegasus-mitra", "crates/store/mitra", 3),
     ("pegasus-continuous", "crates/store/continuous", 4),
     ("pegasus-files", "crates/store/files", 4),
+    ("pegasus-trial", "crates/store/trial", 4),
     ("pegasus-devices", "crates/devices", 5),
     ("pegasus-export", "crates/export", 5),
     ("pegasus-sim", "crates/sim", 5),

@@ -18,6 +18,7 @@ pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod stream;
 pub(crate) mod tier;
+mod trial;
 pub(crate) mod up;
 
 use clap::CommandFactory as _;

@@ -3,25 +3,29 @@
 pub(super) mod shown;
 
 use pegasus_disk::Profile;
-use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, Zoning, plan};
+use pegasus_mitra::{Degraded, Goal, Media, Plan, WaterMarks, Wish, Zoning, plan};
 
-use crate::cli::plan::{Degraded as Policy, Plan as Args, Zoning as Blocks};
+use crate::cli::plan::{Degraded as Policy, MarksArg, Plan as Args, Zoning as Blocks};
 use crate::{Failure, output};
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
-    let wish = wish(args)?;
-    let plan = plan(&wish)?;
+    let (_, plan) = planned(args, None)?;
     if json { output::json(&shown::json(&plan)) } else { shown::table(&plan) }
 }
 
-/// A plan for what was asked, and what was asked.
-pub(super) fn planned(args: &Args) -> Result<(Wish, Plan), Failure> {
-    let wish = wish(args)?;
+/// A plan for what was asked, and what was asked. There are `there` disks if nothing else was said, or as many as profiles.
+pub(super) fn planned(args: &Args, there: Option<u32>) -> Result<(Wish, Plan), Failure> {
+    let wish = wish(args, there)?;
     let plan = plan(&wish)?;
-    Ok((wish, plan))
+    let marks = match args.work_ahead {
+        None => return Ok((wish, plan)),
+        Some(None) => WaterMarks::least(&plan.shape),
+        Some(Some(MarksArg { low, high })) => WaterMarks::new(&plan.shape, low, high)?,
+    };
+    Ok((wish, plan.with_work_ahead(marks)))
 }
 
-fn wish(args: &Args) -> Result<Wish, Failure> {
+fn wish(args: &Args, there: Option<u32>) -> Result<Wish, Failure> {
     let profiles = args.profile.iter().map(|path| profile(path));
     let profiles = profiles.collect::<Result<Vec<_>, Failure>>()?;
     if args.media.is_empty() {
@@ -33,7 +37,7 @@ fn wish(args: &Args) -> Result<Wish, Failure> {
         let media = Media { name: arg.name.clone(), rate_bps: arg.rate.0, width: 1, pieces: 1 };
         (media, arg.width)
     });
-    let disks = u32::try_from(profiles.len()).unwrap_or(u32::MAX);
+    let disks = there.unwrap_or(u32::try_from(profiles.len()).unwrap_or(u32::MAX));
     if args.media.iter().all(|media| media.share == 0.0) {
         return Err(Failure::new("all media have a share of 0: give one of them more"));
     }

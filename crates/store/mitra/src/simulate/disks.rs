@@ -1,76 +1,86 @@
 //! The disks of a simulation: heads, platters, and when each is free.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::Range;
 use std::sync::Arc;
 
 use pegasus_disk::{Mechanics, Profile};
 
-use crate::{Order, Shape, logical_zones, sweep};
+use super::platters::{Done, Layout, Platters};
+use crate::{Order, Shape, sweep};
 
-pub(super) struct Disks(Vec<Disk>);
+/// Disks in virtual time: reads are over as soon as they are asked for, and say when they would have been.
+#[derive(Clone, Debug)]
+pub struct SimulatedDisks {
+    disks: Vec<Disk>,
+    layout: Layout,
+    done: Vec<Done>,
+}
 
+#[derive(Clone, Debug)]
 struct Disk {
     mechanics: Mechanics,
-    zones: Vec<Range<u64>>,
     free_ns: u64,
     busy_ns: u64,
     head: u64,
 }
 
-impl Disks {
-    /// As many as `shape` has, by turns like each of `profiles`.
-    pub(super) fn new(shape: &Shape, profiles: &[Profile], seed: u64) -> Self {
+impl SimulatedDisks {
+    /// As many as `shape` has, by turns like each of `profiles`; how their platters are turned is drawn from `seed`.
+    ///
+    /// # Panics
+    /// As [`Layout::new`].
+    #[must_use]
+    pub fn new(shape: &Shape, profiles: &[Profile], seed: u64) -> Self {
+        let layout = Layout::new(shape, profiles);
         let mut rng = fastrand::Rng::with_seed(seed);
         let profiles: Vec<_> = profiles.iter().map(|profile| Arc::new(profile.clone())).collect();
         let disk = |number: u32| {
             let profile = profiles[number as usize % profiles.len()].clone();
-            let zones =
-                logical_zones(&profile, shape.knobs().zones).expect("the shape has as many");
-            let zones = zones.into_iter().map(|zone| zone.range).collect();
             let mechanics = Mechanics::new(profile, rng.u64(..));
-            Disk { mechanics, zones, free_ns: 0, busy_ns: 0, head: 0 }
+            Disk { mechanics, free_ns: 0, busy_ns: 0, head: 0 }
         };
-        Self((0..shape.knobs().disks).map(disk).collect())
+        let disks = (0..shape.knobs().disks).map(disk).collect();
+        Self { disks, layout, done: Vec::new() }
     }
+}
 
-    /// Makes reads that were asked for at `asked_ns`, each disk in one sweep after what it has to do yet; when each is done.
-    pub(super) fn read(&mut self, asked_ns: u64, orders: Vec<Order>) -> Vec<(Order, u64)> {
-        let mut by_disk: Vec<Vec<(u64, Order)>> = vec![Vec::new(); self.0.len()];
+impl Platters for SimulatedDisks {
+    fn ask(&mut self, asked_ns: u64, orders: Vec<Order>) {
+        let mut by_disk: Vec<Vec<(u64, Order)>> = vec![Vec::new(); self.disks.len()];
         for order in orders {
-            let disk = &self.0[order.disk as usize];
-            by_disk[order.disk as usize]
-                .push((place(&disk.zones[order.zone as usize], &order), order));
+            by_disk[order.disk as usize].push((self.layout.offset(&order), order));
         }
-        let mut done = Vec::new();
-        for (disk, mut reads) in self.0.iter_mut().zip(by_disk) {
+        for (disk, mut reads) in self.disks.iter_mut().zip(by_disk) {
             sweep(disk.head, &mut reads, |(offset, _)| *offset);
+            // After what it has to do yet.
             let mut now_ns = disk.free_ns.max(asked_ns);
             for (offset, order) in reads {
                 let took_ns = disk.mechanics.serve_ns(offset, order.bytes);
                 now_ns += took_ns;
                 disk.busy_ns += took_ns;
                 disk.head = offset + order.bytes;
-                done.push((order, now_ns));
+                self.done.push(Done { order, offset, done_ns: now_ns, is_read: true });
             }
             disk.free_ns = disk.free_ns.max(now_ns);
         }
-        done
     }
 
-    pub(super) fn forget_busy(&mut self) {
-        self.0.iter_mut().for_each(|disk| disk.busy_ns = 0);
+    fn done(&mut self) -> Vec<Done> {
+        std::mem::take(&mut self.done)
     }
 
-    pub(super) fn busy_ns(&self) -> u64 {
-        self.0.iter().map(|disk| disk.busy_ns).sum()
+    fn settle(&mut self, _: u64) -> Vec<Done> {
+        self.done()
     }
-}
 
-/// Anywhere in its zone, and always at the same place.
-fn place(zone: &Range<u64>, order: &Order) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (order.object, order.block, order.fragment).hash(&mut hasher);
-    let room = (zone.end - zone.start).saturating_sub(order.bytes).max(1);
-    zone.start + hasher.finish() % room
+    fn idle_ns(&self) -> Option<u64> {
+        self.disks.iter().map(|disk| disk.free_ns).max()
+    }
+
+    fn busy_ns(&self) -> u64 {
+        self.disks.iter().map(|disk| disk.busy_ns).sum()
+    }
+
+    fn forget_busy(&mut self) {
+        self.disks.iter_mut().for_each(|disk| disk.busy_ns = 0);
+    }
 }
