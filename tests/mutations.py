@@ -18,6 +18,16 @@ CONTINUOUS = "crates/store/continuous/src/"
 
 # name: (file, what stands there, what is put in its place, tests of which package)
 MUTATIONS = {
+    "a playback begins when it was read for once": (
+        CONTINUOUS + "guarantee/admission/start.rs", "lead.services >= periods", "lead.services >= 1", "pegasus-continuous"),
+    "who begins at once may hold no more than others": (
+        CONTINUOUS + "guarantee/curve.rs", "most = most.max(bytes);", "most = 0;", "pegasus-continuous"),
+    "who went elsewhere is taken for read for": (
+        CONTINUOUS + "guarantee/stock.rs", "(self.since, self.services, self.is_over) = (Instant::now(), 0, false);", "", "pegasus-continuous"),
+    "indexes are read for each who goes through them": (
+        CONTINUOUS + "indexes.rs", "self.whole.lock().keep(id, bytes, entries.clone().into());", "", "pegasus-continuous"),
+    "others read on while somebody begins": (
+        LOG + "gate.rs", "if is_rest && self.hurried > 0 && self.rest > 0 {", "if is_rest && self.hurried > 1 && self.rest > 0 {", "pegasus-log"),
     "a flush is forgotten": (
         LOG + "disks.rs", "begun.ticket.map(Ticket::wait)", "begun.ticket.map(|_| Ok::<Option<pegasus_disk::AlignedBuf>, DiskError>(None))", "pegasus-log"),
     "parity is not computed": (

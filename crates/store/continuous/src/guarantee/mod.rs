@@ -37,7 +37,7 @@ pub(crate) use lateness::Done;
 pub(crate) use office::Office;
 pub(crate) use places::Places;
 #[cfg(test)]
-pub(crate) use promise::shown_ns;
+pub(crate) use promise::{shown_ns, starts_ns};
 pub(crate) use recordings::Recordings;
 #[cfg(test)]
 pub(crate) use rounds::catch_up;

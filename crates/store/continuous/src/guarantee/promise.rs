@@ -318,3 +318,10 @@ pub(crate) fn shown_ns(promise: &Promise) -> u64 {
     let shares = ids.iter().filter_map(|id| state.shares.get(id));
     shares.map(|share| share.shown_ns).max().unwrap_or(0)
 }
+
+/// When all of its playbacks can be shown at `now_ns`, if their readers went elsewhere at `since_ns`, both in nanoseconds since the office began.
+#[cfg(test)]
+pub(crate) fn starts_ns(promise: &Promise, now_ns: u64, since_ns: u64) -> u64 {
+    let Some(office) = &promise.office else { return 0 };
+    office.state.lock().starts_ns(&promise.ids(), now_ns, |_| since_ns)
+}

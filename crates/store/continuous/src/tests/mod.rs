@@ -1,5 +1,6 @@
 //! The whole store on simulated disks: what is read is compared with a plain model.
 
+mod beginning;
 mod crash;
 mod disks;
 mod driven;

@@ -19,17 +19,17 @@ use crate::{
 const CAM: &str = "/cam/door";
 
 /// Twelve megabytes a second from each disk, and three milliseconds for each request.
-fn slow_disks() -> Guarantee {
+pub(super) fn slow_disks() -> Guarantee {
     let profile = Profile::flash(1 << 40, 3_000, 100_000_000);
     Guarantee { others_percent: 0, ..Guarantee::on(vec![profile]) }
 }
 
-fn wish(stream: &str) -> Wish {
+pub(super) fn wish(stream: &str) -> Wish {
     Wish { name: name(stream), from: Time::MIN, until: None, scale: 1.0 }
 }
 
 /// A camera in front of which a lot happens now and then: pictures are up to eight times as large.
-fn uneven(seconds: i64) -> Vec<Arc<Unit>> {
+pub(super) fn uneven(seconds: i64) -> Vec<Arc<Unit>> {
     let mut all = Vec::new();
     for second in 0..seconds {
         let busy = (second / 7) % 5 == 3;
@@ -39,7 +39,7 @@ fn uneven(seconds: i64) -> Vec<Arc<Unit>> {
 }
 
 /// A store in which these are recorded of [`CAM`].
-fn recorded(units: &[Arc<Unit>]) -> Rig {
+pub(super) fn recorded(units: &[Arc<Unit>]) -> Rig {
     let size = Size { disk_bytes: 256 << 20, unit_bytes: 1 << 20, ..Size::default() };
     let rig = Rig::new(&size, settings());
     rig.record(CAM, units, 13);
@@ -47,7 +47,7 @@ fn recorded(units: &[Arc<Unit>]) -> Rig {
 }
 
 /// Promises are given, by what slow disks can do.
-fn guaranteed(store: &Continuous) -> Arc<Office> {
+pub(super) fn guaranteed(store: &Continuous) -> Arc<Office> {
     store.guarantee(Some(slow_disks())).unwrap();
     store.inner().office().unwrap()
 }
@@ -66,7 +66,13 @@ fn all_that_fit(store: &Continuous) -> (Vec<Promise>, Box<Refused>) {
 }
 
 /// What a viewer is shown by `now_ns` who began to be shown `want` at `begins_ns`: it is read into `got`.
-fn show(reader: &mut Reader, got: &mut Vec<Unit>, want: &[Unit], begins_ns: u64, now_ns: u64) {
+pub(super) fn show(
+    reader: &mut Reader,
+    got: &mut Vec<Unit>,
+    want: &[Unit],
+    begins_ns: u64,
+    now_ns: u64,
+) {
     let Some(shown_ns) = now_ns.checked_sub(begins_ns) else { return };
     let shown = want[0].time + Duration::from_nanos(shown_ns);
     while want.get(got.len()).is_some_and(|unit| unit.time <= shown) {
@@ -148,7 +154,7 @@ fn an_uneven_recording_is_in_time_with_far_less_than_its_peak() {
     assert!(status.playbacks.iter().all(|one| one.blocks > 150), "{status:?}");
 }
 
-fn next_unit(reader: &mut Reader) -> Option<Unit> {
+pub(super) fn next_unit(reader: &mut Reader) -> Option<Unit> {
     loop {
         match reader.next().unwrap() {
             Some(Item::Unit(unit)) => return Some(unit),
