@@ -212,7 +212,10 @@ impl Scheduler {
                 continue;
             }
             let block = period - begins;
-            self.order(*id, playback, block, &mut batch);
+            // One of a single block that joined late has had it.
+            if block < playback.request.blocks {
+                self.order(*id, playback, block, &mut batch);
+            }
             if block + 1 >= playback.request.blocks {
                 over.push(*id);
             }
