@@ -26,8 +26,8 @@ zones = [
   { cylinders = 780, rate_bps = 21900000 },
 ]
 """
-# The same, but it says that it moves half as much again as it does.
-BOASTS = re.sub(r"rate_bps = (\d+)", lambda rate: f"rate_bps = {int(rate[1]) * 3 // 2}", DISK)
+# The same, but it says that it moves twice as much as it does.
+BOASTS = re.sub(r"rate_bps = (\d+)", lambda rate: f"rate_bps = {int(rate[1]) * 2}", DISK)
 RATE_BPS = 1_000_000
 # So long and for so many periods at least a row runs, and so many blocks everything has that is played.
 TIME_S, PERIODS, BLOCKS = 40, 30, 12

@@ -382,8 +382,9 @@ impl<'a, P: Platters> Run<'a, P> {
         let end_ns = stopped_ns.map_or(shape.begins_ns(end), |ns| ns.min(shape.begins_ns(end)));
         let time_ns = end_ns.saturating_sub(shape.begins_ns(self.counted)).max(1);
         self.found.playing_mean = self.sum_playing / (end.0 - self.counted.0).max(1) as f64;
-        self.found.busy =
-            self.platters.busy_ns() as f64 / (time_ns as f64 * f64::from(shape.knobs().disks));
+        let busy = self.platters.busy_ns() as f64 / time_ns as f64;
+        // Disks that are behind are at work when the time is over, too.
+        self.found.busy = (busy / f64::from(shape.knobs().disks)).min(1.0);
         self.found.startups_ns.sort_unstable();
         self.found
     }
