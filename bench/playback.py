@@ -1,8 +1,8 @@
 """How many playbacks keep their rate: this node, nginx and plain readers from ext4, on a rotating disk and on the machine's own.
 
 The rotating disk is simulated in real time (`pegasus simulate --export`): a file that answers when the heads would be there.
-All are asked alike: a player takes a block of two seconds at a time, holds two, and begins when it has both; a hiccup is a
-block that is not there when it is to be shown. Clips fill the disk, so that some of them lie where it is slow. First they play alone, then
+All are asked alike: a player takes a block of two seconds at a time, holds two, and begins when it has both, and not before it is
+told to where it is told; a hiccup is a block that is not there when it is to be shown. Clips fill the disk, so that some of them lie where it is slow. First they play alone, then
 beside readers that take all the disk gives.
 """
 
@@ -41,6 +41,7 @@ BLOCK = int(RATE_BPS / 8 * PERIOD_S)
 SHOWN_S = 16
 CLIP_S = 48
 RAMP_S = 0.09
+ASKED_EVERY_S = 0.1
 STREAMS = 280
 LOADS = {"rotating": (50, 100, 140, 180, 220, 280), "own": (100, 280)}
 BESIDE_LOADS = {"rotating": (50, 100, 140, 180), "own": (100,)}
@@ -57,11 +58,13 @@ class Player:
         self.began = None
         self.refused = False
 
-    def start(self, asked, take, until):
-        """Since `asked` he waits; `take(bytes)` gives the next bytes, waiting for them."""
+    def start(self, asked, take, starts_in, until):
+        """Since `asked` he waits; `take(bytes)` gives the next bytes, waiting for them; `starts_in()` tells how long to wait yet with both."""
         if len(take(BLOCK)) + len(take(BLOCK)) < 2 * BLOCK:
             self.hiccups, self.cut = 1, True
             return
+        while (rest := starts_in()) > 0:
+            time.sleep(min(rest, ASKED_EVERY_S))
         due = time.monotonic()
         self.began = due - asked
         self.blocks = 2
@@ -180,14 +183,14 @@ def offer(count, opener):
         time.sleep(number * RAMP_S)
         asked = time.monotonic()
         try:
-            take = opener(number)
+            take, starts_in = opener(number)
         except Refused:
             player.refused = True
             return
         except OSError:
             player.hiccups, player.cut = 1, True
             return
-        player.start(asked, take, until)
+        player.start(asked, take, starts_in, until)
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(players)]
     for thread in threads:
@@ -270,6 +273,19 @@ def node(kind, store_bench, folder, disk, profile):
     def media(number):
         return f"{server.http}/api/v1/streams/bench/{clip(number)}/media.mp4"
 
+    def starts_in(answer):
+        """As the node said, and says when it is asked again."""
+        at = time.monotonic() + answer["starts_in_ms"] / 1000
+        url = f"{server.http}/api/v1/playbacks/{answer['id']}"
+
+        def rest():
+            if time.monotonic() >= at:
+                return 0
+            request = urllib.request.Request(url, b"{}", {"content-type": "application/json"}, method="PATCH")
+            return json.loads(urllib.request.urlopen(request, timeout=60).read())["starts_in_ms"] / 1000
+
+        return rest
+
     def player(number):
         body = json.dumps({"streams": [f"/bench/{clip(number)}"]}).encode()
         request = urllib.request.Request(server.http + "/api/v1/playbacks", body, {"content-type": "application/json"})
@@ -278,7 +294,7 @@ def node(kind, store_bench, folder, disk, profile):
         except urllib.error.HTTPError as error:
             raise Refused(error.read()) from None
         granted.append(answer["id"])
-        return http_reader(f"{media(number)}?playback={answer['id']}")
+        return http_reader(f"{media(number)}?playback={answer['id']}"), starts_in(answer)
 
     def give_back():
         """What the round before was promised."""
@@ -299,6 +315,11 @@ def node(kind, store_bench, folder, disk, profile):
     return {**results, "filled": json.loads(filled.stdout), **{key: promises[key] for key in kept}}
 
 
+def at_once(opener):
+    """Nobody tells when to begin."""
+    return lambda number: (opener(number), lambda: 0)
+
+
 def peers(kind, folder, disk):
     """nginx's and plain readers' figures for each load."""
     loop = subprocess.run(
@@ -316,9 +337,9 @@ def peers(kind, folder, disk):
         others = lambda number: device_reader(loop, number << 24)
         with nginx(folder, mount) as url:
             served = lambda number: http_reader(f"{url}/{clip(number)}.mp4")
-            results = {"nginx": offer_all(kind, served, others)}
+            results = {"nginx": offer_all(kind, at_once(served), others)}
         read = lambda number: file_reader(mount / f"{clip(number)}.mp4")
-        results["readers"] = offer_all(kind, read, others)
+        results["readers"] = offer_all(kind, at_once(read), others)
         return results
     finally:
         subprocess.run(["umount", str(mount)], check=False)

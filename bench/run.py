@@ -69,7 +69,7 @@ def main():
         results[name] = known[name](options)
         print(f"{name} ({time.monotonic() - started:.0f} s)")
         for key, value in results[name].items():
-            if key != "figures":
+            if key not in ("figures", "flow"):
                 print(f"  {key:<44} {value}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))

@@ -150,7 +150,8 @@ def schedule(_options):
 def table(_options):
     """What each knob of a schedule is worth: one is turned at a time, planned and simulated; rows as docs/ref/benchmarks.md has them."""
     figures, _ = measure("table")
-    found = {"figures": figures["rows"]}
+    flow, _ = measure("flow")
+    found = {"figures": figures["rows"], "flow": flow}
     for row in figures["rows"]:
         what = (f"{row['varies']}: {row['zoning']} m={row['zones']} g={row['groups']} w={row['window']} {row['period_s']:g} s"
                 f" D={row['disks']} d={row['width']} k={row['stride']}")  # fmt: skip
@@ -160,6 +161,31 @@ def table(_options):
                        f" {row['waited']['for_an_end']} of {row['waited']['of']} waited up to {row['waited']['at_most_s']} s; wasted"
                        f" {row['wasted_bandwidth']:.1%} of rate, {row['wasted_space']:.1%} of room; buffer"
                        f" {buffer / 1e6:.2f} / {held / 1e6:.2f} MB")  # fmt: skip
+    return found | ahead(flow) | merging(flow)
+
+
+def ahead(flow):
+    """The same viewers with and without working ahead."""
+    found = {}
+    for row in flow["ahead"]:
+        what = (f"ahead, {row['varies']}: {row['zoning']} m={row['zones']} g={row['groups']} w={row['window']} {row['period_s']:g} s"
+                f" D={row['disks']}")  # fmt: skip
+        half, half_ahead, most, most_ahead = row["startup_mean_s"]
+        (low, high), (plain, _), (limit, held) = row["marks_blocks"], row["buffer_bytes"], row["ahead_buffer_bytes"]
+        found[what] = (f"startup mean at 50 %: {half} s, ahead {half_ahead} s; at 90 %: {most} s, ahead {most_ahead} s; {row['late']} of {row['blocks']}"
+                       f" blocks late; marks {low}, {high}; buffer {plain / 1e6:.2f} MB, ahead {limit / 1e6:.2f} / {held / 1e6:.2f} MB")  # fmt: skip
+    return found
+
+
+def merging(flow):
+    """More viewers than places, with and without merging."""
+    found = {}
+    for row in flow["merging"]:
+        (apart, together), (begun, begun_merging) = row["playing_mean"], row["admitted"]
+        (later, sooner) = row["startup_mean_s"]
+        found[f"merging, {row['objects']} objects, skew {row['skew']:g}, {row['viewers']} viewers for {row['planned']} places"] = (
+            f"play {apart:.0f}, merging {together:.0f}; begun {begun}, merging {begun_merging}, of them merged {row['merged']}; startup mean"
+            f" {later} s, merging {sooner} s; {row['late']} of {row['blocks']} blocks late")
     return found
 
 

@@ -135,6 +135,24 @@ class Lying(NodeTest):
 
 
 @unittest.skipUnless(os.geteuid() == 0 and Path("/dev/fuse").exists(), "needs root and FUSE")
+class Opening(unittest.TestCase):
+    def test_a_node_that_is_told_to_stop_does_not_open_its_store_first(self):
+        with tempfile.TemporaryDirectory(prefix="pegasus-e2e-disk-") as folder:
+            disk = Exported(Path(folder), profile(100))
+            node = Node(config=f'[store]\ndisks = ["{disk.path}"]\nparity = 0\n')
+            try:
+                # A request takes a second and a half.
+                node.start(wait=False)
+                time.sleep(3)
+                self.assertIsNone(node.process.poll(), node.tail())
+                self.assertEqual(node.stop(seconds=10), 0)
+                self.assertIn("before the store was open", node.tail())
+            finally:
+                node.close()
+                disk.stop()
+
+
+@unittest.skipUnless(os.geteuid() == 0 and Path("/dev/fuse").exists(), "needs root and FUSE")
 class Killed(unittest.TestCase):
     def test_what_a_killed_one_left_is_taken_away_and_the_content_stays(self):
         with tempfile.TemporaryDirectory(prefix="pegasus-e2e-disk-") as folder:

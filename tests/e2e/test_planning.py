@@ -85,6 +85,34 @@ class Planning(unittest.TestCase):
         self.assertEqual(held["hiccups"], 0)
         self.assertLessEqual(held["buffer_bytes"], varb["buffer_bytes"])
 
+    def test_who_works_ahead_begins_sooner_and_holds_more(self):
+        args = ["--disks", 4, "--media", "camera=4M", "--zones", 1, "--block", "1MB"]
+        plain, ahead = self.json("plan", *args), self.json("plan", *args, "--work-ahead")
+        self.assertIsNone(plain["work_ahead"])
+        marks = ahead["work_ahead"]
+        self.assertEqual((marks["low_blocks"], marks["high_blocks"], marks["skip_blocks"]), (1, 6, 4))
+        self.assertEqual(ahead["buffer_bytes"] - plain["buffer_bytes"], marks["more_bytes"])
+        self.assertEqual(ahead["displays"], plain["displays"])
+        viewers = ["--closed", plain["displays"] * 9 // 10, "--time", "30m", "--length", "3m"]
+        later = self.json("simulate", *args, *viewers)["simulated"]
+        sooner = self.json("simulate", *args, *viewers, "--work-ahead", "2,12")["simulated"]
+        self.assertEqual((later["hiccups"], sooner["hiccups"]), (0, 0))
+        self.assertEqual((later["skips"], later["ahead_ms"]), (0, 0))
+        self.assertGreater(sooner["skips"], 100)
+        self.assertLess(sooner["startup_ms"]["mean"] * 2, later["startup_ms"]["mean"])
+        self.assertLessEqual(sooner["buffer_bytes"], plain["block_bytes"] * 12)
+
+    def test_viewers_of_the_same_are_merged_if_asked_for(self):
+        args = ["--disks", 2, "--media", "camera=4M", "--zones", 1, "--block", "1MB", "--closed", 400, "--objects", 30,
+                "--time", "30m", "--length", "3m"]  # fmt: skip
+        apart, merged = self.json("simulate", *args)["simulated"], self.json("simulate", *args, "--merge")["simulated"]
+        self.assertEqual((apart["merged"], apart["hiccups"], merged["hiccups"]), (0, 0, 0))
+        self.assertGreater(merged["merged"], 100)
+        self.assertGreater(merged["displays"]["mean"], apart["displays"]["mean"])
+        told = self.run_command("simulate", "--profile", self.profile, *args, "--merge", "--work-ahead")
+        self.assertIn("merged:", told.stdout)
+        self.assertIn("worked ahead:", told.stdout)
+
     def test_people_get_tables_and_reasons(self):
         table = self.run_command("plan", "--profile", self.profile, "--media", "camera=4M").stdout
         self.assertIn("PLAYBACKS", table)
@@ -94,6 +122,8 @@ class Planning(unittest.TestCase):
             (["--profile", self.profile, "--media", "big=4"], None),
             (["--profile", self.profile, "--media", "a=4M", "--startup", "1ms"], "allow a longer startup"),
             (["--profile", self.profile, "--media", "a=4M", "--zones", 9], "ask for 1 to 2"),
+            (["--profile", self.profile, "--media", "a=4M", "--work-ahead", "1,2"], "or more"),
+            (["--profile", self.profile, "--media", "a=4M", "--work-ahead", "much"], "not LOW,HIGH"),
             (["--profile", "/none.toml", "--media", "a=4M"], "/none.toml"),
             (["--profile", self.profile, "--media", "a=fast"], "is not a rate"),
         ]:

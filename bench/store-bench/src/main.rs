@@ -11,6 +11,7 @@
 //! - [`filled`]: a store full of recordings for others to play from.
 //! - [`schedule`]: how many playbacks disks of a kind keep their rate for, against what they could move; what admission costs.
 //! - [`table`]: what each knob of a schedule is worth, planned and simulated.
+//! - [`flow`]: what working ahead and merging are worth.
 //!
 //! [`camera`] makes the units, [`mod@array`] the store, [`fill`] a past nobody recorded; [`sparse`] is a disk for it.
 
@@ -22,6 +23,7 @@ mod disk;
 mod figures;
 mod fill;
 mod filled;
+mod flow;
 mod heap;
 mod listing;
 mod reopen;
@@ -155,6 +157,8 @@ enum What {
     Schedule,
     /// Plan playbacks and run them, with one knob turned at a time.
     Table,
+    /// Run schedules with and without working ahead and merging.
+    Flow,
     /// Open a killed store.
     Reopen {
         /// Recordings in it, in TB (10^12 bytes, parity apart).
@@ -196,6 +200,7 @@ fn run(what: &What) -> Result<Value, Failure> {
         What::Scale { terabytes, streams, dir } => scale::run(terabytes * 1e12, *streams, dir),
         What::Schedule => schedule::run(),
         What::Table => table::run(),
+        What::Flow => flow::run(),
         What::Filled { disk, parity, unit_mib, streams, rate_mbps, seconds } => {
             filled::run(&filled::Load {
                 disks: disk,

@@ -77,6 +77,8 @@ fn row(
         periods: PERIODS,
         seed: 1,
         fails: None,
+        objects: None,
+        work_ahead: None,
     };
     let scheduler = Scheduler::new(plan.shape.clone())?;
     let outcome = simulate(scheduler, std::slice::from_ref(disk), &workload, |_| {});

@@ -11,13 +11,13 @@ use crate::figures::round;
 use crate::schedule::disk;
 
 /// Rate of the one medium, bits a second.
-const RATE_BPS: u64 = 4_000_000;
+pub(crate) const RATE_BPS: u64 = 4_000_000;
 /// Blocks of each object, and periods that the disks run.
-const BLOCKS: u64 = 60;
-const PERIODS: u64 = 600;
+pub(crate) const BLOCKS: u64 = 60;
+pub(crate) const PERIODS: u64 = 600;
 
 /// What all rows share but for what they vary; zones are swept by turns with one group only, so rows about zones have one group.
-const BASE: Row = Row {
+pub(crate) const BASE: Row = Row {
     varies: "base",
     width: 1,
     knobs: Knobs {
@@ -33,10 +33,10 @@ const BASE: Row = Row {
 };
 
 #[derive(Clone, Copy)]
-struct Row {
+pub(crate) struct Row {
     varies: &'static str,
     width: u32,
-    knobs: Knobs,
+    pub(crate) knobs: Knobs,
 }
 
 impl Row {
@@ -144,6 +144,8 @@ fn simulated(plan: &Plan, profiles: &[Profile], viewers: u32) -> Result<Outcome,
         periods: PERIODS,
         seed: 1,
         fails: None,
+        objects: None,
+        work_ahead: None,
     };
     Ok(simulate(Scheduler::new(plan.shape.clone())?, profiles, &workload, |_| {}))
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use pegasus_base::{StreamName, Time, TimeRange};
 use pegasus_continuous::{Continuous, Item};
 use pegasus_media::mp4::{Plan, Planner};
@@ -36,10 +36,54 @@ pub struct Planned {
 
 /// Plans made lately. A handle: clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Plans {
-    kept: Arc<Mutex<VecDeque<Kept>>>,
-    /// Held while a plan is made.
-    making: Arc<Mutex<()>>,
+pub struct Plans(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Mutex<VecDeque<Kept>>,
+    making: Mutex<Making>,
+    made: Condvar,
+}
+
+/// The plans that are being made, and the units they may have altogether: memory has a bound.
+#[derive(Debug, Default)]
+struct Making {
+    plans: Vec<(StreamName, Recorded)>,
+    units: u64,
+}
+
+/// The turn of somebody who makes a plan, until it is dropped.
+#[derive(Debug)]
+struct Turn<'a> {
+    shared: &'a Shared,
+    name: &'a StreamName,
+    recorded: &'a Recorded,
+    units: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut making = self.shared.making.lock();
+        making.units -= self.units;
+        making.plans.retain(|(name, recorded)| (name, recorded) != (self.name, self.recorded));
+        self.shared.made.notify_all();
+    }
+}
+
+impl Shared {
+    /// Waits until nobody else makes the same plan, and there is memory for one of so many units.
+    fn turn<'a>(&'a self, name: &'a StreamName, recorded: &'a Recorded, units: u64) -> Turn<'a> {
+        let mut making = self.making.lock();
+        let is_same = |other: &(StreamName, Recorded)| other.0 == *name && other.1 == *recorded;
+        while making.plans.iter().any(is_same)
+            || (making.units > 0 && making.units + units > UNITS_MAX)
+        {
+            self.made.wait(&mut making);
+        }
+        making.plans.push((name.clone(), recorded.clone()));
+        making.units += units;
+        Turn { shared: self, name, recorded, units }
+    }
 }
 
 #[derive(Debug)]
@@ -62,22 +106,25 @@ impl Plans {
         range: TimeRange,
     ) -> Result<Arc<Planned>, ExportError> {
         // A span that still grows behind the range is the same file.
-        let recorded = Recorded::find(store, name, range)?.cut();
+        let recorded = Recorded::find(store, name, range)?;
+        let units = recorded.units_about();
+        let recorded = recorded.cut();
         if let Some(planned) = self.known(name, &recorded) {
             return Ok(planned);
         }
-        // One at a time: who asks for the same file meanwhile finds it, and memory has a bound.
-        let _turn = self.making.lock();
+        // Who asks for the same file meanwhile finds it.
+        let _turn = self.0.turn(name, &recorded, units);
         if let Some(planned) = self.known(name, &recorded) {
             return Ok(planned);
         }
         let planned = Arc::new(plan(store, name, recorded.range)?);
+        let recorded = recorded.clone();
         self.keep(Kept { name: name.clone(), recorded, planned: Arc::clone(&planned) });
         Ok(planned)
     }
 
     fn known(&self, name: &StreamName, recorded: &Recorded) -> Option<Arc<Planned>> {
-        let mut kept = self.kept.lock();
+        let mut kept = self.0.kept.lock();
         let at = kept.iter().position(|k| k.name == *name && k.recorded == *recorded)?;
         let known = kept.remove(at)?;
         let planned = Arc::clone(&known.planned);
@@ -86,7 +133,7 @@ impl Plans {
     }
 
     fn keep(&self, made: Kept) {
-        let mut kept = self.kept.lock();
+        let mut kept = self.0.kept.lock();
         kept.push_back(made);
         let units =
             |kept: &VecDeque<Kept>| kept.iter().map(|k| k.planned.plan.units()).sum::<u64>();
@@ -130,4 +177,51 @@ fn tag(plan: &Plan, first: Time) -> String {
     }
     tag.push('"');
     tag
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn recorded(second: i64) -> Recorded {
+        let range = TimeRange::new(Time::from_secs(second), Time::from_secs(second + 1));
+        Recorded { range, spans: Vec::new() }
+    }
+
+    /// How many of these plans are made while one of `units` is: of one stream, from a second on, and so many units.
+    fn beside(units: u64, others: &'static [(&str, i64, u64)]) -> u32 {
+        let (shared, begun) = (Shared::default(), AtomicU32::new(0));
+        let door: StreamName = "/cam/door".parse().unwrap();
+        let first = recorded(0);
+        std::thread::scope(|scope| {
+            let turn = shared.turn(&door, &first, units);
+            let (shared, begun) = (&shared, &begun);
+            let make = |(name, second, units): &(&str, i64, u64)| {
+                let (name, recorded) = (name.parse().unwrap(), recorded(*second));
+                let _turn = shared.turn(&name, &recorded, *units);
+                begun.fetch_add(1, SeqCst);
+            };
+            let others: Vec<_> =
+                others.iter().map(|other| scope.spawn(move || make(other))).collect();
+            std::thread::sleep(Duration::from_millis(50));
+            let beside = begun.load(SeqCst);
+            drop(turn);
+            let count = others.len() as u32;
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert_eq!(begun.load(SeqCst), count, "all had their turn");
+            beside
+        })
+    }
+
+    #[test]
+    fn plans_are_made_at_the_same_time_unless_they_are_the_same_or_large() {
+        assert_eq!(beside(1_000, &[("/cam/door", 5, 1_000), ("/cam/yard", 0, 1_000)]), 2);
+        assert_eq!(beside(1_000, &[("/cam/door", 0, 1_000), ("/cam/yard", 0, 1_000)]), 1);
+        assert_eq!(beside(UNITS_MAX / 2 + 1, &[("/cam/yard", 0, UNITS_MAX / 2)]), 0);
+        // One that is too large for others beside it is made alone.
+        assert_eq!(beside(1_000, &[("/cam/yard", 0, 2 * UNITS_MAX)]), 0);
+    }
 }

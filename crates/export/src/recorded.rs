@@ -46,6 +46,17 @@ impl Recorded {
         self
     }
 
+    /// About how many units the range has: as many of each span's as it has of the span's time.
+    pub(crate) fn units_about(&self) -> u64 {
+        let units = |span: &Span| {
+            let (start, end) = (span.start.max(self.range.start), span.end.min(self.range.end));
+            let (whole, within) = (span.end.since(span.start), end.since(start));
+            let share = within.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
+            (span.units as f64 * share.clamp(0.0, 1.0)).ceil() as u64
+        };
+        self.spans.iter().map(units).sum()
+    }
+
     /// Bits per second of what is recorded, on average.
     #[must_use]
     pub fn bitrate_bps(&self) -> u64 {

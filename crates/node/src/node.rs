@@ -1,6 +1,7 @@
 //! Putting a node together, and taking it down.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use pegasus_gateway::sources::{SourceError, Sources};
 use pegasus_gateway::{
     Access, AccessError, DiskList, Events, Intake, Level, Measuring, NodeInfo, Services, http, rtsp,
 };
-use pegasus_log::Recovery;
+use pegasus_log::{Log, Recovery};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -114,14 +115,19 @@ pub struct Summary {
 }
 
 impl Node {
-    /// Opens the store, starts recorders, cameras, sources and doors.
+    /// Opens the store, starts recorders, cameras, sources and doors. `None` if `stop` came while the store was being opened, which takes half a
+    /// minute where many recordings lie on few heads: a thread may still be at it, and what it writes is no more than a crash could leave.
     ///
     /// # Errors
     /// Names what could not be opened or listened on; then nothing is left running.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub async fn start(config: &Config, version: &str) -> Result<Self, NodeError> {
+    pub async fn start(
+        config: &Config,
+        version: &str,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, NodeError> {
         config.check()?;
         let access = match &config.credentials {
             Some(c) => Access::credentials(&c.user, &c.password)?,
@@ -134,16 +140,13 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Events::new(Arc::clone(&clock));
         let data = config.data_dir()?;
-        let Opened { log, recovery, spares } = {
-            let (config, data, now) = (config.clone(), data.clone(), clock.now());
-            let open = move || open_store(&config, &data, now, &mut fastrand::Rng::new());
-            tokio::task::spawn_blocking(open).await.expect("opening the store does not panic")?
+        let opening = open(config.clone(), data.clone(), Arc::clone(&clock), events.clone());
+        let opening = tokio::task::spawn_blocking(opening);
+        let (log, store) = tokio::select! {
+            biased;
+            () = stop => return Ok(None),
+            opened = opening => opened.expect("opening the store does not panic")?,
         };
-        report(&events, &recovery);
-        let log = Arc::new(log);
-        let store =
-            Continuous::open(Arc::clone(&log), recovery, settings(config), Arc::clone(&clock))?;
-        spares.into_iter().for_each(|spare| store.keep_spare(spare));
         let files = {
             let share = config.retention.share_percent;
             let (mount, store, clock) = (config.mount.clone(), store.clone(), Arc::clone(&clock));
@@ -205,7 +208,7 @@ impl Node {
         let keeping = Keeping { store, config: playback, data, events, measuring, stop };
         // Nobody waits for disks to be measured: until then playback is not guaranteed.
         tokio::spawn(keeping.run());
-        Ok(running)
+        Ok(Some(running))
     }
 
     fn start_recorders(&self, config: &Config) {
@@ -310,6 +313,24 @@ fn summary(services: &Services, data: &str) -> Summary {
         disks: status.disks.into_iter().map(|disk| disk.path).collect(),
         cameras: Vec::new(),
         mount: None,
+    }
+}
+
+/// What opens the store, and says what it found. Blocks on disks.
+fn open(
+    config: Config,
+    data: PathBuf,
+    clock: Arc<dyn Clock>,
+    events: Events,
+) -> impl FnOnce() -> Result<(Arc<Log>, Continuous), NodeError> {
+    move || {
+        let Opened { log, recovery, spares } =
+            open_store(&config, &data, clock.now(), &mut fastrand::Rng::new())?;
+        report(&events, &recovery);
+        let log = Arc::new(log);
+        let store = Continuous::open(Arc::clone(&log), recovery, settings(&config), clock)?;
+        spares.into_iter().for_each(|spare| store.keep_spare(spare));
+        Ok((log, store))
     }
 }
 

@@ -103,6 +103,7 @@ pub(crate) enum Command {
     /// Run a plan's schedule on simulated disks, in virtual time; or on your own, by reading them
     #[command(
         after_help = "Examples:\n  pegasus simulate --profile disk.toml --disks 6 --media camera=4M --fail 2 --degraded keep\n  \
+        pegasus simulate --profile disk.toml --disks 6 --media camera=4M --work-ahead --merge --objects 200\n  \
         pegasus simulate --profile disk.toml --media camera=4M --startup 2s --on /dev/sdb /dev/sdc\n  \
         pegasus simulate --profile disk.toml --export slow-disk --size 20GiB"
     )]

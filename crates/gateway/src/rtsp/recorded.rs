@@ -25,6 +25,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Key pictures are shown for long, and lie far apart: few are enough, and the first comes soon.
 const BATCH_KEYS: usize = 4;
 
+/// How often it is looked whether enough was read ahead to begin before the schedule says.
+const STARTS_EVERY: Duration = Duration::from_millis(20);
+
 /// How long a reader that has caught up with the recorder waits in one go.
 const FOLLOW: Duration = Duration::from_millis(500);
 
@@ -69,8 +72,8 @@ pub(super) struct Recorded {
     position: Time,
     /// What makes sure that it is in time.
     promise: Arc<Promise>,
-    /// When the first unit may be sent so that none is late.
-    starts: Option<Instant>,
+    /// Whether a unit was sent.
+    has_begun: bool,
 }
 
 /// What reads: everything, or key units.
@@ -109,11 +112,10 @@ impl Recorded {
                 Some(promise) => promise,
                 None => Arc::new(store.promise(&[wish])?),
             };
-            let starts = Instant::now() + promise.starts_in();
             let feeder = Feeder::open(&promise, &stream, wanted, follow)?;
-            Ok((fetch(feeder), promise, starts))
+            Ok((fetch(feeder), promise))
         };
-        let (first, promise, starts) = blocking(open).await.map_err(refuse)?;
+        let (first, promise) = blocking(open).await.map_err(refuse)?;
         let position = first.items.iter().find_map(|item| match item {
             Item::Unit(unit) => Some(unit.time),
             _ => None,
@@ -134,7 +136,7 @@ impl Recorded {
             live: Box::new(live),
             position,
             promise,
-            starts: Some(starts),
+            has_begun: false,
         };
         recorded.accept(first);
         Ok(recorded)
@@ -177,9 +179,10 @@ impl Recorded {
 
     /// Waits for the next thing that is due. Cancel safe.
     pub(super) async fn next(&mut self) -> RecordedEvent {
-        if let Some(starts) = self.starts {
-            tokio::time::sleep_until(starts.into()).await;
-            self.starts = None;
+        while !self.has_begun {
+            let starts_in = self.promise.starts_in();
+            self.has_begun = starts_in.is_zero();
+            tokio::time::sleep(starts_in.min(STARTS_EVERY)).await;
         }
         loop {
             self.read_ahead();

@@ -43,6 +43,9 @@ pub(crate) struct Plan {
     /// Begin within this on average, a tenth of the places being left. Default: as many playbacks as can be
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) startup: Option<Duration>,
+    /// Go on early when the disks are done, with viewers who hold between so many blocks, and skip what would be more. Default: the least that work
+    #[arg(long, value_name = "LOW,HIGH", num_args = 0..=1)]
+    pub(crate) work_ahead: Option<Option<MarksArg>>,
 }
 
 /// Who comes, and for how long the disks run.
@@ -65,15 +68,24 @@ pub(crate) struct Simulate {
     /// A disk that fails halfway, by number from 0
     #[arg(long, value_name = "DISK")]
     pub(crate) fail: Option<u32>,
+    /// Viewers who are about to begin the same share one playback
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// How many objects of each medium there are to be seen. Default: 100 with --merge, else nothing is wanted twice
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) objects: Option<u32>,
+    /// How much more popular the first ones are, by Zipf: the n-th is wanted n to the power of this times less. 0: all alike
+    #[arg(long, value_name = "EXPONENT", default_value_t = 1.0)]
+    pub(crate) skew: f64,
     /// From what all chance is drawn: the same number, the same run
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Besides, run it on these disks, files or devices, in real time: they are read where blocks would lie, and nothing is written. Each is as
     /// long as its profile at least
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "work_ahead")]
     pub(crate) on: Vec<PathBuf>,
     /// Nothing of the above: be one such disk, in real time, as a file for other programs, until stopped. The content stays in the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["media", "closed", "poisson", "fail", "on"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["media", "closed", "poisson", "fail", "work_ahead", "merge", "objects", "on"])]
     pub(crate) export: Option<PathBuf>,
     /// Size of the disk that is exported. Default: the profile's
     #[arg(long, value_name = "BYTES", requires = "export")]
@@ -101,6 +113,25 @@ pub(crate) enum Zoning {
     Fixb,
     /// As long as their zone is fast; all zones are read in each period
     Varb,
+}
+
+/// The water marks of `--work-ahead`, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MarksArg {
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+}
+
+impl FromStr for MarksArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = |part: &str| part.trim().parse().ok();
+        let marks = text.split_once(',').and_then(|(low, high)| Some((read(low)?, read(high)?)));
+        let (low, high) = marks
+            .ok_or_else(|| format!("'{text}' is not LOW,HIGH: two numbers of blocks, as 1,8"))?;
+        Ok(Self { low, high })
+    }
 }
 
 /// One `--media`.
@@ -143,6 +174,14 @@ impl FromStr for MediaArg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_are_two_numbers_of_blocks() {
+        assert_eq!("1, 8".parse(), Ok(MarksArg { low: 1, high: 8 }));
+        for text in ["", "1", "1,", "1,2,3", "-1,8", "a,b"] {
+            assert!(text.parse::<MarksArg>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn media_read_as_people_write_them() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pegasus_mitra::{Arrivals, Margins, Outcome, Plan, Scheduler, Workload, simulate};
+use pegasus_mitra::{Arrivals, Margins, Objects, Outcome, Plan, Scheduler, Workload, simulate};
 use serde_json::{Value, json};
 
 use super::plan::{planned, shown};
@@ -16,6 +16,9 @@ const LENGTH: Duration = Duration::from_secs(600);
 const TIME_MAX: Duration = Duration::from_secs(1_000 * 86_400);
 const PER_HOUR_MAX: f64 = 1e6;
 const VIEWERS_MAX: u32 = 1_000_000;
+const SKEW_MAX: f64 = 10.0;
+/// As many objects there are to be merged, unless said.
+const OBJECTS: u32 = 100;
 /// Steps of the progress bar.
 pub(super) const BAR_STEPS: f64 = 1_000.0;
 
@@ -28,7 +31,7 @@ pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     }
     let (wish, plan) = planned(&args.plan, None)?;
     let workload = workload(args, &plan, wish.shares, (TIME, LENGTH))?;
-    let scheduler = Scheduler::new(plan.shape.clone())?;
+    let scheduler = scheduler(args, &plan)?;
     let bar = bar("simulating");
     let outcome = simulate(scheduler, &wish.profiles, &workload, |done| {
         bar.set_position((done * BAR_STEPS) as u64);
@@ -40,7 +43,14 @@ pub(crate) fn run(args: &Simulate, json: bool) -> Result<(), Failure> {
     }
     shown::table(&plan)?;
     output::line("")?;
-    lines(&outcome)
+    lines(&outcome)?;
+    flow(args, &outcome)
+}
+
+pub(super) fn scheduler(args: &Simulate, plan: &Plan) -> Result<Scheduler, Failure> {
+    let mut scheduler = Scheduler::new(plan.shape.clone())?;
+    scheduler.merge(args.merge);
+    Ok(scheduler)
 }
 
 /// What was asked for on the command line; disks run, and everything lasts, so long if nothing was said.
@@ -81,7 +91,17 @@ pub(super) fn workload(
     }
     let fails = args.fail.map(|disk| (disk, run / 2));
     let blocks = periods(length).max(1);
-    Ok(Workload { arrivals, shares, blocks, periods: run, seed: args.seed, fails })
+    let (objects, work_ahead) = (objects(args)?, plan.work_ahead);
+    let (periods, seed) = (run, args.seed);
+    Ok(Workload { arrivals, shares, blocks, periods, seed, fails, objects, work_ahead })
+}
+
+fn objects(args: &Simulate) -> Result<Option<Objects>, Failure> {
+    if !(0.0..=SKEW_MAX).contains(&args.skew) {
+        return Err(Failure::new("--skew is 0, for objects that are all as popular, to 10"));
+    }
+    let count = args.objects.or(args.merge.then_some(OBJECTS));
+    Ok(count.map(|count| Objects { count, skew: args.skew }))
 }
 
 pub(super) fn bar(what: &'static str) -> ProgressBar {
@@ -103,6 +123,9 @@ pub(super) fn figures(outcome: &Outcome) -> Value {
         "blocks": outcome.blocks,
         "admitted": outcome.admitted,
         "waited": outcome.waited,
+        "merged": outcome.merged,
+        "skips": outcome.skips,
+        "ahead_ms": outcome.ahead_ns as f64 / 1e6,
         "shed": outcome.shed,
         "startup_ms": { "mean": outcome.startup_mean_ms(), "max": outcome.startup_max_ms() },
         "buffer_bytes": outcome.held_bytes.first(),
@@ -146,4 +169,22 @@ pub(super) fn lines(outcome: &Outcome) -> Result<(), Failure> {
         ))?;
     }
     output::line(&format!("disks at work: {:.1} % of the time", outcome.busy * 100.0))
+}
+
+/// What came of merging and working ahead, if that was asked for.
+pub(super) fn flow(args: &Simulate, outcome: &Outcome) -> Result<(), Failure> {
+    if args.merge {
+        output::line(&format!(
+            "merged: {} of those who began, with somebody who was about to begin the same",
+            outcome.merged
+        ))?;
+    }
+    if args.plan.work_ahead.is_some() {
+        output::line(&format!(
+            "worked ahead: {:.0} s of the schedule were gained; viewers skipped {} times",
+            outcome.ahead_ns as f64 / 1e9,
+            outcome.skips
+        ))?;
+    }
+    Ok(())
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use pegasus_base::format_duration;
-use pegasus_mitra::{Outcome, Plan, Platters as _, Scheduler, Workload, simulate, simulate_on};
+use pegasus_mitra::{Outcome, Plan, Platters as _, Workload, simulate, simulate_on};
 use pegasus_trial::{RealDisks, Stopper};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::plan::{planned, shown};
-use super::simulate::{BAR_STEPS, bar, figures, lines, workload};
+use super::simulate::{BAR_STEPS, bar, figures, flow, lines, scheduler, workload};
 use crate::cli::plan::Simulate;
 use crate::{Failure, output};
 
@@ -37,10 +37,7 @@ pub(crate) fn run(args: &Simulate, as_json: bool) -> Result<(), Failure> {
     let longest = (TIME.max(period * PERIODS_MIN), LENGTH.max(period * BLOCKS_MIN));
     let workload = workload(args, &plan, wish.shares, longest)?;
     let mut disks = RealDisks::open(&args.on, &plan.shape, &wish.profiles)?;
-    let simulated = {
-        let scheduler = Scheduler::new(plan.shape.clone())?;
-        simulate(scheduler, &wish.profiles, &workload, |_| {})
-    };
+    let simulated = { simulate(scheduler(args, &plan)?, &wish.profiles, &workload, |_| {}) };
     if !as_json {
         shown::table(&plan)?;
         tell_time(&plan, &workload, &disks)?;
@@ -48,8 +45,7 @@ pub(crate) fn run(args: &Simulate, as_json: bool) -> Result<(), Failure> {
     watch(disks.stopper())?;
     let bar = bar("reading");
     bar.enable_steady_tick(TICK);
-    let scheduler = Scheduler::new(plan.shape.clone())?;
-    let outcome = simulate_on(scheduler, &mut disks, &workload, |done| {
+    let outcome = simulate_on(scheduler(args, &plan)?, &mut disks, &workload, |done| {
         bar.set_position((done * BAR_STEPS) as u64);
     });
     bar.finish_and_clear();
@@ -60,8 +56,10 @@ pub(crate) fn run(args: &Simulate, as_json: bool) -> Result<(), Failure> {
     }
     output::line("\nsimulated")?;
     lines(&simulated)?;
+    flow(args, &simulated)?;
     output::line("\non these disks")?;
-    tell(&outcome, &disks)
+    tell(&outcome, &disks)?;
+    flow(args, &outcome)
 }
 
 /// What is about to be done, and how long it takes.

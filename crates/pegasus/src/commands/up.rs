@@ -12,7 +12,10 @@ pub(crate) fn run(up: &Up) -> Result<(), Failure> {
     config.check()?;
     pegasus_node::start_logging(&config.log).map_err(Failure::new)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&config))
+    let served = runtime.block_on(serve(&config));
+    // What is served was waited for; what is left is a store that is still being opened.
+    runtime.shutdown_background();
+    served
 }
 
 /// The configuration, with what the command line says over it.
@@ -36,7 +39,16 @@ fn configured(up: &Up) -> Result<Config, Failure> {
 async fn serve(config: &Config) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let node = Node::start(config, env!("CARGO_PKG_VERSION")).await?;
+    let told = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let Some(node) = Node::start(config, env!("CARGO_PKG_VERSION"), told).await? else {
+        tracing::info!("stopped before the store was open");
+        return Ok(());
+    };
     greet(node.summary(), config)?;
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -1,6 +1,6 @@
 //! Indexes of sealed segments, read when needed, recently used ones kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -15,10 +15,48 @@ use crate::stream::Stream;
 /// Indexes kept: some MiB. Each playback that is promised has two at least.
 const KEPT_MAX: usize = 1024;
 
+/// Bytes of indexes kept with their tables: for who goes through what he was just admitted for, and who comes through a segment picture by picture.
+const WHOLE_BYTES_MAX: usize = 16 << 20;
+
 /// A cache of indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Indexes {
     cache: Mutex<Cache>,
+    whole: Mutex<Whole>,
+}
+
+/// Indexes with their tables, and how long they are; the one used last comes last.
+#[derive(Debug, Default)]
+struct Whole {
+    kept: VecDeque<(SegmentId, usize, Arc<[Entry]>)>,
+    bytes: usize,
+}
+
+impl Whole {
+    fn get(&mut self, id: SegmentId) -> Option<Arc<[Entry]>> {
+        let at = self.kept.iter().position(|(kept, ..)| *kept == id)?;
+        let found = self.kept.remove(at)?;
+        let entries = found.2.clone();
+        self.kept.push_back(found);
+        Some(entries)
+    }
+
+    fn keep(&mut self, id: SegmentId, bytes: usize, entries: Arc<[Entry]>) {
+        self.forget(id);
+        self.bytes += bytes;
+        self.kept.push_back((id, bytes, entries));
+        while self.bytes > WHOLE_BYTES_MAX {
+            let Some((_, bytes, _)) = self.kept.pop_front() else { break };
+            self.bytes -= bytes;
+        }
+    }
+
+    fn forget(&mut self, id: SegmentId) {
+        let at = self.kept.iter().position(|(kept, ..)| *kept == id);
+        if let Some((_, bytes, _)) = at.and_then(|at| self.kept.remove(at)) {
+            self.bytes -= bytes;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +80,9 @@ impl Indexes {
         if let Some(entries) = self.cached(id) {
             return Ok(entries);
         }
-        let mut entries = read(log, stream, record)?;
-        // Only who goes through all of them wants the tables, and only once.
+        let (mut entries, bytes) = read_sized(log, stream, record)?;
+        // Only who goes through all of them wants the tables, and soon: often the one who is admitted now.
+        self.whole.lock().keep(id, bytes, entries.clone().into());
         entries
             .iter_mut()
             .filter_map(|entry| entry.outline.as_mut())
@@ -59,9 +98,33 @@ impl Indexes {
         Ok(entries)
     }
 
+    /// The entries of a sealed segment, with their tables. They are kept a while if that `keeps` them.
+    ///
+    /// # Errors
+    /// If its index can't be read.
+    pub(crate) fn whole(
+        &self,
+        log: &Log,
+        stream: &Stream,
+        record: &SegmentRecord,
+        keeps: bool,
+    ) -> Result<Arc<[Entry]>, Error> {
+        let id = record.segment.id;
+        if let Some(entries) = self.whole.lock().get(id) {
+            return Ok(entries);
+        }
+        let (entries, bytes) = read_sized(log, stream, record)?;
+        let entries: Arc<[Entry]> = entries.into();
+        if keeps {
+            self.whole.lock().keep(id, bytes, entries.clone());
+        }
+        Ok(entries)
+    }
+
     /// Forgets a segment that is out.
     pub(crate) fn forget(&self, id: SegmentId) {
         self.cache.lock().kept.remove(&id);
+        self.whole.lock().forget(id);
     }
 
     fn cached(&self, id: SegmentId) -> Option<Arc<[Entry]>> {
@@ -83,6 +146,15 @@ pub(crate) fn read(
     stream: &Stream,
     record: &SegmentRecord,
 ) -> Result<Vec<Entry>, Error> {
+    read_sized(log, stream, record).map(|(entries, _)| entries)
+}
+
+/// As [`read`], and how many bytes it has.
+fn read_sized(
+    log: &Log,
+    stream: &Stream,
+    record: &SegmentRecord,
+) -> Result<(Vec<Entry>, usize), Error> {
     let id = record.segment.id;
     let State::Sealed(sealed) = &record.state else {
         return Err(Error::Deleted { name: stream.name.clone(), at: record.first });
@@ -91,8 +163,9 @@ pub(crate) fn read(
         return Err(Error::Unindexed { name: stream.name.clone(), segment: id });
     };
     let payload = log.read_block(map)?;
-    index::parse(&payload, stream.id, id).map_err(|source| Error::Damaged {
+    let entries = index::parse(&payload, stream.id, id).map_err(|source| Error::Damaged {
         what: format!("the index of {id} of {}", stream.name),
         source,
-    })
+    })?;
+    Ok((entries, payload.len()))
 }

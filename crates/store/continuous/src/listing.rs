@@ -61,8 +61,13 @@ impl Listing {
 #[derive(Debug, Default)]
 struct Tables {
     /// The sealed segment that was read last, and its index.
-    index: Option<(u64, Vec<Entry>)>,
+    index: Option<(u64, Arc<[Entry]>)>,
+    /// Indexes read.
+    read: u64,
 }
+
+/// Who lists more segments than this goes through a recording once: he would only drive out what others come back to.
+const KEPT_OF_ONE: u64 = 2;
 
 impl Source for Tables {
     type Block = Contents;
@@ -70,7 +75,10 @@ impl Source for Tables {
 
     fn step(&mut self, finder: &Finder, place: Place) -> Result<Step, Error> {
         if self.index.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
-            self.index = finder.index(place.segment)?.map(|entries| (place.segment, entries));
+            let keeps = self.read < KEPT_OF_ONE;
+            self.index =
+                finder.index(place.segment, keeps)?.map(|entries| (place.segment, entries));
+            self.read += 1;
         }
         let Some((_, entries)) = &self.index else { return finder.entry(place) };
         Ok(match entries.get(place.block) {

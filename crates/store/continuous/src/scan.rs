@@ -44,7 +44,7 @@ pub(crate) struct Extent {
 pub(crate) struct Scan {
     pub(crate) finder: Finder,
     /// The sealed segment that was read last, and its index with the outlines.
-    index: Option<(u64, Vec<Entry>)>,
+    index: Option<(u64, Arc<[Entry]>)>,
     /// The block that was looked at last.
     held: Option<(Place, Contents)>,
     /// Where to go on, either way, after an error.
@@ -336,7 +336,7 @@ impl Scan {
         match (open, f) {
             (Some(done), _) => Ok(done),
             (None, Some(f)) => {
-                self.index = self.finder.index(segment)?.map(|entries| (segment, entries));
+                self.index = self.finder.index(segment, true)?.map(|entries| (segment, entries));
                 Ok(f(self.index.as_ref().map_or(&[], |(_, entries)| entries)))
             }
             (None, None) => unreachable!("what was called has answered"),

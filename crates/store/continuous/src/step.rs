@@ -12,7 +12,6 @@ use crate::format::block::{Block, Contents};
 use crate::format::index::Entry;
 use crate::format::segment::State;
 use crate::format::table::Row;
-use crate::indexes;
 use crate::inner::Inner;
 use crate::locate::{Entries, Finder, Place, Reach};
 use crate::stream::{Stream, View};
@@ -69,9 +68,9 @@ impl Finder {
         })
     }
 
-    /// All of a sealed segment's index, with the outlines, from disk; `None` if the segment is open, or
-    /// not there any more.
-    pub(crate) fn index(&self, segment: u64) -> Result<Option<Vec<Entry>>, Error> {
+    /// All of a sealed segment's index, with the outlines; `None` if the segment is open, or
+    /// not there any more. It is kept a while if that `keeps` it.
+    pub(crate) fn index(&self, segment: u64, keeps: bool) -> Result<Option<Arc<[Entry]>>, Error> {
         let log = &self.inner.log;
         let is_open = |view: &mut View| view.open.is_some() && segment + 1 == view.segments.end;
         if self.stream.view(is_open) {
@@ -80,10 +79,12 @@ impl Finder {
         let record = self.stream.segment(log, self.record_len, segment)?;
         let Some(record) = record else { return Ok(None) };
         match record.state {
-            State::Sealed(_) => indexes::read(log, &self.stream, &record).map(Some),
+            State::Sealed(_) => {
+                self.inner.indexes.whole(log, &self.stream, &record, keeps).map(Some)
+            }
             State::Out(..) => {
                 let object = self.inner.tier_of(&self.stream, &record)?;
-                Ok(Some(object.object(&self.stream, &record)?.entries.to_vec()))
+                Ok(Some(object.object(&self.stream, &record)?.entries.clone()))
             }
             State::Open | State::Freed => Ok(None),
         }

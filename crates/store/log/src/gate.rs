@@ -3,6 +3,9 @@
 //! While a batch is under way its slack is known: how much earlier than it has to be it would be done. Other reads take from
 //! it, and are made at once; when it is used up they wait for the end of the batch, which is at most a window of the schedule away. Between
 //! batches nobody waits. So nobody starves, and nobody is late. Who holds the writer's lock does not wait: recordings would wait for it.
+//!
+//! Somebody who is about to begin playing has little to read, but one thing after the other, and each would wait behind all that others asked
+//! for meanwhile. So as long as somebody [begins](Hurry), the rest make one read at a time.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -30,6 +33,8 @@ impl Cost {
 thread_local! {
     /// How many reasons the thread has not to wait.
     static URGENT: Cell<u32> = const { Cell::new(0) };
+    /// And how many to go before others.
+    static HURRIED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// While it is there, the thread that made it does not wait at a gate: for who has time of the disks kept for him, or must not keep others waiting.
@@ -51,6 +56,22 @@ impl Drop for Urgent {
     }
 }
 
+/// While it is there, the thread that made it goes before all others that read what was not promised: for who is about to begin playing.
+#[derive(Debug)]
+pub struct Hurry<'a> {
+    gate: &'a Gate,
+    /// It is the thread's.
+    own: PhantomData<*const ()>,
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        HURRIED.with(|hurried| hurried.set(hurried.get() - 1));
+        self.gate.state.lock().hurried -= 1;
+        self.gate.over.notify_all();
+    }
+}
+
 /// Where reads that are not promised pass.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -64,6 +85,10 @@ struct State {
     /// Reads that have passed and are not over, and their bytes: a batch that begins finds them before it.
     reads: usize,
     bytes: usize,
+    /// How many are in a hurry.
+    hurried: usize,
+    /// Calls of the rest that have passed and are not over.
+    rest: usize,
 }
 
 /// Reads that have passed, until it is dropped.
@@ -72,6 +97,8 @@ pub(crate) struct Passed<'a> {
     gate: &'a Gate,
     reads: usize,
     bytes: usize,
+    /// Whether it makes way for who is in a hurry.
+    is_rest: bool,
 }
 
 #[derive(Debug)]
@@ -99,22 +126,42 @@ impl Gate {
     /// Waits until `reads` reads of `bytes` altogether hurt nobody. They are under way until what is returned is dropped.
     pub(crate) fn pass(&self, reads: usize, bytes: usize) -> Passed<'_> {
         let mut state = self.state.lock();
-        while !state.bears(reads, bytes) {
+        let is_rest = state.is_rest();
+        while !state.bears(reads, bytes, is_rest) {
             self.over.wait(&mut state);
         }
         (state.reads, state.bytes) = (state.reads + reads, state.bytes + bytes);
-        Passed { gate: self, reads, bytes }
+        state.rest += usize::from(is_rest);
+        Passed { gate: self, reads, bytes, is_rest }
+    }
+
+    /// The calling thread is in a hurry until what is returned is dropped.
+    pub(crate) fn hurry(&self) -> Hurry<'_> {
+        HURRIED.with(|hurried| hurried.set(hurried.get() + 1));
+        self.state.lock().hurried += 1;
+        Hurry { gate: self, own: PhantomData }
     }
 }
 
 impl State {
+    /// Whether the calling thread reads neither a batch, nor with time of its own, nor in a hurry.
+    fn is_rest(&self) -> bool {
+        !self.is_promised() && HURRIED.with(Cell::get) == 0
+    }
+
+    /// Whether what the calling thread reads waits for nobody.
+    fn is_promised(&self) -> bool {
+        let own = std::thread::current().id();
+        URGENT.with(Cell::get) > 0 || self.batch.as_ref().is_some_and(|batch| batch.reader == own)
+    }
+
     /// Whether reads may be made now; then the slack of the batch that is under way bears them.
-    fn bears(&mut self, reads: usize, bytes: usize) -> bool {
-        let Some(batch) = &mut self.batch else { return true };
-        let is_urgent = URGENT.with(Cell::get) > 0;
-        if is_urgent || batch.reader == std::thread::current().id() {
-            return true;
+    fn bears(&mut self, reads: usize, bytes: usize, is_rest: bool) -> bool {
+        if is_rest && self.hurried > 0 && self.rest > 0 {
+            return false;
         }
+        let is_promised = self.is_promised();
+        let Some(batch) = self.batch.as_mut().filter(|_| !is_promised) else { return true };
         let left = batch.slack.checked_sub(batch.cost.of(reads, bytes));
         batch.slack = left.unwrap_or(batch.slack);
         left.is_some()
@@ -125,6 +172,10 @@ impl Drop for Passed<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock();
         (state.reads, state.bytes) = (state.reads - self.reads, state.bytes - self.bytes);
+        state.rest -= usize::from(self.is_rest);
+        if self.is_rest && state.hurried > 0 {
+            self.gate.over.notify_all();
+        }
     }
 }
 
@@ -171,6 +222,32 @@ mod tests {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert_eq!(passed.load(SeqCst), 5);
+    }
+
+    #[test]
+    fn while_somebody_is_in_a_hurry_the_rest_read_one_at_a_time() {
+        let gate = Gate::default();
+        let passed = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let hurry = gate.hurry();
+            let first = scope.spawn(|| std::mem::forget(gate.pass(1, 0)));
+            first.join().unwrap();
+            let second = scope.spawn(|| {
+                gate.pass(1, 0);
+                passed.fetch_add(1, SeqCst);
+            });
+            // Who is in a hurry waits for none of them.
+            drop((gate.pass(1, 0), gate.pass(1, 0)));
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(passed.load(SeqCst), 0, "one is under way");
+            drop(Passed { gate: &gate, reads: 1, bytes: 0, is_rest: true });
+            second.join().unwrap();
+            // Nobody has to wait for what is over.
+            let third = scope.spawn(|| std::mem::forget(gate.pass(1, 0)));
+            third.join().unwrap();
+            drop(hurry);
+            scope.spawn(|| drop(gate.pass(1, 0))).join().unwrap();
+        });
     }
 
     #[test]

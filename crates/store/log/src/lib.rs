@@ -134,7 +134,7 @@ pub use cleaner::CleanerStatus;
 pub use cleaning::{Cleaned, Cleaning};
 pub use error::LogError;
 pub use format::block::{BlockMap, Column, DiskIndex, Extent, Owner, SegmentId, SegmentRef};
-pub use gate::{Cost, Passing, Urgent};
+pub use gate::{Cost, Hurry, Passing, Urgent};
 pub use kinds::Kind;
 pub use log::{Committed, Log};
 pub use mend::{Listed, Mended, Mending, Pace, Scope};

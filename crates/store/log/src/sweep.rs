@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pegasus_disk::{AlignedBuf, Reads};
 
-use crate::gate::{Cost, Passing};
+use crate::gate::{Cost, Hurry, Passing};
 use crate::reading::Reading;
 use crate::{BlockMap, DiskIndex, Extent, Log, LogError};
 
@@ -47,6 +47,12 @@ impl Log {
     /// go first as long as they take no more than `slack` altogether, by what they `cost`, and then wait.
     pub fn begin_batch(&self, slack: Duration, cost: Cost) -> Passing<'_> {
         self.array.gate.begin(slack, cost)
+    }
+
+    /// The calling thread is about to begin playing: until what is returned is dropped its reads go before others' that were not promised, of which one is
+    /// made at a time meanwhile.
+    pub fn hurry(&self) -> Hurry<'_> {
+        self.array.gate.hurry()
     }
 
     /// Waits until a read of `bytes` from a disk, made by somebody else than the log, hurts nobody to whom a batch was promised.

@@ -14,7 +14,7 @@ pub struct Load {
 }
 
 impl Load {
-    fn and(self, more: Self) -> Self {
+    pub(crate) fn and(self, more: Self) -> Self {
         Self { reads: self.reads + more.reads, bytes: self.bytes + more.bytes }
     }
 
@@ -32,6 +32,17 @@ pub struct Short {
     pub by_ns: u64,
 }
 
+/// What a playback has of the period under way, and in which interval of its round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its block was ordered.
+    Read(usize),
+    /// Its turn was, and it had none.
+    Skipped(usize),
+    /// Nothing yet.
+    ToCome,
+}
+
 /// One virtual disk's promises.
 ///
 /// The rule. A group's reads are asked for when its interval begins and have to be done a window later. Batches are served in the order
@@ -46,6 +57,8 @@ pub(crate) struct Account {
     bills_ns: Vec<u64>,
     /// What batches of the period under way take besides: reads that joined late, and those of playbacks that have ended since.
     extra_ns: Vec<u64>,
+    /// What batches of the period under way take less than they are billed, as somebody skips them.
+    spared_ns: Vec<u64>,
     /// What is left of each interval of the period under way when the reads that joined it late are over at worst, in nanoseconds.
     late_left_ns: Vec<u64>,
     /// By group, what was refused last, and why: until something changes it is again.
@@ -59,6 +72,7 @@ impl Account {
             loads: vec![Load::default(); groups],
             bills_ns: vec![0; round],
             extra_ns: vec![0; round],
+            spared_ns: vec![0; round],
             late_left_ns: vec![u64::MAX; round],
             refused: vec![Cell::default(); groups],
         }
@@ -115,16 +129,23 @@ impl Account {
     fn has_room(&self, shape: &Shape, group: u32, more: Load, at_once: bool) -> Result<(), Short> {
         let load = self.loads[group as usize].and(more);
         let bill = |zone| shape.batch_ns(zone, load.reads, load.bytes);
-        let late = |at: usize| if at_once { self.extra_ns[at] } else { 0 };
-        if shape.swept() > 1 {
-            return self.zones_fit(shape, |zone| bill(zone) + late(zone));
-        }
-        let changed = bill(0);
-        let billed = |at: usize| {
-            let bill_ns = if at == group as usize { changed } else { self.bills_ns[at] };
-            bill_ns + late(at)
+        let changed = if shape.swept() > 1 { 0 } else { bill(0) };
+        let billed = |at: usize| match shape.swept() {
+            1 if at == group as usize => changed,
+            1 => self.bills_ns[at],
+            _ => bill(at),
         };
-        groups_fit(shape, billed).map_err(|by_ns| Short { in_round: group as usize, by_ns })
+        let spares = self.spared_ns.iter().any(|spared| *spared > 0);
+        // What is spared now is wanted again later.
+        if !at_once || spares {
+            fit(shape, group as usize, billed)?;
+        }
+        if at_once { fit(shape, group as usize, |at| self.now_ns(at, billed(at))) } else { Ok(()) }
+    }
+
+    /// What interval `at` of the period under way takes if it is billed `bill_ns` in the long run.
+    fn now_ns(&self, at: usize, bill_ns: u64) -> u64 {
+        (bill_ns + self.extra_ns[at]).saturating_sub(self.spared_ns[at])
     }
 
     /// Whether one read that takes `lone_ns` can still be made in interval `in_round` of the period under way, of which `left_ns`
@@ -140,17 +161,7 @@ impl Account {
             return Err(short);
         }
         let lone = |at: usize| if at == in_round { lone_ns } else { 0 };
-        let billed = |at: usize| self.bills_ns[at] + self.extra_ns[at] + lone(at);
-        if shape.swept() > 1 {
-            return self.zones_fit(shape, billed);
-        }
-        groups_fit(shape, billed).map_err(|by_ns| Short { in_round, by_ns })
-    }
-
-    fn zones_fit(&self, shape: &Shape, billed: impl Fn(usize) -> u64) -> Result<(), Short> {
-        let mut zones = shape.shares_ns().iter().enumerate();
-        let short = zones.find_map(|(zone, share)| over(zone, billed(zone), *share));
-        short.map_or(Ok(()), Err)
+        fit(shape, in_round, |at| self.now_ns(at, self.bills_ns[at]) + lone(at))
     }
 
     /// Adds what joins interval `in_round` of the period under way late: in this one it is read by itself, which takes `lone_ns`,
@@ -178,6 +189,7 @@ impl Account {
     /// A period begins: who joined the last one late rides the sweeps from now on.
     pub(crate) fn next_period(&mut self) {
         self.extra_ns.fill(0);
+        self.spared_ns.fill(0);
         self.late_left_ns.fill(u64::MAX);
         self.refused.iter_mut().for_each(|refused| refused.set(None));
     }
@@ -188,14 +200,32 @@ impl Account {
         self.bill(shape, group);
     }
 
-    /// Takes a promise back. `read_in`: the interval of the round under way in which it is still read for.
-    pub(crate) fn take(&mut self, shape: &Shape, group: u32, taken: Load, read_in: Option<usize>) {
-        let before = read_in.map(|in_round| self.bills_ns[in_round]);
+    /// What `group` has just ordered for interval `in_round` leaves out `skipped`, which stays promised. Until the period ends others may have its time.
+    pub(crate) fn spare(&mut self, shape: &Shape, group: u32, in_round: usize, skipped: Load) {
+        let load = self.loads[group as usize].less(skipped);
+        let zone = if shape.swept() > 1 { in_round } else { 0 };
+        let takes_ns = shape.batch_ns(zone, load.reads, load.bytes);
+        self.spared_ns[in_round] = self.bills_ns[in_round].saturating_sub(takes_ns);
+        self.refused.iter_mut().for_each(|refused| refused.set(None));
+    }
+
+    /// Takes a promise back, of which the batch that was ordered last has what `turn` says.
+    pub(crate) fn take(&mut self, shape: &Shape, group: u32, taken: Load, turn: Turn) {
+        let at = match turn {
+            Turn::Read(at) | Turn::Skipped(at) => at,
+            Turn::ToCome => 0,
+        };
+        let before = self.bills_ns[at];
         let load = &mut self.loads[group as usize];
         *load = load.less(taken);
         self.bill(shape, group);
-        if let (Some(in_round), Some(before)) = (read_in, before) {
-            self.extra_ns[in_round] += before - self.bills_ns[in_round];
+        let less_ns = before - self.bills_ns[at];
+        match turn {
+            Turn::Read(_) => self.extra_ns[at] += less_ns,
+            Turn::Skipped(_) => {
+                self.spared_ns[at] = self.spared_ns[at].saturating_sub(less_ns);
+            }
+            Turn::ToCome => {}
         }
     }
 
@@ -215,6 +245,17 @@ impl Account {
 fn over(in_round: usize, takes_ns: u64, has_ns: u64) -> Option<Short> {
     let by_ns = takes_ns.saturating_sub(has_ns);
     (by_ns > 0).then_some(Short { in_round, by_ns })
+}
+
+/// Whether each interval bears what it is billed, and those of a period what they lend each other; if not, what is short, `asking` being the group
+/// that more was asked for.
+fn fit(shape: &Shape, asking: usize, billed: impl Fn(usize) -> u64) -> Result<(), Short> {
+    if shape.swept() > 1 {
+        let mut zones = shape.shares_ns().iter().enumerate();
+        let short = zones.find_map(|(zone, share)| over(zone, billed(zone), *share));
+        return short.map_or(Ok(()), Err);
+    }
+    groups_fit(shape, billed).map_err(|by_ns| Short { in_round: asking, by_ns })
 }
 
 /// Whether bills keep to the rule; if not, by how many nanoseconds the worst run exceeds it.
@@ -286,7 +327,7 @@ mod tests {
         let mut account = filled(&shape);
         let full = account.billed_ns();
         assert!(account.fits(&shape, 0, ONE, true).is_err());
-        account.take(&shape, 0, ONE, None);
+        account.take(&shape, 0, ONE, Turn::ToCome);
         assert!(account.fits(&shape, 0, ONE, true).is_ok());
         account.add(&shape, 0, ONE);
         assert_eq!(account.billed_ns(), full);

@@ -37,4 +37,24 @@ pub enum Error {
         /// What there is.
         has_us: u64,
     },
+    /// Water marks are too low, or too near to each other, for skips to be possible.
+    #[error(
+        "water marks of {low} and {high} blocks do not suffice: the low one is at least {least_low} here, which the schedule itself needs, and the high one \
+        {apart} above it, as a skip leaves out {cycle} blocks or a multiple; say {least_low},{} or more", least_low + apart
+    )]
+    Marks {
+        /// The low mark, in blocks.
+        low: u64,
+        /// The high mark, in blocks.
+        high: u64,
+        /// The least low mark.
+        least_low: u64,
+        /// By how much the high mark is above the low one at least.
+        apart: u64,
+        /// How many blocks a skip leaves out at least.
+        cycle: u64,
+    },
+    /// Who has read nothing yet has nothing to skip for.
+    #[error("playback {0} has not begun: let its first block be read before it skips any")]
+    Unbegun(u64),
 }

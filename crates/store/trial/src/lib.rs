@@ -23,7 +23,7 @@
 //! let scheduler = Scheduler::new(Shape::new(&profiles, knobs, media)?)?;
 //! let mut disks = RealDisks::open(&[path], scheduler.shape(), &profiles)?;
 //! let workload = Workload {
-//!     arrivals: Arrivals::Closed { viewers: 2 }, shares: vec![1.0], blocks: 4, periods: 10, seed: 1, fails: None,
+//!     arrivals: Arrivals::Closed { viewers: 2 }, shares: vec![1.0], blocks: 4, periods: 10, seed: 1, fails: None, objects: None, work_ahead: None,
 //! };
 //! let found = simulate_on(scheduler, &mut disks, &workload, |_| {});
 //! assert!(found.blocks > 0);

@@ -13,7 +13,9 @@ use pegasus_trial::{RealDisks, TrialError};
 
 fn workload(periods: u64) -> Workload {
     let arrivals = Arrivals::Closed { viewers: 12 };
-    Workload { arrivals, shares: vec![2.0, 1.0], blocks: 5, periods, seed: 5, fails: None }
+    let (fails, objects, work_ahead) = (None, None, None);
+    let shares = vec![2.0, 1.0];
+    Workload { arrivals, shares, blocks: 5, periods, seed: 5, fails, objects, work_ahead }
 }
 
 fn run(disks: &mut RealDisks, knobs: Knobs, periods: u64) -> Outcome {

@@ -1,6 +1,6 @@
 //! Promised playbacks: asking for one, changing, renewing and ending it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +17,9 @@ use crate::http::query::Between;
 use crate::http::waiting;
 use crate::{Measurement, MeasuringStatus, PromiseState};
 
+/// How long an answer waits at most until enough was read ahead to begin at once, and how often that is looked at.
+const SETTLED_WITHIN: Duration = Duration::from_millis(500);
+const SETTLES_EVERY: Duration = Duration::from_millis(10);
 /// Streams played together at most.
 const STREAMS_MAX: usize = 64;
 /// How fast anything is played at most.
@@ -66,7 +69,8 @@ pub(crate) struct Playback {
     guaranteed: bool,
     /// Bits a second that are reserved for it.
     rate_bps: u64,
-    /// How long to wait before the first picture is shown, so that none is late.
+    /// How long to wait before the first picture is shown, so that none is late. Renewing the promise tells what is left of it, which is nothing as soon as
+    /// enough was read ahead.
     starts_in_ms: u64,
     /// It ends if it is neither used nor renewed for so long.
     expires_in_ms: u64,
@@ -255,7 +259,16 @@ pub(crate) async fn begin_playback(
     } else {
         waiting::begin(&app, wishes, wait).await?
     };
+    settle(&lease).await;
     Ok((StatusCode::CREATED, Json(Playback::of(id, &lease))))
+}
+
+/// Where the disks have time, enough is read ahead in a moment for showing to begin at once: the answer waits for that.
+async fn settle(lease: &Lease) {
+    let until = Instant::now() + SETTLED_WITHIN;
+    while Instant::now() < until && !lease.promise.starts_in().is_zero() {
+        tokio::time::sleep(SETTLES_EVERY).await;
+    }
 }
 
 /// Renews a promise, or asks for another speed or place. If that is refused, the promise stays as it was.
@@ -286,6 +299,7 @@ pub(crate) async fn change_playback(
     };
     let (store, playbacks) = (app.store.clone(), app.playbacks.clone());
     let lease = blocking(move || playbacks.renew(&store, id, change)).await?;
+    settle(&lease).await;
     Ok(Json(Playback::of(id, &lease)))
 }
 

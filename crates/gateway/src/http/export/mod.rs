@@ -54,7 +54,13 @@ pub(crate) async fn get_media(
     let range = between.resolve(app.clock.now())?;
     let promise = under.promise(&app, &name)?;
     let (store, plans, stream) = (app.store.clone(), app.plans.clone(), name.clone());
-    let planned = blocking(move || plans.get(&store, &stream, range)).await?;
+    let first = promise.clone();
+    let plan = move || plans.get(&store, &stream, range);
+    let planned = blocking(move || match first {
+        Some(promise) => promise.hurry(plan),
+        None => plan(),
+    });
+    let planned = planned.await?;
 
     let part = text(&headers, header::RANGE);
     if part.is_some() && !between.is_absolute() {

@@ -3,9 +3,9 @@
 pub(super) mod shown;
 
 use pegasus_disk::Profile;
-use pegasus_mitra::{Degraded, Goal, Media, Plan, Wish, Zoning, plan};
+use pegasus_mitra::{Degraded, Goal, Media, Plan, WaterMarks, Wish, Zoning, plan};
 
-use crate::cli::plan::{Degraded as Policy, Plan as Args, Zoning as Blocks};
+use crate::cli::plan::{Degraded as Policy, MarksArg, Plan as Args, Zoning as Blocks};
 use crate::{Failure, output};
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -17,7 +17,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
 pub(super) fn planned(args: &Args, there: Option<u32>) -> Result<(Wish, Plan), Failure> {
     let wish = wish(args, there)?;
     let plan = plan(&wish)?;
-    Ok((wish, plan))
+    let marks = match args.work_ahead {
+        None => return Ok((wish, plan)),
+        Some(None) => WaterMarks::least(&plan.shape),
+        Some(Some(MarksArg { low, high })) => WaterMarks::new(&plan.shape, low, high)?,
+    };
+    Ok((wish, plan.with_work_ahead(marks)))
 }
 
 fn wish(args: &Args, there: Option<u32>) -> Result<Wish, Failure> {

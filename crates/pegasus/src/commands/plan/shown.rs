@@ -25,6 +25,14 @@ pub(crate) fn json(plan: &Plan) -> Value {
             "buffer_bytes": plan.buffer_bytes[number],
         })
     });
+    let work_ahead = plan.work_ahead.map(|marks| {
+        json!({
+            "low_blocks": marks.low_blocks(),
+            "high_blocks": marks.high_blocks(),
+            "skip_blocks": plan.shape.cycle(),
+            "more_bytes": more_bytes(plan),
+        })
+    });
     json!({
         "displays": plan.all(),
         "block_bytes": blocks[0],
@@ -39,9 +47,15 @@ pub(crate) fn json(plan: &Plan) -> Value {
         "startup_ms": { "mean": ms(plan.startup_ns.mean), "max": ms(plan.startup_ns.max) },
         "buffer_bytes": plan.buffer_bytes[0],
         "server_bytes": plan.server_bytes,
+        "work_ahead": work_ahead,
         "wasted": { "bandwidth": plan.wasted_bandwidth, "space": plan.wasted_space },
         "media": media.collect::<Vec<_>>(),
     })
+}
+
+/// What working ahead costs a playback of the first medium in memory.
+fn more_bytes(plan: &Plan) -> u64 {
+    plan.buffer_bytes[0].saturating_sub(plan.shape.buffer_bytes(0))
 }
 
 fn degraded(policy: Degraded) -> &'static str {
@@ -90,6 +104,16 @@ pub(crate) fn table(plan: &Plan) -> Result<(), Failure> {
         plan.startup_ns.mean as f64 / 1e9,
         plan.startup_ns.max as f64 / 1e9
     ))?;
+    if let Some(marks) = plan.work_ahead {
+        output::line(&format!(
+            "working ahead: viewers hold {} to {} blocks and skip {} at a time, which takes {} more of a playback of {}",
+            marks.low_blocks(),
+            marks.high_blocks(),
+            plan.shape.cycle(),
+            ByteSize(more_bytes(plan)),
+            plan.shape.media()[0].name,
+        ))?;
+    }
     output::line(&format!("under way from disks: {}", ByteSize(plan.server_bytes)))?;
     output::line(&format!(
         "not used: {:.1} % of what the disks could move, {:.1} % of their room",

@@ -1,6 +1,7 @@
 //! Who is admitted, and who has to go. Knows no clock: it is told the time, in nanoseconds since the office began.
 
 mod anew;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -219,6 +220,7 @@ impl State {
         if admitted.is_late {
             self.late.push(admitted.id);
         }
+        self.waited_for = true;
         Ok(admitted.id)
     }
 
@@ -269,10 +271,10 @@ impl State {
     /// How a playback is read that takes least of the disks' time: over the ends of segments, or in one run in each period.
     fn reading(&self, known: &Known, scale: f64) -> (Reading, Budget) {
         let period_ns = self.terms.guarantee().period_ns();
+        // As much of the recording as is shown in a period; slower ones are read as if they were not slow.
+        let shown_ns = |ns: u64| (ns as f64 * scale.max(1.0)) as u64;
         let reading = |stops: bool| {
-            let budget = known.curve.budget(period_ns, stops)?;
-            // Twice as fast, twice as much; slower ones read no more than they show.
-            let budget = (budget as f64 * scale.max(1.0)).ceil() as u64;
+            let budget = known.curve.budget(shown_ns(period_ns), stops)?;
             // The last block that is read in a period may go beyond the budget.
             let (bytes, width) = (budget + known.largest, known.width.max(1));
             Some(Reading { bytes, width, stops, slowness: known.slowness })
@@ -283,7 +285,8 @@ impl State {
         let reading = cheapest.expect("who crosses the ends of segments has a budget");
         let budget = Budget {
             bytes: reading.bytes - known.largest,
-            period_ns,
+            period_ns: shown_ns(period_ns),
+            early_ns: shown_ns(period_ns + self.window_ns()),
             stops: reading.stops,
             largest_block: known.largest,
             largest_part: known.curve.largest(),
@@ -337,12 +340,6 @@ impl State {
         self.aside -= share.aside;
         self.figures.late_blocks += share.stock.figures().late_blocks;
         Some(share)
-    }
-
-    /// When the last of these playbacks can be shown, in nanoseconds since the office began.
-    pub(super) fn shown_ns(&self, ids: &[PlaybackId]) -> u64 {
-        let shares = ids.iter().filter_map(|id| self.shares.get(id));
-        shares.map(|share| share.shown_ns).max().unwrap_or(0)
     }
 
     /// Bits a second that are reserved for these playbacks.

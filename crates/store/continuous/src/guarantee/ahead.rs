@@ -169,8 +169,10 @@ pub(crate) fn glance(finder: &Finder, place: Place, backward: bool) -> Glance {
     for segment in first..end {
         // What is out takes nothing of the disks.
         let Ok(entries) = finder.entries_within(segment, Reach::Disks) else { continue };
+        glance.segments += u64::from(!entries.as_slice().is_empty());
         for entry in entries.as_slice() {
             let bytes = on_disk(entry);
+            glance.bare += u64::from(entry.outline.is_none());
             glance.bytes += bytes;
             glance.blocks += 1;
             glance.keys += u64::from(entry.head.mark.is_some());

@@ -7,10 +7,8 @@ use pegasus_mitra::{Load, Shape};
 
 /// Key units that are shown in a second, at most.
 const KEYS_A_SECOND: f64 = 9.0;
-/// Reads for a key unit: the table of its block, what it lies in, and a part of an index.
-const READS_A_KEY: f64 = 3.0;
-/// Reads for a block that is read with its group: its own, and a part of what finding the group takes.
-const READS_A_BLOCK: f64 = 2.0;
+/// Reads for a segment: a page of the directory, its index, and the index once more where others drove it out of memory.
+const READS_A_SEGMENT: f64 = 3.0;
 
 /// What a recording is like near a place.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -21,6 +19,10 @@ pub(crate) struct Glance {
     pub(crate) blocks: u64,
     /// Blocks with a key unit.
     pub(crate) keys: u64,
+    /// Segments they lie in.
+    pub(crate) segments: u64,
+    /// Blocks whose tables stand in them alone, where they have to be looked up.
+    pub(crate) bare: u64,
     /// Bytes of the greatest block.
     pub(crate) largest: u64,
     /// On how many disks its blocks lie, parity apart; the fewest.
@@ -39,13 +41,16 @@ impl Glance {
         let second = 1.0 / self.shown.as_secs_f64().max(0.001);
         let width = self.width.max(1) as f64;
         let speed = scale.abs();
-        let (reads, bytes) = if (-1.0..0.0).contains(&scale) {
-            let blocks = self.blocks as f64 * second * speed;
-            (blocks * READS_A_BLOCK, self.bytes as f64 * second * speed)
+        let (blocks, bytes) = if (-1.0..0.0).contains(&scale) {
+            (self.blocks as f64 * second * speed, self.bytes as f64 * second * speed)
         } else {
             let keys = (self.keys as f64 * second * speed).min(KEYS_A_SECOND);
-            (keys * READS_A_KEY, keys * self.largest as f64)
+            (keys, keys * self.largest as f64)
         };
+        let tables = blocks * self.bare as f64 / self.blocks.max(1) as f64;
+        // Of segments that are passed over nothing is read.
+        let segments = (self.segments as f64 * second * speed).min(blocks);
+        let reads = blocks + tables + segments * READS_A_SEGMENT;
         let load = Load { reads: reads.ceil() as u32, bytes: (bytes / width).ceil() as u64 };
         (load, bytes.ceil() as u64)
     }
@@ -66,23 +71,30 @@ mod tests {
         bytes: 5_000_000,
         blocks: 20,
         keys: 5,
+        segments: 1,
+        bare: 0,
         largest: 300_000,
         width: 4,
     };
 
     #[test]
     fn backwards_everything_is_read_and_faster_only_key_units() {
-        assert_eq!(VIDEO.in_second(-1.0), (Load { reads: 4, bytes: 125_000 }, 500_000));
+        assert_eq!(VIDEO.in_second(-1.0), (Load { reads: 3, bytes: 125_000 }, 500_000));
         assert_eq!(VIDEO.in_second(-0.5), (Load { reads: 2, bytes: 62_500 }, 250_000));
-        assert_eq!(VIDEO.in_second(4.0), (Load { reads: 6, bytes: 150_000 }, 600_000));
+        assert_eq!(VIDEO.in_second(4.0), (Load { reads: 4, bytes: 150_000 }, 600_000));
+        let bare = Glance { bare: 20, ..VIDEO };
+        assert_eq!(bare.in_second(4.0).0.reads, 6, "a table for each");
         assert_eq!(VIDEO.in_second(4.0), VIDEO.in_second(-4.0));
     }
 
     #[test]
     fn no_more_key_units_are_read_than_are_shown() {
         let most = VIDEO.in_second(32.0);
-        assert_eq!(most, VIDEO.in_second(-20.0));
-        assert_eq!(most.0.reads, 27);
+        assert_eq!(most.0.bytes, VIDEO.in_second(-20.0).0.bytes);
+        assert_eq!(most.0.reads, 9 + 10);
+        // However short segments are: each that is looked into has a key unit that is shown.
+        let short = Glance { segments: 10, ..VIDEO };
+        assert_eq!(short.in_second(32.0).0.reads, 9 + 27);
     }
 
     #[test]

@@ -61,6 +61,20 @@ impl Curve {
         peak
     }
 
+    /// The most bytes of parts that begin within `len_ns`, anywhere.
+    pub(crate) fn most_in(&self, len_ns: u64) -> u64 {
+        let (mut first, mut bytes, mut most) = (0, 0, 0);
+        for part in &self.parts {
+            bytes += part.bytes;
+            while part.at_ns - self.parts[first].at_ns > len_ns {
+                bytes -= self.parts[first].bytes;
+                first += 1;
+            }
+            most = most.max(bytes);
+        }
+        most
+    }
+
     /// The least bytes for each period of `period_ns` with which nothing is late; see [`Curve::is_in_time`]. `None` if there are none, which is so only for
     /// who stops where segments end.
     pub(crate) fn budget(&self, period_ns: u64, stops: bool) -> Option<u64> {
@@ -254,7 +268,63 @@ mod tests {
         true
     }
 
+    /// The same for one who is shown as soon as he was read for twice: what follows is read so much earlier than it has to be.
+    fn blocks_in_time_at_once(curve: &Curve, pace: &Pace, early_ns: u64) -> bool {
+        let most = held_by_blocks(pace.budget, pace.largest) + curve.most_in(early_ns);
+        let (mut next, mut shown) = (0, 0);
+        for period in 0_u64.. {
+            if shown == curve.parts.len() {
+                break;
+            }
+            // The first two are read before anything is shown.
+            let read_ns = (period * pace.period_ns).saturating_sub(early_ns);
+            let is_shown = |part: &&Part| period > 1 && part.at_ns < read_ns;
+            let over: u64 = curve.parts.iter().filter(is_shown).map(|part| part.bytes).sum();
+            let mut held = curve.parts[..next].iter().map(|part| part.bytes).sum::<u64>() - over;
+            let (begin, mut left) = (next, pace.budget);
+            while next < curve.parts.len() && left > 0 && held < most {
+                let part = curve.parts[next];
+                if pace.stops && part.opens && next > begin {
+                    break;
+                }
+                left = left.saturating_sub(part.bytes);
+                held += part.bytes;
+                next += 1;
+            }
+            let until_ns = (period + 1) * pace.period_ns;
+            while shown < curve.parts.len() && curve.parts[shown].at_ns < until_ns {
+                if shown >= next {
+                    return false;
+                }
+                shown += 1;
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn the_most_in_a_time_is_found_wherever_it_is() {
+        let curve = blocks(&[10, 10, 50, 40, 10]);
+        assert_eq!([0, BLOCK_NS, 2 * BLOCK_NS].map(|len| curve.most_in(len)), [50, 90, 100]);
+        assert_eq!(curve.most_in(u64::MAX), 120);
+        assert_eq!(Curve::default().most_in(1), 0);
+    }
+
     proptest! {
+        /// Who is shown before the schedule says, as more was read than it says, is never behind: however much earlier than it has to be the rest is read.
+        #[test]
+        fn who_was_read_for_twice_is_shown_at_once(
+            bytes in prop::collection::vec(1_000_u64..1_000_000, 1..200), in_segment in 2_usize..60, early in 0.0..2.0, stops: bool,
+        ) {
+            let mut curve = blocks(&bytes);
+            curve.parts.iter_mut().step_by(in_segment).for_each(|part| part.opens = true);
+            let early_ns = (early * PERIOD_NS as f64) as u64;
+            if let Some(budget) = curve.budget(PERIOD_NS, stops) {
+                let pace = pace(budget, curve.largest(), stops);
+                prop_assert!(blocks_in_time_at_once(&curve, &pace, early_ns), "{} bytes", budget);
+            }
+        }
+
         /// Never behind with the budget found, block by block, though it was found from whole segments far ahead.
         #[test]
         fn whole_segments_are_told_on_the_safe_side(

@@ -135,9 +135,14 @@ impl Office {
         Error::Refused(Box::new(self.state.lock().not_his_turn(needs, self.now_ns())))
     }
 
-    /// When the last of these playbacks can be shown, in nanoseconds since it began.
-    pub(super) fn shown_ns(&self, ids: &[PlaybackId]) -> u64 {
-        self.state.lock().shown_ns(ids)
+    /// How long to wait before the last of these playbacks is shown so that nothing is late.
+    pub(super) fn starts_in(&self, ids: &[PlaybackId]) -> Duration {
+        let now_ns = self.now_ns();
+        let at_ns = |at: Instant| {
+            u64::try_from(at.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
+        };
+        let starts_ns = self.state.lock().starts_ns(ids, now_ns, at_ns);
+        Duration::from_nanos(starts_ns.saturating_sub(now_ns))
     }
 
     /// Bits a second that are reserved for these playbacks.

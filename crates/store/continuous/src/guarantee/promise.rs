@@ -104,10 +104,12 @@ impl Promise {
     ) -> Result<Self, Error> {
         let inner = store.inner().clone();
         let office = inner.office();
+        let hurry = inner.log.hurry();
         let mut needs = Vec::with_capacity(wishes.len());
         for wish in wishes {
             needs.push(need(store, office.as_ref(), wish)?);
         }
+        drop(hurry);
         let begins = Instant::now() + begin(&inner, &needs)?;
         let (number, ids) = match &office {
             Some(office) => {
@@ -137,13 +139,13 @@ impl Promise {
         self.shares.iter().map(|share| &share.name)
     }
 
-    /// How long to wait before showing anything so that nothing is late: until what is shown first has been read.
+    /// How long to wait before showing anything so that nothing is late: as the schedule comes to it, or not at all once enough was read ahead. Where the
+    /// disks have time, that is a moment later; so it is worth asking again.
     #[must_use]
     pub fn starts_in(&self) -> Duration {
         let Some(office) = &self.office else { return Duration::ZERO };
-        let ns = office.shown_ns(&self.ids()).saturating_sub(office.now_ns());
         let comes = self.begins.saturating_duration_since(Instant::now());
-        comes.max(Duration::from_nanos(ns))
+        comes.max(office.starts_in(&self.ids()))
     }
 
     /// Bits a second that are reserved for all of it; 0 where nothing is guaranteed.
@@ -174,6 +176,7 @@ impl Promise {
         options: ReadOptions,
     ) -> Result<Reader, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Reader::stocked(self.inner.clone(), stream, share.given(), from, options)
     }
@@ -184,6 +187,7 @@ impl Promise {
     /// As [`Promise::read`].
     pub fn read_units(&self, name: &StreamName, from: UnitNumber) -> Result<Units, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Ok(Units::new(self.inner.clone(), stream, from)?.stocked(share.given()))
     }
@@ -199,8 +203,15 @@ impl Promise {
         options: KeyOptions,
     ) -> Result<KeyReader, Error> {
         let share = self.share(name)?;
+        let _hurry = self.inner.log.hurry();
         let stream = share.stock.finder.stream.clone();
         Ok(KeyReader::new(self.inner.clone(), stream, from, options)?.stocked(share.given()))
+    }
+
+    /// Does what playing begins with, such as planning a file: what it reads goes before what others read that was not promised.
+    pub fn hurry<T>(&self, first: impl FnOnce() -> T) -> T {
+        let _hurry = self.inner.log.hurry();
+        first()
     }
 
     fn share(&self, name: &StreamName) -> Result<&Share, Error> {
@@ -298,8 +309,12 @@ fn need(store: &Continuous, office: Option<&Arc<Office>>, wish: &Wish) -> Result
     Ok(Need { stock, known, scale: wish.scale, ends })
 }
 
-/// When all of its playbacks can be shown, in nanoseconds since the office began.
+/// When all of its playbacks can be shown by the schedule, in nanoseconds since the office began.
 #[cfg(test)]
 pub(crate) fn shown_ns(promise: &Promise) -> u64 {
-    promise.office.as_ref().map_or(0, |office| office.shown_ns(&promise.ids()))
+    let Some(office) = &promise.office else { return 0 };
+    let state = office.state.lock();
+    let ids = promise.ids();
+    let shares = ids.iter().filter_map(|id| state.shares.get(id));
+    shares.map(|share| share.shown_ns).max().unwrap_or(0)
 }

@@ -99,12 +99,13 @@ impl State {
                 continue;
             }
             let takes = self.scheduler.shape().apart_ns(0, share.load);
-            if now_ns + billed_ns + takes <= until_ns {
+            let fits = now_ns + billed_ns + takes <= until_ns;
+            if fits {
                 billed_ns += takes;
                 ids.push(*id);
-            } else {
-                self.waited_for = true; // perhaps after the next
             }
+            // Perhaps there is time after the next interval; or there will be more to be read.
+            self.waited_for |= !fits || share.stock.lacks_more_than_once();
         }
         (!ids.is_empty())
             .then(|| Batch { is_due: false, ..self.batch_of(&ids, until_ns, billed_ns) })

@@ -1,5 +1,7 @@
 //! What was read ahead for one playback: the schedule fills it, its reader takes from it.
 
+mod lead;
+
 use std::collections::VecDeque;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -50,6 +52,11 @@ struct State {
     taken: usize,
     /// Counts the times the reader went elsewhere: what was asked for before is not wanted any more.
     moves: u64,
+    /// When it went there, or when this began; and how often it was read for since.
+    since: Instant,
+    services: u64,
+    /// The last time there was no more to be read.
+    is_over: bool,
     withdrawn: Option<String>,
     /// Readers that wait for a block.
     waiting: usize,
@@ -63,6 +70,8 @@ pub(crate) struct Budget {
     /// Bytes that may be read in a period; the last block may go beyond.
     pub(crate) bytes: u64,
     pub(crate) period_ns: u64,
+    /// How much earlier at most something is read than it would be if it were read just when it has to be there; in the recording's time.
+    pub(crate) early_ns: u64,
     /// Whether a period's reads end with a segment.
     pub(crate) stops: bool,
     /// The greatest block that was seen, and the greatest part of its curve, which far ahead is a segment.
@@ -127,6 +136,9 @@ impl Stock {
             blocks: VecDeque::new(),
             taken: 0,
             moves: 0,
+            since: Instant::now(),
+            services: 0,
+            is_over: false,
             withdrawn: None,
             waiting: 0,
             known_segment: from.segment,
@@ -157,11 +169,13 @@ impl Stock {
     fn hold_enough(&self, from: Place, until: u64) {
         let near = ahead::near(&self.finder, from, until);
         let mut state = self.state.lock();
-        let Budget { bytes, period_ns, stops, largest_block, largest_part, .. } = state.budget;
+        let Budget { bytes, period_ns, early_ns, stops, largest_block, largest_part, .. } =
+            state.budget;
         let period_ns = period_ns.max(1);
         let pace = Pace { budget: bytes, period_ns, largest: largest_block, stops };
         let largest = if near.is_in_time(&pace) { largest_block } else { largest_part };
-        state.most_bytes = held_by_blocks(bytes, largest);
+        // What is not shown yet when it is read, and would be if it were read later.
+        state.most_bytes = held_by_blocks(bytes, largest).saturating_add(near.most_in(early_ns));
     }
 
     /// A period begins: the blocks to be read in it. What of its time isn't used is lost.
@@ -173,7 +187,7 @@ impl Stock {
             }
             (state.next, state.budget, state.held_bytes(), state.most_bytes, state.moves)
         };
-        let (mut wanted, mut read) = (Vec::<Wanted>::new(), 0);
+        let (mut wanted, mut read, mut is_over) = (Vec::<Wanted>::new(), 0, false);
         while read < budget.bytes && held < most {
             match self.finder.entry_within(place, Reach::Disks) {
                 Ok(Step::Block(entry)) => {
@@ -188,7 +202,10 @@ impl Stock {
                 }
                 Ok(Step::Skip(next)) => place = next,
                 // The reader finds out, when he comes there; what is out he has from the tier.
-                Ok(Step::End) | Err(_) => break,
+                Ok(Step::End) | Err(_) => {
+                    is_over = true;
+                    break;
+                }
             }
         }
         let mut state = self.state.lock();
@@ -196,6 +213,8 @@ impl Stock {
             return Vec::new();
         }
         state.next = place;
+        state.services += 1;
+        state.is_over = is_over;
         let held = |one: &Wanted| Held {
             place: one.place,
             entry: one.entry.clone(),
@@ -259,6 +278,7 @@ impl Stock {
                 let Step::Block(entry) = &step else { return Ok(Taken::Step(step)) };
                 if entry.is_out() || state.next != place || !state.budget.ahead {
                     state.go(place);
+                    MutexGuard::unlocked(state, || self.tell());
                     return Ok(Taken::Step(step));
                 }
                 exists = true;
@@ -314,13 +334,6 @@ impl Stock {
         self.hold_enough(next, segment);
     }
 
-    /// Whether a reader waits for a block that was not asked for.
-    pub(crate) fn is_wanted(&self) -> bool {
-        let state = self.state.lock();
-        let asked = state.blocks.iter().any(|held| matches!(held.arrived, Arrived::NotYet));
-        state.waiting > 0 && state.budget.ahead && !asked
-    }
-
     pub(crate) fn figures(&self) -> Figures {
         Figures {
             held_bytes: self.state.lock().held_bytes(),
@@ -372,6 +385,7 @@ impl State {
         self.blocks.clear();
         self.taken = 0;
         self.moves += 1;
+        (self.since, self.services, self.is_over) = (Instant::now(), 0, false);
     }
 }
 

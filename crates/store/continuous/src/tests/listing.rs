@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use pegasus_base::{Time, TimeRange};
+use pegasus_disk::Profile;
 use pegasus_media::{Unit, UnitMeta};
 use proptest::prelude::*;
 
 use super::reading::{any_footage, record};
 use super::{Rig, Size, name, settings};
-use crate::{Item, Listed, Listing, UnitNumber, sample};
+use crate::{Guarantee, Item, Listed, Listing, UnitNumber, Wish, sample};
 
 const CAM: &str = "/cam/door";
 
@@ -96,6 +97,27 @@ fn a_listing_reads_no_media() {
     let media: u64 = units.iter().map(|unit| u64::from(unit.meta.len_bytes)).sum();
     assert_eq!(units.len(), 60 * 75);
     assert!(read > 0 && read < media / 100, "{read} bytes were read to list {media}");
+}
+
+#[test]
+fn who_was_just_admitted_lists_without_reading_indexes_again() {
+    let size = Size { unit_bytes: 1 << 20, disk_bytes: 128 << 20, ..Size::default() };
+    let mut rig = Rig::new(&size, settings());
+    rig.record(CAM, &sample::camera(60, 17_500, 0), 38);
+    rig.reopen();
+    let profile = Profile::flash(1 << 40, 3_000, 1_000_000_000);
+    rig.store().guarantee(Some(Guarantee::on(vec![profile]))).unwrap();
+    let wish = Wish { name: name(CAM), from: Time::MIN, until: None, scale: 1.0 };
+    let _promise = rig.store().promise(&[wish]).unwrap();
+    let before = read_bytes(&rig);
+    list(&rig, TimeRange::ALL);
+    let again = read_bytes(&rig) - before;
+    rig.reopen();
+    let before = read_bytes(&rig);
+    list(&rig, TimeRange::ALL);
+    let read = read_bytes(&rig) - before;
+    assert!(again < read / 2, "{again} bytes, and {read} where nobody was admitted");
+    assert_as_read(&rig, TimeRange::ALL);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod tests;
 use pegasus_disk::Profile;
 
 use crate::account::{Account, Load};
-use crate::{Error, Origin, Request, Scheduler, Shape};
+use crate::{Error, Origin, Request, Scheduler, Shape, WaterMarks};
 
 pub use search::{Goal, Wish, plan};
 
@@ -22,6 +22,8 @@ pub struct Plan {
     pub startup_ns: Startup,
     /// What a playback of each medium holds at most, in bytes.
     pub buffer_bytes: Vec<u64>,
+    /// Between which stocks viewers keep, if the schedule works ahead.
+    pub work_ahead: Option<WaterMarks>,
     /// What is under way from disks at once at most, of all playbacks, in bytes.
     pub server_bytes: u64,
     /// The part of what the disks could move that no playback gets, 0 to 1.
@@ -35,7 +37,7 @@ pub struct Plan {
 pub struct Startup {
     /// On average, with a tenth of the places left.
     pub mean: u64,
-    /// At worst, where one place is left: disks and zones have to come all the way round to it.
+    /// At worst, where one place is left: the period that is under way has to end, and disks and zones have to come all the way round to it.
     pub max: u64,
 }
 
@@ -64,12 +66,23 @@ impl Plan {
         Ok(Self {
             startup_ns: startup(&shape, playbacks.iter().sum::<u32>().into()),
             buffer_bytes: (0..shape.media().len()).map(|media| shape.buffer_bytes(media)).collect(),
+            work_ahead: None,
             server_bytes: (under_way as f64 * window) as u64,
             wasted_bandwidth: 1.0 - shown / most,
             wasted_space: wasted_space(&shape),
             playbacks,
             shape,
         })
+    }
+
+    /// The same plan with a schedule that works ahead, for viewers who hold as much as `marks` say. They begin no later, and how much sooner depends on how
+    /// busy the disks are.
+    #[must_use]
+    pub fn with_work_ahead(mut self, marks: WaterMarks) -> Self {
+        let media = 0..self.shape.media().len();
+        self.buffer_bytes = media.map(|one| marks.buffer_bytes(&self.shape, one)).collect();
+        self.work_ahead = Some(marks);
+        self
     }
 
     /// All playbacks together.
@@ -115,9 +128,11 @@ fn startup(shape: &Shape, playbacks: f64) -> Startup {
     // for the next one.
     let zone_ns = (shape.swept() as u64 - 1) * knobs.period_ns / 2;
     let first_ns = round_ns as f64 / (playbacks * PLACES_LEFT + 2.0);
+    // Whoever has just gone is billed until the period ends, so it has to be over before disks and zones come round.
+    let left_ns = knobs.period_ns - knobs.period_ns / u64::from(knobs.groups);
     Startup {
         mean: (first_ns as u64).max(zone_ns) + delay,
-        max: round_ns + delays.iter().max().copied().unwrap_or(0),
+        max: left_ns + round_ns + delays.iter().max().copied().unwrap_or(0),
     }
 }
 

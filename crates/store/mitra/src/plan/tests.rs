@@ -55,6 +55,8 @@ fn simulated(plan: &Plan, viewers: u32) -> crate::Outcome {
         periods: 400,
         seed: 1,
         fails: None,
+        objects: None,
+        work_ahead: None,
     };
     let scheduler = Scheduler::new(plan.shape.clone()).unwrap();
     let outcome = simulate(scheduler, &[sample::today()], &workload, |_| {});

@@ -29,7 +29,8 @@ impl Scheduler {
             && (origin.zone as usize) < knobs.zones;
         assert!(exists && request.blocks > 0, "{request:?} names what does not exist");
         self.now = self.now.max(now);
-        if let Some(shared) = self.merges.then(|| self.share(request)).flatten() {
+        // Whose first block was asked for in this one has begun.
+        if let Some(shared) = self.share(request, Interval(self.now.0 + 1)) {
             return Ok(shared);
         }
         let (interval, is_late) = self.search(self.now, Some(now_ns), request)?;
@@ -101,6 +102,10 @@ impl Scheduler {
         }
         let mut admitted = Vec::new();
         for (number, request) in std::mem::take(&mut self.waiting) {
+            if let Some(shared) = self.share(&request, interval) {
+                admitted.push((number, shared));
+                continue;
+            }
             match self.search(interval, None, &request) {
                 Ok((first, _)) => admitted.push((number, self.begin(first, None, &request))),
                 Err(_) => self.waiting.push_back((number, request)),
@@ -162,7 +167,8 @@ impl Scheduler {
         }
         let id = PlaybackId(self.next_id);
         self.next_id += 1;
-        let playback = Playback { request: *request, home, reserved, first, viewers: 1 };
+        let (request, viewers, skipped) = (*request, 1, 0);
+        let playback = Playback { request, home, reserved, first, viewers, skips: 0..0, skipped };
         self.playbacks[group as usize].insert(id, playback);
         self.group_of.insert(id, group);
         let shown_ns = self.shown_ns(first, request.origin);
@@ -173,10 +179,12 @@ impl Scheduler {
         self.shape.begins_ns(first) + self.shape.delay_ns(origin.zone as usize)
     }
 
-    /// Joins a playback of the same object whose first block was not asked for yet.
-    fn share(&mut self, request: &Request) -> Option<Admitted> {
-        let now = self.now;
-        let same = |one: &Playback| one.first > now && one.request == *request;
+    /// Joins a playback of the same object, if playbacks are merged, that begins in `from` or later.
+    fn share(&mut self, request: &Request, from: Interval) -> Option<Admitted> {
+        if !self.merges {
+            return None;
+        }
+        let same = |one: &Playback| one.first >= from && one.request == *request;
         let mut all = self.playbacks.iter_mut().flatten();
         let (id, playback) = all.find(|(_, playback)| same(playback))?;
         playback.viewers += 1;

@@ -2,10 +2,12 @@
 
 mod admission;
 mod losing;
+mod skipping;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use crate::account::{Account, Load, Short};
 use crate::{Error, Interval, Origin, Shape};
@@ -92,6 +94,10 @@ struct Playback {
     reserved: u32,
     first: Interval,
     viewers: u32,
+    /// The periods that it skips or skipped last.
+    skips: Range<u64>,
+    /// How many it has skipped altogether, those to come included.
+    skipped: u64,
 }
 
 /// Plays what is admitted. Pure: it is told each interval as it comes, and never asks what time it is.
@@ -162,7 +168,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether a playback of what somebody else is about to begin becomes one with his; off at first.
+    /// Whether a playback of what somebody else is about to begin becomes one with his; off at first. Those who are merged skip together.
     pub fn merge(&mut self, merges: bool) {
         self.merges = merges;
     }
@@ -205,13 +211,16 @@ impl Scheduler {
         let mut batch = Batch { admitted: self.try_waiting(interval), ..Batch::default() };
         let group = self.shape.group_of(interval);
         let period = self.shape.period_of(interval);
-        let mut over = Vec::new();
+        let (mut over, mut skippers) = (Vec::new(), Vec::new());
         for (id, playback) in &self.playbacks[group as usize] {
             let begins = self.shape.period_of(playback.first);
             if playback.first > interval {
                 continue;
             }
-            let block = period - begins;
+            let Some(block) = playback.block_in(period, begins) else {
+                skippers.push((playback.home, playback.reserved, self.load(&playback.request)));
+                continue;
+            };
             // One of a single block that joined late has had it.
             if block < playback.request.blocks {
                 self.order(*id, playback, block, &mut batch);
@@ -220,8 +229,21 @@ impl Scheduler {
                 over.push(*id);
             }
         }
+        if !skippers.is_empty() {
+            self.spare(&skippers);
+        }
         over.into_iter().for_each(|id| self.remove(id));
         batch
+    }
+
+    /// The next interval after `interval` in which something is read for a playback; `None` if it has ended.
+    #[must_use]
+    pub fn next_service(&self, id: PlaybackId, interval: Interval) -> Option<Interval> {
+        let groups = u64::from(self.shape.knobs().groups);
+        let group = u64::from(*self.group_of.get(&id)?);
+        let own = interval.0 - interval.0 % groups + group;
+        let next = if own > interval.0 { own } else { own + groups };
+        Some(Interval(next).max(self.playback(id)?.first))
     }
 
     /// Nobody plays: goes on with `interval`, without the ones before.
@@ -288,13 +310,9 @@ impl Scheduler {
         let playback = self.playbacks[group as usize].remove(&id).expect("groups know theirs");
         let load = self.load(&playback.request);
         // What was ordered in this period is still being read.
-        let is_read = playback.first <= self.now && group <= self.shape.group_of(self.now);
-        let read_in = is_read.then(|| match self.shape.swept() {
-            1 => group as usize,
-            _ => self.shape.in_round(self.now),
-        });
+        let turn = self.turn(&playback, group);
         for number in self.virtual_disks(playback.home, playback.reserved) {
-            self.accounts[number as usize].take(&self.shape, group, load, read_in);
+            self.accounts[number as usize].take(&self.shape, group, load, turn);
         }
         self.freed = true;
     }

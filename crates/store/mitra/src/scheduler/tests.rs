@@ -33,6 +33,8 @@ fn workload(seed: u64, viewers: u32) -> Workload {
         periods: 120,
         seed,
         fails: None,
+        objects: None,
+        work_ahead: None,
     }
 }
 

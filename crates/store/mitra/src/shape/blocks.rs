@@ -144,11 +144,33 @@ impl Shape {
     #[must_use]
     pub fn buffer_bytes(&self, media: usize) -> u64 {
         let zones = 0..self.knobs.zones;
-        let blocks = zones.clone().map(|zone| self.buffer_blocks(zone)).fold(0.0, f64::max);
-        // Bytes of a period's length, where rounding adds most.
+        let blocks = zones.map(|zone| self.buffer_blocks(zone)).fold(0.0, f64::max);
+        (blocks * self.period_bytes(media)).ceil() as u64
+    }
+
+    /// Length of what a playback of medium `media` shows in a period, where rounding adds most to it, in bytes.
+    pub(crate) fn period_bytes(&self, media: usize) -> f64 {
+        let zones = 0..self.knobs.zones;
         let bytes = |zone| self.block_bytes(media, zone) as f64 / self.block_ns(zone).max(1) as f64;
-        let bytes = zones.map(bytes).fold(0.0, f64::max) * self.knobs.period_ns as f64;
-        (blocks * bytes).ceil() as u64
+        zones.map(bytes).fold(0.0, f64::max) * self.knobs.period_ns as f64
+    }
+
+    /// For how long a playback can go on at most with what it holds when its next block is asked for, wherever it began: it is what the
+    /// schedule itself needs, in nanoseconds.
+    pub(crate) fn stock_ns(&self) -> u64 {
+        let begins_ns = |zone: usize, block: u64| match self.swept() {
+            1 => block * self.knobs.period_ns,
+            _ => {
+                let first = crate::Interval(zone as u64);
+                self.begins_ns(crate::Interval(first.0 + block)) - self.begins_ns(first)
+            }
+        };
+        let zones = self.knobs.zones as u64;
+        let stocks = (0..self.knobs.zones).flat_map(|zone| {
+            let due_ns = move |block| self.delay_ns(zone) + self.due_ns(zone, block);
+            (0..zones).map(move |block| due_ns(block).saturating_sub(begins_ns(zone, block)))
+        });
+        stocks.max().unwrap_or(0)
     }
 
     /// When block `block` of a playback that begins in `zone` is there, since its first interval began.
@@ -160,7 +182,7 @@ impl Shape {
         self.done_ns(crate::Interval(first.0 + block)) - self.begins_ns(first)
     }
 
-    /// After how many periods a playback could begin at the same place again.
+    /// After how many periods a playback could begin at the same place again: disks and zones have come round once.
     #[must_use]
     pub fn cycle(&self) -> u64 {
         let (disks, stride) = (u64::from(self.knobs.disks), u64::from(self.knobs.stride));

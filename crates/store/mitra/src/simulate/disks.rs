@@ -72,6 +72,10 @@ impl Platters for SimulatedDisks {
         self.done()
     }
 
+    fn idle_ns(&self) -> Option<u64> {
+        self.disks.iter().map(|disk| disk.free_ns).max()
+    }
+
     fn busy_ns(&self) -> u64 {
         self.disks.iter().map(|disk| disk.busy_ns).sum()
     }

@@ -29,6 +29,11 @@ pub trait Platters {
     /// Counts [`Platters::busy_ns`] from 0 again.
     fn forget_busy(&mut self);
 
+    /// When all that was asked for is done, in nanoseconds since the schedule began, if that is known already. A schedule works ahead only on disks that know.
+    fn idle_ns(&self) -> Option<u64> {
+        None
+    }
+
     /// When somebody ended the run before its time. From then on batches that are asked for are not read.
     fn stopped_ns(&self) -> Option<u64> {
         None

@@ -1,6 +1,8 @@
+use proptest::prelude::*;
+
 use crate::{
-    Arrivals, Degraded, Done, Knobs, Media, Order, Outcome, Platters, Scheduler, Shape,
-    SimulatedDisks, Workload, Zoning, sample, simulate, simulate_on,
+    Arrivals, Degraded, Done, Knobs, Media, Objects, Order, Outcome, Platters, Scheduler, Shape,
+    SimulatedDisks, WaterMarks, Workload, Zoning, sample, simulate, simulate_on,
 };
 
 const KNOBS: Knobs = Knobs {
@@ -23,7 +25,8 @@ fn scheduler(knobs: Knobs) -> Scheduler {
 
 fn workload(arrivals: Arrivals, fails: Option<(u32, u64)>) -> Workload {
     let shares = vec![3.0, 1.0];
-    Workload { arrivals, shares, blocks: 20, periods: 150, seed: 7, fails }
+    let (objects, work_ahead) = (None, None);
+    Workload { arrivals, shares, blocks: 20, periods: 150, seed: 7, fails, objects, work_ahead }
 }
 
 fn run(knobs: Knobs, arrivals: Arrivals, fails: Option<(u32, u64)>) -> Outcome {
@@ -195,4 +198,101 @@ fn who_is_stopped_tells_what_was_found_so_far() {
     }
     let at_once = run_slow(KNOBS, 0, Some(0));
     assert_eq!((at_once.hiccups, at_once.blocks), (0, 0));
+}
+
+fn any_knobs() -> impl Strategy<Value = Knobs> {
+    let zoned = (2_u32..7, 1_u32..7, 1_usize..4, any::<bool>(), 1_u32..5, 1_u32..5, 0_usize..3);
+    zoned.prop_map(|(disks, stride, zones, varies, groups, window, policy)| {
+        let zoning = if varies { Zoning::Varb } else { Zoning::Fixb };
+        let groups = if zones > 1 && !varies { 1 } else { groups };
+        let degraded = [Degraded::None, Degraded::Shed, Degraded::Keep][policy];
+        let disks = disks + 1;
+        let (stride, window) = (stride.min(disks), window.min(groups));
+        Knobs { disks, stride, zones, zoning, groups, window, degraded, ..KNOBS }
+    })
+}
+
+fn ahead(knobs: Knobs, workload: &Workload) -> (Outcome, Vec<u64>) {
+    let scheduler = scheduler(knobs);
+    let marks = WaterMarks::least(scheduler.shape());
+    let most = (0..2).map(|media| marks.buffer_bytes(scheduler.shape(), media)).collect();
+    let workload = Workload { work_ahead: Some(marks), ..workload.clone() };
+    (simulate(scheduler, &[sample::today()], &workload, |_| {}), most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Working ahead makes nobody late, nobody holds more than his high mark, and nobody begins later on average.
+    #[test]
+    fn who_works_ahead_hurts_nobody(knobs in any_knobs(), load in 10_u32..45, seed: u64, fails: bool) {
+        let fails = (fails && knobs.degraded != Degraded::None).then_some((1, 40));
+        let arrivals = Arrivals::Closed { viewers: load * knobs.disks };
+        let workload = Workload { seed, blocks: 60, periods: 90, ..workload(arrivals, fails) };
+        let (found, most) = ahead(knobs, &workload);
+        prop_assert_eq!((found.hiccups, found.unreadable), (0, 0));
+        prop_assert!(found.ahead_ns > 0 && found.skips > 0);
+        prop_assert!(found.held_bytes.iter().zip(&most).all(|(held, most)| held <= most), "{:?} {most:?}", found.held_bytes);
+        prop_assert!(found.margins.least_ns().unwrap() >= 0);
+    }
+}
+
+#[test]
+fn who_works_ahead_begins_sooner() {
+    let swept = Knobs { groups: 1, window: 1, zones: 2, ..KNOBS };
+    for (knobs, viewers) in [(KNOBS, 60), (KNOBS, 120), (swept, 60)] {
+        let workload = workload(Arrivals::Closed { viewers }, None);
+        let plain = simulate(scheduler(knobs), &[sample::today()], &workload, |_| {});
+        let (found, _) = ahead(knobs, &workload);
+        let (sooner, later) = (found.startup_mean_ms(), plain.startup_mean_ms());
+        assert!(sooner * 2.0 < later, "{sooner} ms instead of {later}");
+        assert_eq!((found.waited, found.hiccups), (0, 0));
+        assert!(found.at_once_max_ns <= plain.at_once_max_ns);
+    }
+}
+
+/// Disks that can't tell when they are done keep nominal pace, and all comes to the same.
+#[test]
+fn without_knowing_when_disks_are_done_nobody_works_ahead() {
+    let plain = workload(Arrivals::Closed { viewers: 300 }, None);
+    let marks = WaterMarks::least(scheduler(KNOBS).shape());
+    let workload = Workload { work_ahead: Some(marks), ..plain.clone() };
+    let run = |workload: &Workload| {
+        simulate_on(scheduler(KNOBS), &mut Slow::new(KNOBS, 0, None), workload, |_| {})
+    };
+    assert_eq!(run(&workload), run(&plain));
+}
+
+/// The more popular few objects are, the more often viewers begin the same together; and more of them find room.
+#[test]
+fn merging_serves_more_of_those_who_want_the_same() {
+    let run = |merges, skew| {
+        let objects = Some(Objects { count: 1_000, skew });
+        let workload = Workload { objects, ..workload(Arrivals::Closed { viewers: 400 }, None) };
+        let mut scheduler = scheduler(KNOBS);
+        scheduler.merge(merges);
+        let found = simulate(scheduler, &[sample::today()], &workload, |_| {});
+        assert_eq!(found.hiccups, 0);
+        found
+    };
+    let (apart, alike, popular) = (run(false, 1.2), run(true, 0.0), run(true, 1.2));
+    assert_eq!(apart.merged, 0);
+    let merged = (alike.merged, popular.merged);
+    assert!(merged.0 > 10 && merged.1 > 2 * merged.0, "{merged:?}");
+    let playing = (apart.playing_mean, popular.playing_mean);
+    assert!(playing.1 > playing.0 && popular.admitted > apart.admitted, "{playing:?}");
+}
+
+/// Those who were merged hold the same and skip together, and nobody is late.
+#[test]
+fn who_is_merged_skips_together() {
+    let objects = Some(Objects { count: 20, skew: 1.0 });
+    let workload = Workload { objects, ..workload(Arrivals::Closed { viewers: 230 }, None) };
+    let mut scheduler = scheduler(KNOBS);
+    scheduler.merge(true);
+    let marks = WaterMarks::least(scheduler.shape());
+    let workload = Workload { work_ahead: Some(marks), ..workload };
+    let found = simulate(scheduler, &[sample::today()], &workload, |_| {});
+    assert_eq!(found.hiccups, 0);
+    assert!(found.merged > 0 && found.skips > 0, "{} {}", found.merged, found.skips);
 }
