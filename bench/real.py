@@ -8,6 +8,7 @@ batches were asked for, and how long the disks were at work against the simulati
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,8 @@ zones = [
   { cylinders = 780, rate_bps = 21900000 },
 ]
 """
+# The same, but it says that it moves twice as much as it does.
+BOASTS = re.sub(r"rate_bps = (\d+)", lambda rate: f"rate_bps = {int(rate[1]) * 2}", DISK)
 RATE_BPS = 1_000_000
 # So long and for so many periods at least a row runs, and so many blocks everything has that is played.
 TIME_S, PERIODS, BLOCKS = 40, 30, 12
@@ -40,6 +43,7 @@ ROWS = [
     ("period 0.5 s", {"period_s": 0.5}),
     ("period 2 s", {"period_s": 2.0}),
     ("D = 1", {"disks": 1}),
+    ("D = 1, the profile boasts", {"disks": 1, "boasts": True}),
     ("D = 2", {"disks": 2}),
     ("d = 2", {"width": 2}),
     ("k = 2 = D/2", {"stride": 2}),
@@ -75,6 +79,7 @@ def tried(binary, profile, paths, row):
     """A row's plan, planned, simulated and in real time."""
     knobs = BASE | row
     time_s = max(TIME_S, PERIODS * knobs["period_s"])
+    profile = profile.with_name("boasts.toml" if row.get("boasts") else profile.name)
     command = [binary, "--json", "simulate", "--profile", profile, "--on", *paths[: knobs["disks"]],
                "--media", f"video={RATE_BPS},width={knobs['width']}", "--block", int(RATE_BPS / 8 * knobs["period_s"]),
                "--groups", knobs["groups"], "--window", knobs["window"], "--zones", knobs["zones"], "--zoning", knobs["zoning"],
@@ -109,6 +114,7 @@ def run(options):
         folder = Path(folder)
         profile = folder / "disk.toml"
         profile.write_text(DISK)
+        profile.with_name("boasts.toml").write_text(BOASTS)
         with disks(binary, folder, profile, BASE["disks"]) as paths:
             for varied, row in ROWS:
                 runs = [tried(binary, profile, paths, row)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pegasus_base::format_duration;
-use pegasus_mitra::{Outcome, Plan, Platters as _, Workload, simulate, simulate_on};
+use pegasus_mitra::{Outcome, Plan, Platters as _, Scheduler, Workload, simulate, simulate_on};
 use pegasus_trial::{RealDisks, Stopper};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,28 +27,18 @@ const TICK: Duration = Duration::from_millis(500);
 const INTERRUPTED: i32 = 130;
 
 pub(crate) fn run(args: &Simulate, as_json: bool) -> Result<(), Failure> {
-    let paths = u32::try_from(args.on.len()).unwrap_or(u32::MAX);
-    if let Some(disks) = args.plan.disks.filter(|disks| *disks != paths) {
-        let why = format!("--on names {paths} and --disks says {disks}: leave --disks out");
-        return Err(Failure::new(why));
-    }
-    let (wish, plan) = planned(&args.plan, Some(paths))?;
+    let (wish, plan) = planned(&args.plan, Some(paths(args)?))?;
     let period = Duration::from_nanos(plan.shape.knobs().period_ns);
     let longest = (TIME.max(period * PERIODS_MIN), LENGTH.max(period * BLOCKS_MIN));
     let workload = workload(args, &plan, wish.shares, longest)?;
     let mut disks = RealDisks::open(&args.on, &plan.shape, &wish.profiles)?;
-    let simulated = { simulate(scheduler(args, &plan)?, &wish.profiles, &workload, |_| {}) };
+    let simulated = simulate(scheduler(args, &plan)?, &wish.profiles, &workload, |_| {});
     if !as_json {
         shown::table(&plan)?;
         tell_time(&plan, &workload, &disks)?;
     }
-    watch(disks.stopper())?;
-    let bar = bar("reading");
-    bar.enable_steady_tick(TICK);
-    let outcome = simulate_on(scheduler(args, &plan)?, &mut disks, &workload, |done| {
-        bar.set_position((done * BAR_STEPS) as u64);
-    });
-    bar.finish_and_clear();
+    let scheduler = scheduler(args, &plan)?;
+    let outcome = read(scheduler, &mut disks, &workload)?;
     if as_json {
         let real = real(&outcome, &disks);
         let (planned, simulated) = (shown::json(&plan), figures(&simulated));
@@ -60,6 +50,32 @@ pub(crate) fn run(args: &Simulate, as_json: bool) -> Result<(), Failure> {
     output::line("\non these disks")?;
     tell(&outcome, &disks)?;
     flow(args, &outcome)
+}
+
+/// How many disks are named.
+fn paths(args: &Simulate) -> Result<u32, Failure> {
+    let paths = u32::try_from(args.on.len()).unwrap_or(u32::MAX);
+    if let Some(disks) = args.plan.disks.filter(|disks| *disks != paths) {
+        let why = format!("--on names {paths} and --disks says {disks}: leave --disks out");
+        return Err(Failure::new(why));
+    }
+    Ok(paths)
+}
+
+/// Runs the schedule in real time, until it is over or somebody wants no more of it.
+fn read(
+    scheduler: Scheduler,
+    disks: &mut RealDisks,
+    workload: &Workload,
+) -> Result<Outcome, Failure> {
+    watch(disks.stopper())?;
+    let bar = bar("reading");
+    bar.enable_steady_tick(TICK);
+    let outcome = simulate_on(scheduler, disks, workload, |done| {
+        bar.set_position((done * BAR_STEPS) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(outcome)
 }
 
 /// What is about to be done, and how long it takes.

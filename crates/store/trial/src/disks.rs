@@ -39,6 +39,10 @@ pub struct RealDisks {
     under_way: usize,
     done: Vec<Done>,
     busy_ns: u64,
+    /// Batches before this one do not count as work.
+    counted: u64,
+    /// How many batches were asked for.
+    asked: u64,
     asked_late_ns: u64,
     failures: Vec<DiskError>,
 }
@@ -114,6 +118,8 @@ impl RealDisks {
             under_way: 0,
             done: Vec::new(),
             busy_ns: 0,
+            counted: 0,
+            asked: 0,
             asked_late_ns: 0,
             failures: Vec::new(),
         };
@@ -215,7 +221,7 @@ impl RealDisks {
     }
 
     fn take(&mut self, event: Event) {
-        let Event::Over { done, took_ns, error } = event else {
+        let Event::Over { done, batch, took_ns, error } = event else {
             self.stopped_ns = self.stopped_ns.or(Some(self.now_ns()));
             return;
         };
@@ -226,7 +232,7 @@ impl RealDisks {
             self.failures.extend(error);
         }
         self.under_way -= 1;
-        self.busy_ns += took_ns;
+        self.busy_ns += if batch < self.counted { 0 } else { took_ns };
         self.done.push(done);
     }
 }
@@ -248,9 +254,11 @@ impl Platters for RealDisks {
         }
         for (lane, reads) in self.lanes.iter().zip(by_disk) {
             if !reads.is_empty() {
-                lane.send(Batch { began, reads }).expect("lanes end after what is asked of them");
+                let batch = Batch { number: self.asked, began, reads };
+                lane.send(batch).expect("lanes end after what is asked of them");
             }
         }
+        self.asked += 1;
     }
 
     fn done(&mut self) -> Vec<Done> {
@@ -270,7 +278,7 @@ impl Platters for RealDisks {
     }
 
     fn forget_busy(&mut self) {
-        self.busy_ns = 0;
+        (self.busy_ns, self.counted) = (0, self.asked);
     }
 
     fn stopped_ns(&self) -> Option<u64> {

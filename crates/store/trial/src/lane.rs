@@ -13,14 +13,15 @@ const PIECE_BYTES: u64 = 16 << 20;
 
 /// The reads of one disk in one batch, with their offsets in whole sectors, and when the schedule began.
 pub(crate) struct Batch {
+    pub(crate) number: u64,
     pub(crate) began: Instant,
     pub(crate) reads: Vec<(u64, Order)>,
 }
 
 /// What comes to whoever runs the schedule.
 pub(crate) enum Event {
-    /// A read is over, which kept its disk at work for `took_ns`.
-    Over { done: Done, took_ns: u64, error: Option<DiskError> },
+    /// A read of a batch is over, which kept its disk at work for `took_ns`.
+    Over { done: Done, batch: u64, took_ns: u64, error: Option<DiskError> },
     /// Somebody wants no more of it.
     Stop,
 }
@@ -37,7 +38,7 @@ impl Lane {
     /// Reads until nothing more can be asked for.
     pub(crate) fn run(self) {
         let mut head = 0;
-        for Batch { began, mut reads } in &self.batches {
+        for Batch { number: batch, began, mut reads } in &self.batches {
             sweep(head, &mut reads, |(offset, _)| *offset);
             for (offset, order) in reads {
                 if self.stopper.is_stopped() {
@@ -48,7 +49,7 @@ impl Lane {
                 let (took_ns, done_ns) = (ns(begins), ns(began));
                 head = offset + order.bytes;
                 let done = Done { order, offset, done_ns, is_read: error.is_none() };
-                if self.stopper.events.send(Event::Over { done, took_ns, error }).is_err() {
+                if self.stopper.events.send(Event::Over { done, batch, took_ns, error }).is_err() {
                     return;
                 }
             }

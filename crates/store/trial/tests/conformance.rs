@@ -67,14 +67,27 @@ fn keeps_the_contract(platters: &mut impl Platters, shape: &Shape) {
     assert_eq!(platters.busy_ns(), 0);
 }
 
+/// What was asked for before work was counted anew does not count, whenever it is done.
+fn forgets_what_was_asked_for_before(platters: &mut impl Platters, shape: &Shape) {
+    let mut rng = fastrand::Rng::with_seed(12);
+    platters.ask(0, orders(shape, 3, &mut rng));
+    platters.forget_busy();
+    assert_eq!(platters.settle(u64::MAX / 2).len(), 15);
+    assert_eq!(platters.busy_ns(), 0);
+}
+
 #[test]
 fn simulated_disks_keep_it() {
     let shape = shape(knobs());
-    keeps_the_contract(&mut SimulatedDisks::new(&shape, &[profile()], 3), &shape);
+    let disks = || SimulatedDisks::new(&shape, &[profile()], 3);
+    keeps_the_contract(&mut disks(), &shape);
+    forgets_what_was_asked_for_before(&mut disks(), &shape);
 }
 
 #[test]
 fn disks_that_are_there_keep_it() {
     let ((_folder, paths), shape) = (files(DISKS), shape(knobs()));
-    keeps_the_contract(&mut RealDisks::open(&paths, &shape, &[profile()]).unwrap(), &shape);
+    let disks = || RealDisks::open(&paths, &shape, &[profile()]).unwrap();
+    keeps_the_contract(&mut disks(), &shape);
+    forgets_what_was_asked_for_before(&mut disks(), &shape);
 }

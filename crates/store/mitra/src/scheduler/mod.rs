@@ -221,7 +221,10 @@ impl Scheduler {
                 skippers.push((playback.home, playback.reserved, self.load(&playback.request)));
                 continue;
             };
-            self.order(*id, playback, block, &mut batch);
+            // One of a single block that joined late has had it.
+            if block < playback.request.blocks {
+                self.order(*id, playback, block, &mut batch);
+            }
             if block + 1 >= playback.request.blocks {
                 over.push(*id);
             }

@@ -338,8 +338,9 @@ impl<'a, P: Platters> Run<'a, P> {
         let end_ns = stopped_ns.map_or(ends_ns, |ns| ns.min(ends_ns));
         let time_ns = end_ns.saturating_sub(self.counted_ns.unwrap_or(0)).max(1);
         self.found.playing_mean = self.sum_playing / self.sum_ns.max(1.0);
-        self.found.busy =
-            self.platters.busy_ns() as f64 / (time_ns as f64 * f64::from(shape.knobs().disks));
+        let busy = self.platters.busy_ns() as f64 / time_ns as f64;
+        // Disks that are behind are at work when the time is over, too.
+        self.found.busy = (busy / f64::from(shape.knobs().disks)).min(1.0);
         self.found.ahead_ns = self.pace.ahead_ns();
         self.found.startups_ns.sort_unstable();
         self.found

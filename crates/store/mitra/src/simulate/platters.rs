@@ -23,7 +23,7 @@ pub trait Platters {
     /// As [`Platters::done`], once all that was asked for is, or at `until_ns` if that is earlier. Then the schedule is over: what is not done by then is never told.
     fn settle(&mut self, until_ns: u64) -> Vec<Done>;
 
-    /// How long all disks together were at work, in nanoseconds, since [`Platters::forget_busy`].
+    /// How long all disks together were at work on what was asked for since [`Platters::forget_busy`] and is done, in nanoseconds.
     fn busy_ns(&self) -> u64;
 
     /// Counts [`Platters::busy_ns`] from 0 again.

@@ -166,6 +166,14 @@ fn what_comes_late_is_counted_and_holds_nobody_up() {
     assert!(never.blocks > 5_000, "{}", never.blocks);
 }
 
+#[test]
+fn what_is_a_single_block_long_is_read_once() {
+    let workload = Workload { blocks: 1, ..workload(Arrivals::Closed { viewers: 100 }, None) };
+    let found = simulate(scheduler(KNOBS), &[sample::today()], &workload, |_| {});
+    assert!(found.blocks > 1_000 && found.blocks <= found.admitted, "{found:?}");
+    assert_eq!(found.hiccups, 0);
+}
+
 /// Who comes when what he saw has ended may be known of only after somebody came who was to come later: then he comes after him.
 #[test]
 fn nobody_comes_before_what_was_asked_for_last() {
