@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pegasus_log::{Cost, Sweep};
+use pegasus_log::{Cost, Sweep, Urgent};
 use pegasus_mitra::{Interval, Load, PlaybackId};
 
 use super::admission::State;
@@ -27,6 +27,8 @@ struct Batch {
 
 /// Reads until the office is closed.
 pub(crate) fn run(office: &Office) {
+    // Whatever else has to be read for a batch, such as an index, waits for nobody: all would be late for it.
+    let _urgent = Urgent::begin();
     while let Some(batch) = next(office) {
         if !batch.stocks.is_empty() {
             office.read(&batch);
