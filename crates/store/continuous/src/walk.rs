@@ -115,7 +115,10 @@ impl<S: Source> Walk<S> {
         }
         let at = from.max(span.head.start);
         let Some(found) = self.finder.find(&span, at)? else { return Ok(()) };
-        self.next = Some(found.from);
+        let is_whole = from <= span.head.start;
+        // Its times may go back a little: what has the earliest need not be what was recorded first.
+        let first = is_whole.then(|| self.finder.find_unit(span.head.before.units)).transpose()?;
+        self.next = first.flatten().into_iter().chain([found.from]).min();
         self.span = Some(span);
         let key = match found.key {
             Some(place) => self.key_unit(place, &span, at)?,
@@ -123,13 +126,13 @@ impl<S: Source> Walk<S> {
         };
         match key {
             // From the beginning: whatever there is, also what comes late and belongs before.
-            Some((_, _, time)) if from <= span.head.start => self.start = Some(time),
+            Some((_, _, time)) if is_whole => self.start = Some(time),
             Some((anchor, ordinal, time)) => {
                 self.gate = Gate::at_key(anchor, ordinal, time);
                 self.start = Some(time);
                 self.lead = at.since(time);
             }
-            None if from <= span.head.start => self.start = Some(at),
+            None if is_whole => self.start = Some(at),
             None => {
                 self.gate = Gate::first_key(at);
                 self.start = Some(at);
