@@ -241,21 +241,33 @@ mod tests {
         assert_eq!(curve.budget(PERIOD_NS, true), None);
     }
 
-    /// What a reader who takes whole blocks does in the same time: never behind?
+    /// What a reader who takes whole blocks does in a period who comes to the part `begin`, and holds `held` of `most`: to which he comes then.
+    fn read_in_period(
+        curve: &Curve,
+        pace: &Pace,
+        begin: usize,
+        held: &mut u64,
+        most: u64,
+    ) -> usize {
+        let (mut next, mut left) = (begin, pace.budget);
+        while next < curve.parts.len() && left > 0 && *held < most {
+            let part = curve.parts[next];
+            if pace.stops && part.opens && next > begin {
+                break;
+            }
+            left = left.saturating_sub(part.bytes);
+            *held += part.bytes;
+            next += 1;
+        }
+        next
+    }
+
+    /// Whether he is never behind who reads so.
     fn blocks_in_time(curve: &Curve, pace: &Pace) -> bool {
         let most = held_by_blocks(pace.budget, pace.largest);
         let (mut next, mut shown, mut held, mut until_ns) = (0, 0, 0_u64, 0);
         while shown < curve.parts.len() {
-            let (begin, mut left) = (next, pace.budget);
-            while next < curve.parts.len() && left > 0 && held < most {
-                let part = curve.parts[next];
-                if pace.stops && part.opens && next > begin {
-                    break;
-                }
-                left = left.saturating_sub(part.bytes);
-                held += part.bytes;
-                next += 1;
-            }
+            next = read_in_period(curve, pace, next, &mut held, most);
             until_ns += pace.period_ns;
             while shown < curve.parts.len() && curve.parts[shown].at_ns < until_ns {
                 if shown >= next {
@@ -281,16 +293,7 @@ mod tests {
             let is_shown = |part: &&Part| period > 1 && part.at_ns < read_ns;
             let over: u64 = curve.parts.iter().filter(is_shown).map(|part| part.bytes).sum();
             let mut held = curve.parts[..next].iter().map(|part| part.bytes).sum::<u64>() - over;
-            let (begin, mut left) = (next, pace.budget);
-            while next < curve.parts.len() && left > 0 && held < most {
-                let part = curve.parts[next];
-                if pace.stops && part.opens && next > begin {
-                    break;
-                }
-                left = left.saturating_sub(part.bytes);
-                held += part.bytes;
-                next += 1;
-            }
+            next = read_in_period(curve, pace, next, &mut held, most);
             let until_ns = (period + 1) * pace.period_ns;
             while shown < curve.parts.len() && curve.parts[shown].at_ns < until_ns {
                 if shown >= next {
