@@ -1,6 +1,6 @@
 //! Plans of files, kept while players ask for them again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -50,6 +50,23 @@ struct Shared {
 struct Making {
     plans: Vec<(StreamName, Recorded)>,
     units: u64,
+    /// Who waits for memory, by the numbers of those who came: nobody overtakes them.
+    line: BTreeSet<u64>,
+    came: u64,
+}
+
+impl Making {
+    /// Whether number `own` may make a plan of so many units. If it is only for memory that he can't, he is in line.
+    fn may_begin(&mut self, own: u64, name: &StreamName, recorded: &Recorded, units: u64) -> bool {
+        let is_same = self.plans.iter().any(|other| other.0 == *name && other.1 == *recorded);
+        let is_first = self.line.range(..own).next().is_none();
+        let fits = self.units == 0 || self.units + units <= UNITS_MAX;
+        match is_same || is_first && fits {
+            true => self.line.remove(&own),
+            false => self.line.insert(own),
+        };
+        !is_same && is_first && fits
+    }
 }
 
 /// The turn of somebody who makes a plan, until it is dropped.
@@ -74,12 +91,12 @@ impl Shared {
     /// Waits until nobody else makes the same plan, and there is memory for one of so many units.
     fn turn<'a>(&'a self, name: &'a StreamName, recorded: &'a Recorded, units: u64) -> Turn<'a> {
         let mut making = self.making.lock();
-        let is_same = |other: &(StreamName, Recorded)| other.0 == *name && other.1 == *recorded;
-        while making.plans.iter().any(is_same)
-            || (making.units > 0 && making.units + units > UNITS_MAX)
-        {
+        making.came += 1;
+        let own = making.came;
+        while !making.may_begin(own, name, recorded, units) {
             self.made.wait(&mut making);
         }
+        self.made.notify_all(); // who was behind in line may be next
         making.plans.push((name.clone(), recorded.clone()));
         making.units += units;
         Turn { shared: self, name, recorded, units }
@@ -214,6 +231,24 @@ mod tests {
             assert_eq!(begun.load(SeqCst), count, "all had their turn");
             beside
         })
+    }
+
+    #[test]
+    fn nobody_overtakes_who_waits_for_memory() {
+        let mut making = Making { units: UNITS_MAX / 2, ..Making::default() };
+        let (door, yard) = ("/cam/door".parse().unwrap(), "/cam/yard".parse().unwrap());
+        assert!(!making.may_begin(1, &door, &recorded(0), UNITS_MAX), "there is no room");
+        assert!(!making.may_begin(2, &yard, &recorded(0), 10), "somebody was before");
+        making.units = 0;
+        assert!(!making.may_begin(2, &yard, &recorded(0), 10));
+        assert!(making.may_begin(1, &door, &recorded(0), UNITS_MAX));
+        making.units = UNITS_MAX / 2;
+        making.plans.push((yard.clone(), recorded(0)));
+        assert!(!making.may_begin(2, &yard, &recorded(0), 10), "the same is being made");
+        assert!(
+            making.may_begin(3, &door, &recorded(5), 10),
+            "who waits for that is in nobody's way"
+        );
     }
 
     #[test]
