@@ -18,7 +18,7 @@ use crate::http::waiting;
 use crate::{Measurement, MeasuringStatus, PromiseState};
 
 /// How long an answer waits at most until enough was read ahead to begin at once, and how often that is looked at.
-const SETTLED_WITHIN: Duration = Duration::from_millis(500);
+const SETTLED_WITHIN: Duration = Duration::from_millis(100);
 const SETTLES_EVERY: Duration = Duration::from_millis(10);
 /// Streams played together at most.
 const STREAMS_MAX: usize = 64;
@@ -299,7 +299,6 @@ pub(crate) async fn change_playback(
     };
     let (store, playbacks) = (app.store.clone(), app.playbacks.clone());
     let lease = blocking(move || playbacks.renew(&store, id, change)).await?;
-    settle(&lease).await;
     Ok(Json(Playback::of(id, &lease)))
 }
 
