@@ -72,7 +72,7 @@ pub(super) struct Recorded {
     position: Time,
     /// What makes sure that it is in time.
     promise: Arc<Promise>,
-    /// Whether a unit was sent.
+    /// Whether enough was read for units to be sent so that none is late.
     has_begun: bool,
 }
 
